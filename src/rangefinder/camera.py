@@ -1,0 +1,76 @@
+"""The camera record: lens, sensor and focus setting, with a fingerprint everything carries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from rangefinder.config import CameraParams
+from rangefinder.errors import CameraMismatchError, ConfigError
+
+
+class Camera(CameraParams):
+    """A camera whose blur is learned. Geometry helpers are in pixels of the full sensor."""
+
+    @classmethod
+    def from_params(cls, params: CameraParams) -> Self:
+        """Make the record from validated parameters."""
+        return cls.model_validate(params.model_dump())
+
+    @property
+    def centre_px(self) -> tuple[float, float]:
+        """Optical centre (x, y) [px from the top-left corner]."""
+        return self.optical_centre_px or (self.width_px / 2, self.height_px / 2)
+
+    @property
+    def half_diagonal_px(self) -> float:
+        """Half of the sensor's diagonal [px]: the unit of locations."""
+        return math.hypot(self.width_px, self.height_px) / 2
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes the blur; the name is not part of it."""
+        content = self.model_dump(mode="json", exclude={"name"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON."""
+        content = self.model_dump(mode="json") | {"fingerprint": self.fingerprint}
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a record.
+
+        Raises:
+            ConfigError: If the file is not a camera record.
+            CameraMismatchError: If its fingerprint does not fit its content.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            stated = content.pop("fingerprint", None)
+            camera = cls.model_validate(content)
+        except (OSError, ValueError, TypeError, AttributeError, ValidationError) as exc:
+            raise ConfigError(f"{path} is not a camera record ({exc})") from exc
+        if stated is not None:
+            camera.require(stated, str(path))
+        return camera
+
+    def require(self, fingerprint: str, owner: str) -> None:
+        """Refuse what belongs to another camera.
+
+        Raises:
+            CameraMismatchError: If `fingerprint` is not this camera's.
+        """
+        if fingerprint != self.fingerprint:
+            raise CameraMismatchError(
+                f"{owner} belongs to another camera",
+                got=f"camera fingerprint {fingerprint}",
+                expected=f"{self.fingerprint} ({self.name})",
+                todo="Use data and models of one camera, or run ingestion again.",
+            )

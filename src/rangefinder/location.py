@@ -1,0 +1,122 @@
+"""One coordinate system: places on the sensor, and the lattice of patches.
+
+Origin at the optical centre, x right, y down, unit = half the sensor's diagonal. Pixel `i` of an
+image covers `[i, i + 1)`; its centre is `i + 0.5`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangefinder.camera import Camera
+from rangefinder.errors import CaptureError
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image sits on the sensor; every image carries one.
+
+    Attributes:
+        origin_px: (x, y) of the image's top-left corner [sensor px].
+        scale: Sensor pixels per image pixel (2.0 for 2x2 binning).
+    """
+
+    origin_px: tuple[float, float] = (0.0, 0.0)
+    scale: float = 1.0
+
+    def crop(self, left: float, top: float) -> Placement:
+        """Placement of a crop that starts at (left, top) [image px]."""
+        x, y = self.origin_px
+        return Placement((x + left * self.scale, y + top * self.scale), self.scale)
+
+
+def sensor_location(
+    camera: Camera, placement: Placement, x_px: NDArray[np.floating], y_px: NDArray[np.floating]
+) -> Float:
+    """Place on the sensor of image positions.
+
+    Args:
+        camera: The camera that took the image.
+        placement: Where the image sits on the sensor.
+        x_px: Image columns [px], any shape S.
+        y_px: Image rows [px], shape S.
+
+    Returns:
+        `[2, *S]`: x and y, half the sensor's diagonal = 1.
+    """
+    centre_x, centre_y = camera.centre_px
+    origin_x, origin_y = placement.origin_px
+    x = (origin_x + np.asarray(x_px) * placement.scale - centre_x) / camera.half_diagonal_px
+    y = (origin_y + np.asarray(y_px) * placement.scale - centre_y) / camera.half_diagonal_px
+    return np.stack([x, y]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """The lattice of patches cut from an image of `height_px` x `width_px`.
+
+    Patch (row, col) covers image rows `origin_px[1] + row * stride_px` up to `+ patch_px`, and
+    columns alike.
+    """
+
+    height_px: int
+    width_px: int
+    patch_px: int
+    stride_px: int
+    origin_px: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.patch_px < 1 or self.stride_px < 1:
+            raise CaptureError(
+                "patch and stride must be at least one pixel",
+                got=f"patch {self.patch_px} px, stride {self.stride_px} px",
+            )
+        room = min(self.height_px - self.origin_px[1], self.width_px - self.origin_px[0])
+        if min(self.origin_px) < 0 or room < self.patch_px:
+            raise CaptureError(
+                "image is smaller than one patch",
+                got=f"{self.width_px}x{self.height_px} px from {self.origin_px}",
+                expected=f"at least {self.patch_px}x{self.patch_px} px",
+                todo="Use a larger image.",
+            )
+
+    @property
+    def rows(self) -> int:
+        """Number of patch rows."""
+        return (self.height_px - self.origin_px[1] - self.patch_px) // self.stride_px + 1
+
+    @property
+    def cols(self) -> int:
+        """Number of patch columns."""
+        return (self.width_px - self.origin_px[0] - self.patch_px) // self.stride_px + 1
+
+    @property
+    def centres_px(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Patch centres, x `[cols]` and y `[rows]` [image px]."""
+        half = self.patch_px / 2
+        x = self.origin_px[0] + half + self.stride_px * np.arange(self.cols)
+        y = self.origin_px[1] + half + self.stride_px * np.arange(self.rows)
+        return x, y
+
+    @property
+    def support_px(self) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) of the pixels that patch centres surround, right exclusive."""
+        x, y = self.centres_px
+        return int(np.ceil(x[0])), int(np.ceil(y[0])), int(x[-1]), int(y[-1])
+
+
+def grid_location(camera: Camera, placement: Placement, grid: PatchGrid) -> Float:
+    """Place on the sensor of every patch centre, `[2, rows, cols]`."""
+    x, y = grid.centres_px
+    return sensor_location(camera, placement, *np.meshgrid(x, y))
+
+
+def location_map(camera: Camera, placement: Placement, height_px: int, width_px: int) -> Float:
+    """Place on the sensor of every pixel centre, `[2, height_px, width_px]`."""
+    x, y = np.arange(width_px) + 0.5, np.arange(height_px) + 0.5
+    return sensor_location(camera, placement, *np.meshgrid(x, y))
