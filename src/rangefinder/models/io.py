@@ -1,0 +1,118 @@
+"""Models on disk: weights as safetensors beside a JSON card that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from rangefinder.camera import Camera
+from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
+from rangefinder.errors import ModelError
+from rangefinder.models.prediction import Prediction
+from rangefinder.models.student import Student
+from rangefinder.models.teacher import Teacher
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+
+
+class Card(Strict):
+    """What weights are: enough to build the network, place its patches and refuse mix-ups."""
+
+    kind: Literal["teacher", "student"]
+    camera: Camera
+    camera_fingerprint: str
+    teacher: TeacherParams
+    student: StudentParams | None = None
+    prediction: PredictionParams
+    patch_px: int = Field(ge=1, description="side of the teacher's patch")
+    stride_px: int = Field(ge=1)
+    input_encoding: Literal["log_linear_light"] = "log_linear_light"
+    dataset: str = Field(description="digest of the captures trained on")
+    seed: int
+    cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
+    weights_sha256: str = ""
+
+
+class TrainedModel:
+    """A network and its card.
+
+    Args:
+        network: Teacher or student in evaluation mode.
+        card: What it is.
+    """
+
+    def __init__(self, network: Teacher | Student, card: Card) -> None:
+        self.network = network.eval()
+        self.card = card
+        self.prediction = Prediction(card.prediction)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights and card."""
+        state = self.network.state_dict()
+        digest = hashlib.sha256(self.card.model_dump_json(exclude={"weights_sha256"}).encode())
+        for name in sorted(state):
+            digest.update(name.encode())
+            digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def build_network(card: Card) -> Teacher | Student:
+    """Network of a card, with fresh weights."""
+    if card.kind == "teacher":
+        return Teacher(card.teacher, card.prediction.bins)
+    if card.student is None:
+        raise ModelError("a student's card has no 'student' entry")
+    return Student(card.student, card.teacher.stem_channels, card.prediction.bins)
+
+
+def save_model(folder: Path, model: TrainedModel) -> None:
+    """Write weights and card into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
+    partial = folder / f"{WEIGHTS}.partial"
+    save_file(state, partial)
+    card = model.card.model_copy(update={"weights_sha256": _sha256(partial)})
+    partial.replace(folder / WEIGHTS)
+    (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Read what `save_model` wrote.
+
+    Raises:
+        ModelError: If a file is missing or damaged, or card and weights do not belong together.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = Card.model_validate(content)
+        actual = _sha256(folder / WEIGHTS)
+    except (OSError, ValueError, ValidationError) as exc:
+        raise ModelError(
+            f"no readable model in {folder} ({exc})", todo="Train it again, or give another folder."
+        ) from exc
+    if actual != card.weights_sha256:
+        raise ModelError(
+            f"weights in {folder} are not those of its card",
+            got=f"sha256 {actual[:16]}",
+            expected=card.weights_sha256[:16],
+            todo="Restore both files from the same training.",
+        )
+    card.camera.require(card.camera_fingerprint, f"the card in {folder}")
+    network = build_network(card)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as exc:
+        raise ModelError(f"weights in {folder} do not fit their card ({exc})") from exc
+    return TrainedModel(network, card)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,50 @@
+"""Values on a regular lattice of an image, read at other places of the same image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where cells of a network's output sit: cell i at `first_px + i * stride_px` [image px]."""
+
+    first_px: float
+    stride_px: float
+
+    def positions(self, count: int) -> Tensor:
+        """Places of the first `count` cells [image px], `[count]`."""
+        return self.first_px + self.stride_px * torch.arange(count, dtype=torch.float32)
+
+
+def resample(values: Tensor, lattice: Lattice, y_px: Tensor, x_px: Tensor) -> Tensor:
+    """Bilinear interpolation of lattice values; beyond the outermost cells they stay constant.
+
+    Args:
+        values: `[N, C, h, w]` values on the lattice (the same along both axes).
+        lattice: Where they sit.
+        y_px: `[H]` rows wanted [image px].
+        x_px: `[W]` columns wanted [image px].
+
+    Returns:
+        `[N, C, H, W]`.
+    """
+    return _along(_along(values, lattice, y_px, dim=2), lattice, x_px, dim=3)
+
+
+def _along(values: Tensor, lattice: Lattice, wanted_px: Tensor, dim: int) -> Tensor:
+    size = values.shape[dim]
+    place = (wanted_px.to(values.device) - lattice.first_px) / lattice.stride_px
+    place = place.clamp(0, size - 1)
+    index = place.floor().long()
+    shape = [1] * values.dim()
+    shape[dim] = -1
+    fraction = (place - index).to(values.dtype).reshape(shape)
+    here = values.index_select(dim, index)
+    if not bool(fraction.any()):
+        return here
+    after = values.index_select(dim, (index + 1).clamp(max=size - 1))
+    return torch.lerp(here, after, fraction)

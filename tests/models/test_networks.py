@@ -1,0 +1,136 @@
+"""Both networks: exactly dense teacher, aligned student, inference copies that agree."""
+
+import pytest
+import torch
+
+from rangefinder.camera import Camera
+from rangefinder.config import StudentParams, TeacherParams
+from rangefinder.location import PatchGrid, Placement, grid_location, location_map
+from rangefinder.models.lattice import Lattice, resample
+from rangefinder.models.layers import fused
+from rangefinder.models.student import Student, full_frame
+from rangefinder.models.teacher import Teacher
+
+CAMERA = Camera(width_px=96, height_px=72)
+BINS = 12
+
+
+def scramble(network):
+    """Weights and normalisation as after some training, so that nothing is zero by default."""
+    generator = torch.Generator().manual_seed(1)
+    for tensor in network.state_dict().values():
+        if tensor.dtype.is_floating_point:
+            tensor += 0.05 * torch.rand(tensor.shape, generator=generator)
+    return network.eval()
+
+
+def small_teacher(**changes):
+    params = TeacherParams(stem_channels=(8, 12), channels=16, blocks=2, **changes)
+    return scramble(Teacher(params, BINS))
+
+
+def small_student(**changes):
+    return scramble(Student(StudentParams(channels=(8, 8, 8), **changes), (8, 12), BINS))
+
+
+@torch.inference_mode()
+def teacher_on(teacher, image, placement):
+    grid = PatchGrid(*image.shape[1:], teacher.patch_px, teacher.stride_px)
+    location = torch.from_numpy(grid_location(CAMERA, placement, grid))
+    return teacher(image[None], location[None])[0]
+
+
+def test_a_patch_gives_one_prediction_and_a_dense_pass_one_per_grid_place():
+    teacher = small_teacher()
+    size = teacher.patch_px
+    assert teacher_on(teacher, torch.rand(3, size, size), Placement()).shape == (BINS, 1, 1)
+    grid = PatchGrid(72, 96, size, teacher.stride_px)
+    logits = teacher_on(teacher, torch.rand(3, 72, 96), Placement())
+    assert logits.shape == (BINS, grid.rows, grid.cols)
+
+
+@pytest.mark.parametrize(("left", "top"), [(0, 0), (8, 4), (20, 16)])
+def test_answers_on_a_crop_are_those_on_the_whole_image(left, top):
+    teacher, image = small_teacher(), torch.rand(3, 72, 96)
+    whole = teacher_on(teacher, image, Placement())
+    crop = teacher_on(
+        teacher, image[:, top : top + 40, left : left + 44], Placement().crop(left, top)
+    )
+    rows, cols = crop.shape[1:]
+    part = whole[:, top // 4 : top // 4 + rows, left // 4 : left // 4 + cols]
+    torch.testing.assert_close(crop, part, atol=1e-5, rtol=0)
+
+
+def test_nothing_outside_a_patch_changes_its_prediction():
+    teacher, image = small_teacher(), torch.rand(3, 72, 96)
+    changed = image.clone()
+    changed[:, :, teacher.patch_px :] = 0.9
+    before, after = (teacher_on(teacher, x, Placement()) for x in (image, changed))
+    torch.testing.assert_close(before[:, 0, 0], after[:, 0, 0], atol=1e-6, rtol=0)
+    assert (before[:, 0, 1] - after[:, 0, 1]).abs().max() > 1e-3
+
+
+def test_location_changes_the_answer_unless_switched_off():
+    image = torch.rand(3, 72, 96)
+    for location, differs in ((True, True), (False, False)):
+        teacher = small_teacher(location=location)
+        here = teacher_on(teacher, image, Placement())
+        there = teacher_on(teacher, image, Placement((50.0, 20.0)))
+        assert bool((here - there).abs().max() > 1e-3) is differs
+
+
+def test_exposure_and_white_balance_hardly_move_the_teacher():
+    teacher, image = small_teacher(), 0.5 + 0.5 * torch.rand(3, 72, 96)
+    balance = torch.tensor([0.9, 0.6, 0.8])[:, None, None]
+    plain, tinted = (
+        teacher_on(teacher, x, Placement()).softmax(0) for x in (image, image * balance)
+    )
+    assert (plain - tinted).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(("height", "width"), [(72, 96), (73, 97), (70, 94), (33, 65)])
+def test_the_student_answers_on_its_lattice_whatever_the_size(height, width):
+    student = small_student()
+    location = torch.from_numpy(location_map(CAMERA, Placement(), height, width))[None]
+    with torch.inference_mode():
+        logits = student(torch.rand(1, 3, height, width), location)
+        assert logits.shape[2:] == (-(-height // 4), -(-width // 4))
+        assert full_frame(logits, height, width).shape == (1, BINS, height, width)
+
+
+def test_shared_layers_see_the_same_place_in_teacher_and_student():
+    """Features of the padded stem are those of the unpadded one, on the same pixels."""
+    stem, image = small_teacher().stem, torch.rand(1, 3, 72, 96)
+    with torch.inference_mode():
+        valid, padded = stem(image), stem(image, pad=True)
+    torch.testing.assert_close(padded[:, :, 1:-1, 1:-1], valid, atol=1e-5, rtol=0)
+
+
+def test_student_cells_sit_where_the_lattice_says():
+    """A bright dot moves the features of the cell whose centre it is most."""
+    stem = small_student().stem
+    flat = torch.full((1, 3, 72, 96), 0.5)
+    dot = flat.clone()
+    dot[:, :, 32, 40] = 1.0
+    with torch.inference_mode():
+        change = (stem(dot, pad=True) - stem(flat, pad=True)).abs().sum(1)[0]
+    row, col = divmod(int(change.argmax()), change.shape[1])
+    assert Student.lattice.positions(24)[[row, col]].tolist() == [32.5, 40.5]
+
+
+@pytest.mark.parametrize("build", [small_teacher, small_student])
+def test_the_inference_copy_agrees(build):
+    network = build()
+    grid = PatchGrid(72, 96, 25, 4)
+    size = (grid.rows, grid.cols) if isinstance(network, Teacher) else (72, 96)
+    inputs = torch.rand(2, 3, 72, 96), torch.rand(2, 2, *size)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(network)(*inputs), network(*inputs), atol=1e-4, rtol=1e-4)
+
+
+def test_resampling_reproduces_a_linear_ramp_and_holds_the_border():
+    lattice = Lattice(first_px=2.5, stride_px=4)
+    ramp = lattice.positions(6)[None, None, :, None].expand(1, 1, 6, 5)
+    wanted = torch.tensor([0.0, 2.5, 3.7, 11.0, 22.5, 40.0])
+    values = resample(ramp, lattice, wanted, torch.tensor([8.0]))[0, 0, :, 0]
+    torch.testing.assert_close(values, wanted.clamp(2.5, 22.5))

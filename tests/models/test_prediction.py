@@ -1,0 +1,80 @@
+"""The predictive distribution: targets, decoding and compact form."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rangefinder.config import PredictionParams
+from rangefinder.models.prediction import Prediction
+
+PREDICTION = Prediction(PredictionParams())
+INVERSE = st.floats(0.2, 1.42)
+
+
+@given(inverse=INVERSE)
+def test_the_median_of_a_target_is_its_distance(inverse):
+    probs = PREDICTION.soft_targets(torch.tensor([inverse]))
+    median_dpt = 1 / PREDICTION.median_m(probs)
+    assert float(median_dpt) == pytest.approx(inverse, abs=0.1 * PREDICTION.width_dpt)
+
+
+def test_targets_are_distributions():
+    probs = PREDICTION.soft_targets(torch.linspace(0.2, 1.4, 50))
+    torch.testing.assert_close(probs.sum(-1), torch.ones(50))
+
+
+def test_quantiles_of_a_uniform_distribution_are_equally_spaced():
+    probs = torch.full((48,), 1 / 48)
+    levels = (0.0, 0.25, 0.5, 0.75, 1.0)
+    low = PREDICTION.centres_dpt[0] - PREDICTION.width_dpt / 2
+    expected = low + torch.tensor(levels) * 48 * PREDICTION.width_dpt
+    torch.testing.assert_close(PREDICTION.quantile_dpt(probs, levels), expected)
+
+
+@given(seed=st.integers(0, 1000))
+def test_quantiles_grow_with_their_level(seed):
+    probs = torch.rand(7, 48, generator=torch.Generator().manual_seed(seed)).softmax(-1)
+    quantiles = PREDICTION.quantile_dpt(probs, (0.025, 0.1, 0.5, 0.9, 0.975))
+    assert bool((quantiles.diff(dim=0) > 0).all())
+
+
+def test_a_certain_bin_keeps_its_quantiles_inside_it():
+    probs = torch.zeros(48)
+    probs[20] = 1.0
+    near, far = PREDICTION.interval_m(probs, 0.95)
+    half = PREDICTION.width_dpt / 2
+    assert 1 / far > PREDICTION.centres_dpt[20] - half
+    assert 1 / near < PREDICTION.centres_dpt[20] + half
+
+
+def test_the_interval_of_two_sides_spans_both():
+    probs = torch.zeros(48)
+    probs[[5, 40]] = 0.5
+    near, far = PREDICTION.interval_m(probs, 0.8)
+    assert near < 1 / PREDICTION.centres_dpt[39]
+    assert far > 1 / PREDICTION.centres_dpt[6]
+
+
+def test_information_runs_from_nothing_to_all():
+    flat, sharp = torch.full((48,), 1 / 48), torch.eye(48)[3]
+    assert PREDICTION.information(flat).item() == pytest.approx(0.0, abs=1e-6)
+    assert PREDICTION.information(sharp).item() == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("sd_bins", [0.5, 1.0, 3.0, 10.0])
+def test_the_compact_form_loses_less_than_a_hundredth_nat_in_24_bytes(sd_bins):
+    inverse = torch.linspace(0.2, 1.4, 2000)
+    z = (PREDICTION.centres_dpt - inverse[:, None]) / (sd_bins * PREDICTION.width_dpt)
+    probs = torch.softmax(-0.5 * z**2, -1)
+    packed = PREDICTION.pack(probs)
+    assert packed.dtype == torch.uint8
+    assert packed.shape[-1] == PREDICTION.packed_bytes == 24
+    lost = (probs * (probs.clamp(min=1e-30) / PREDICTION.unpack(packed)).log()).sum(-1)
+    assert lost.mean().item() < 0.01
+
+
+def test_an_odd_number_of_bins_packs_too():
+    prediction = Prediction(PredictionParams(bins=47))
+    probs = torch.rand(3, 5, 47).softmax(-1)
+    assert prediction.unpack(prediction.pack(probs)).shape == (3, 5, 47)
