@@ -1,0 +1,1 @@
+"""Scoring of models, baselines, figures and reports."""

@@ -1,0 +1,214 @@
+"""Which pixels are scored, and the regions of the picture they are told apart by.
+
+Every scored pixel falls into one cell of (texture, position, edge, distance, frame); a region is
+a sum over cells. Cells depend on the capture alone, never on a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from rangefinder.config import EvaluationParams, Parameters
+from rangefinder.errors import CaptureError
+from rangefinder.evaluation.metrics import Float
+from rangefinder.evaluation.sparsification import LogHistogram
+from rangefinder.location import location_map
+
+if TYPE_CHECKING:
+    from rangefinder.captures.manifest import CaptureSet
+
+Bool = NDArray[np.bool_]
+Index = NDArray[np.intp]
+Box: TypeAlias = tuple[int, int, int, int]
+Support: TypeAlias = Box | Bool | Callable[[int], Box | Bool]
+
+TEXTURE, POSITION, EDGE, DISTANCE, FRAME = range(5)
+TEXTURES = ("strong", "weak")  # the third index: texture unknown
+POSITIONS = ("centre", "corner")  # the third index: between
+EDGES = ("near", "far")
+
+
+@dataclass(frozen=True)
+class ScoredPixels:
+    """The scored pixels of one capture.
+
+    Attributes:
+        flat: `[N]` places in the flattened image: truth known and within the reported range.
+        truth_m: `[N]` true distance [m].
+        cell: `[N]` flat index of each pixel's cell.
+        inside: `[N]` whether the pixel is within the support.
+        shape: Height and width of the image [px].
+    """
+
+    flat: Index
+    truth_m: Float
+    cell: Index
+    inside: Bool
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Sorts the pixels of captures into cells.
+
+    Attributes:
+        params: Reported range, distance bins, radii, edge band and share of strong texture.
+        support: Pixels that all models cover: (left, top, right, bottom) [px], a mask `[H, W]`, or
+            a function of the capture's index that gives one of the two.
+        strong_texture: Least gradient energy that counts as strongly textured; captures carry it
+            averaged over `evaluation.texture_window_px` already.
+    """
+
+    params: Parameters
+    support: Support
+    strong_texture: float
+
+    @classmethod
+    def over(cls, captures: CaptureSet, params: Parameters, support: Support) -> Regions:
+        """Regions whose texture threshold splits the scored pixels of all captures."""
+        energies = LogHistogram()
+        regions = cls(params, support, float("inf"))
+        for index in range(len(captures)):
+            texture = captures.texture(index)
+            if texture is not None:
+                _, mask, inside = regions._scored(captures, index)
+                energy = np.asarray(texture, dtype=np.float32)[mask & inside]
+                energies.add(energy[np.isfinite(energy)])
+        share = params.evaluation.strong_texture_share
+        return cls(params, support, energies.upper_share(share))
+
+    @property
+    def cell_shape(self) -> tuple[int, ...]:
+        """Length of each axis of the cells; the last distance index lies outside all bins."""
+        edges = self.params.evaluation.distance_edges_m
+        return len(TEXTURES) + 1, len(POSITIONS) + 1, len(EDGES), len(edges), 2
+
+    @property
+    def distance_names(self) -> tuple[str, ...]:
+        """Names of the distance bins, such as "0.7-1.0" [m]."""
+        edges = [float(edge) for edge in self.params.evaluation.distance_edges_m]
+        return tuple(f"{near}-{far}" for near, far in pairwise(edges))
+
+    def of(self, captures: CaptureSet, index: int) -> ScoredPixels:
+        """Scored pixels of one capture and their cells."""
+        truth, mask, inside = self._scored(captures, index)
+        axes = (
+            self._texture_index(captures, index, truth.shape),
+            self._position_index(captures, index, truth.shape),
+            (~near_edges(truth, self._conf.edge_step, self._conf.edge_band_px)).astype(np.intp),
+            self._distance_index(truth),
+            (~inside).astype(np.intp),
+        )
+        flat = np.flatnonzero(mask)
+        cell = np.ravel_multi_index(tuple(axis.ravel()[flat] for axis in axes), self.cell_shape)
+        height, width = truth.shape
+        return ScoredPixels(
+            flat, truth.ravel()[flat], np.asarray(cell), inside.ravel()[flat], (height, width)
+        )
+
+    @property
+    def _conf(self) -> EvaluationParams:
+        return self.params.evaluation
+
+    def _scored(self, captures: CaptureSet, index: int) -> tuple[Float, Bool, Bool]:
+        truth = np.asarray(captures.distance_map(index), dtype=np.float32)
+        near, far = self.params.range.report_m
+        mask = (truth >= near) & (truth <= far)
+        height, width = truth.shape
+        return truth, mask, support_mask(self.support, index, (height, width))
+
+    def _texture_index(self, captures: CaptureSet, index: int, shape: tuple[int, ...]) -> Index:
+        texture = captures.texture(index)
+        if texture is None:
+            return np.full(shape, len(TEXTURES))
+        energy = np.asarray(texture, dtype=np.float32)
+        known = np.isfinite(energy)
+        return np.where(known, np.where(energy >= self.strong_texture, 0, 1), len(TEXTURES))
+
+    def _position_index(self, captures: CaptureSet, index: int, shape: tuple[int, ...]) -> Index:
+        location = location_map(captures.camera, captures.placement(index), *shape)
+        radius = np.hypot(location[0], location[1])
+        corner = np.where(radius > self._conf.corner_radius, 1, len(POSITIONS))
+        return np.where(radius < self._conf.centre_radius, 0, corner)
+
+    def _distance_index(self, truth_m: Float) -> Index:
+        edges = np.asarray(self._conf.distance_edges_m, dtype=np.float32)
+        index = np.searchsorted(edges, truth_m, side="right") - 1
+        index = np.where(truth_m == edges[-1], len(edges) - 2, index)
+        return np.where(index < 0, len(edges) - 1, index)
+
+
+def support_mask(support: Support, index: int, shape: tuple[int, int]) -> Bool:
+    """Pixels of one capture that all models cover.
+
+    Args:
+        support: Box, mask, or function of the capture's index.
+        index: The capture.
+        shape: Height and width of the capture [px].
+
+    Returns:
+        `[H, W]` mask.
+
+    Raises:
+        CaptureError: If the mask or the box does not fit the capture.
+    """
+    area = support(index) if callable(support) else support
+    if isinstance(area, np.ndarray):
+        if area.shape != shape:
+            raise CaptureError(
+                f"the support mask does not fit capture {index}",
+                got=f"shape {area.shape}",
+                expected=f"shape {shape}",
+                todo="Hand in one mask per capture: a function of its index.",
+            )
+        return area.astype(np.bool_)
+    left, top, right, bottom = area
+    if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
+        raise CaptureError(
+            f"the support box does not fit capture {index}",
+            got=f"(left, top, right, bottom) = {area} px",
+            expected=f"a box within {shape[1]}x{shape[0]} px",
+            todo="Hand in one box per capture: a function of its index.",
+        )
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def near_edges(distance_m: Float, step: float, band_px: float) -> Bool:
+    """Pixels close to a jump in distance.
+
+    A jump lies between neighbours whose distances differ by more than `step` of the nearer one.
+    Unknown pixels take the distance of the nearest known one, so a jump across a gap counts, in
+    the middle of the gap.
+
+    Args:
+        distance_m: `[H, W]` [m]; 0, negative or NaN where unknown.
+        step: Relative difference that is a jump.
+        band_px: Largest distance to a pixel beside a jump [px].
+
+    Returns:
+        `[H, W]` mask.
+    """
+    known = distance_m > 0
+    if not known.any():
+        return np.zeros_like(known)
+    if not known.all():
+        place = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+        distance_m = distance_m[tuple(place)]
+    edge = np.zeros_like(known)
+    for axis in (0, 1):
+        first, second = np.moveaxis(distance_m, axis, 0), np.moveaxis(edge, axis, 0)
+        jump = np.maximum(first[1:], first[:-1]) > (1.0 + step) * np.minimum(first[1:], first[:-1])
+        second[1:] |= jump
+        second[:-1] |= jump
+    if not edge.any():
+        return edge
+    return np.asarray(ndimage.distance_transform_edt(~edge) <= band_px)

@@ -1,0 +1,80 @@
+"""Figures are drawn, show what they say and are the same for everyone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rangefinder.evaluation.figures import chosen_captures, draw_figures
+from rangefinder.evaluation.score import evaluate
+
+SUPPORT = (5, 4, 60, 44)
+CURVES = {"overview", "predicted_against_true", "reliability", "sparsification"}
+
+
+@pytest.fixture
+def models(captures, noisy_model, ranging_of):
+    generator = np.random.default_rng(0)
+    captures.images = [generator.uniform(0, 1, (3, 48, 64)).astype(np.float32) for _ in range(6)]
+    return {
+        "constant": lambda _: ranging_of(np.full((48, 64), 1.6, np.float32), 0.3),
+        "teacher": noisy_model(captures, 0.1),
+        "student": noisy_model(captures, 0.05),
+    }
+
+
+@pytest.fixture
+def few(params):
+    settings = params.evaluation.model_copy(update={"figures": 3})
+    return params.model_copy(update={"evaluation": settings})
+
+
+def test_every_figure_can_be_saved(captures, models, few, tmp_path):
+    evaluation = evaluate(captures, models, few, SUPPORT)
+    figures = draw_figures(captures, models, evaluation, few)
+    shown = [name for name in figures if name.startswith("capture_")]
+    assert set(figures) == CURVES | {"error_by_distance", *shown}
+    assert len(shown) == 3
+    for name, figure in figures.items():
+        figure.savefig(tmp_path / f"{name}.png", dpi=30)
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
+
+
+def test_distance_maps_share_one_scale_in_metres(captures, models, few):
+    evaluation = evaluate(captures, models, few, SUPPORT)
+    overview = draw_figures(captures, models, evaluation, few)["overview"]
+    titled = {axes.get_title(loc="left"): axes for axes in overview.axes}
+    limits = {titled[name].images[0].get_clim() for name in ("truth", "teacher", "student")}
+    assert limits == {few.range.report_m}
+    assert "distance [m]" in {axes.get_xlabel() for axes in overview.axes}
+
+
+@pytest.mark.parametrize("names", [["constant"], ["student"], ["constant", "student"]])
+def test_any_models_can_be_drawn(captures, models, few, names):
+    some = {name: models[name] for name in names}
+    evaluation = evaluate(captures, some, few, SUPPORT)
+    draw_figures(captures, some, evaluation, few)["overview"].draw_without_rendering()
+
+
+def test_a_single_scene_without_intervals_can_be_drawn(captures, models, few):
+    captures.scenes = ["a"] * 6
+    evaluation = evaluate(captures, models, few, SUPPORT)
+    for figure in draw_figures(captures, models, evaluation, few).values():
+        figure.draw_without_rendering()
+
+
+def test_real_scenes_come_first_then_best_to_worst(captures, models, few):
+    evaluation = evaluate(captures, models, few, SUPPORT)
+    chosen = chosen_captures(evaluation, few)
+    table = evaluation.per_image.query("model == 'student'").reset_index(drop=True)
+    assert table["scene"][chosen[0]] == "motorcycle"
+    others = table[table["scene"] != "motorcycle"]["abs_rel"]
+    assert [chosen[1], chosen[2]] == [others.idxmin(), others.idxmax()]
+
+
+def test_style_of_others_is_left_alone(captures, models, few):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    draw_figures(captures, models, evaluate(captures, models, few, SUPPORT), few)
+    assert dict(mpl.rcParams) == before

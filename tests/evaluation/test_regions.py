@@ -1,0 +1,133 @@
+"""Which pixels count, and where they belong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rangefinder.config import parse_parameters
+from rangefinder.errors import CaptureError, ConfigError
+from rangefinder.evaluation.regions import Regions, near_edges, support_mask
+
+WHOLE = (0, 0, 64, 48)
+
+
+def axes_of(regions, captures, index=0):
+    scored = regions.of(captures, index)
+    return scored, np.unravel_index(scored.cell, regions.cell_shape)
+
+
+def test_only_known_distances_within_the_range_are_scored(captures, params):
+    captures.distances[0][:] = 9.0
+    captures.distances[0][3, :5] = [0.0, 0.7, 4.0, 4.01, np.nan]
+    scored = Regions.over(captures, params, WHOLE).of(captures, 0)
+    assert scored.flat.tolist() == [3 * 64 + 1, 3 * 64 + 2]
+    assert scored.truth_m == pytest.approx([0.7, 4.0])
+
+
+def test_distance_bins_hold_their_near_edge_and_the_last_its_far_edge(captures, params):
+    captures.distances[0][:] = 0.0
+    captures.distances[0][0, :7] = [0.7, 0.999, 1.0, 1.5, 2.999, 3.0, 4.0]
+    regions = Regions.over(captures, params, WHOLE)
+    _, axes = axes_of(regions, captures)
+    assert axes[3].tolist() == [0, 0, 1, 2, 3, 4, 4]
+    assert regions.distance_names == ("0.7-1.0", "1.0-1.5", "1.5-2.0", "2.0-3.0", "3.0-4.0")
+
+
+def test_positions_are_places_on_the_sensor(captures, params):
+    captures.distances[0][:] = 2.0
+    regions = Regions.over(captures, params, WHOLE)
+    _, axes = axes_of(regions, captures)
+    position = axes[1].reshape(48, 64)
+    y, x = np.mgrid[:48, :64] + 0.5
+    radius = np.hypot(x - 32, y - 24) / 40  # 64 x 48 has half a diagonal of 40
+    assert np.array_equal(position == 0, radius < 0.4)
+    assert np.array_equal(position == 1, radius > 0.8)
+
+
+def test_texture_splits_the_scored_pixels_of_all_captures_in_the_wanted_share(captures, params):
+    regions = Regions.over(captures, params, (4, 4, 60, 44))
+    strong = known = 0
+    for index in range(len(captures)):
+        scored, axes = axes_of(regions, captures, index)
+        strong += int((axes[0][scored.inside] == 0).sum())
+        known += int(scored.inside.sum())
+    assert strong / known == pytest.approx(0.5, abs=1e-3)
+
+
+def test_strong_texture_is_the_one_with_more_energy(captures, params):
+    captures.distances[0][:] = 2.0
+    captures.textures[0][:] = 1e-6
+    captures.textures[0][:, :10] = 1e3
+    _, axes = axes_of(Regions.over(captures, params, WHOLE), captures)
+    texture = axes[0].reshape(48, 64)
+    assert (texture[:, :10] == 0).all()
+    assert (texture[:, 10:] == 1).all()
+
+
+def test_pixels_of_unknown_texture_belong_to_neither_group(captures, params):
+    captures.textures[0] = None
+    captures.textures[1][:] = np.nan
+    regions = Regions.over(captures, params, WHOLE)
+    for index in (0, 1):
+        assert set(axes_of(regions, captures, index)[1][0]) == {2}
+
+
+def test_edge_band_reaches_as_far_as_it_says():
+    distance = np.full((1, 40), 1.0, np.float32)
+    distance[:, 20:] = 1.06
+    assert np.flatnonzero(near_edges(distance, 0.05, 8)).tolist() == list(range(11, 29))
+
+
+def test_a_step_below_the_threshold_is_no_edge():
+    distance = np.full((5, 40), 1.0, np.float32)
+    distance[:, 20:] = 1.049
+    assert not near_edges(distance, 0.05, 8).any()
+
+
+def test_edges_do_not_care_which_side_or_direction_is_near():
+    generator = np.random.default_rng(0)
+    distance = generator.choice(np.asarray([1.0, 1.04, 2.0], np.float32), (20, 30))
+    edges = near_edges(distance, 0.05, 2)
+    assert np.array_equal(near_edges(distance.T, 0.05, 2), edges.T)
+    assert np.array_equal(near_edges(distance[::-1, ::-1], 0.05, 2), edges[::-1, ::-1])
+
+
+def test_unknown_pixels_are_no_edge_but_a_jump_across_them_is():
+    distance = np.full((1, 40), 2.0, np.float32)
+    distance[:, 18:22] = 0.0
+    assert not near_edges(distance, 0.05, 3).any()
+    distance[:, 22:] = 1.0
+    assert np.flatnonzero(near_edges(distance, 0.05, 3)).tolist() == list(range(16, 24))
+
+
+def test_nothing_known_has_no_edges():
+    assert not near_edges(np.zeros((4, 4), np.float32), 0.05, 3).any()
+
+
+def test_support_may_be_a_box_a_mask_or_a_function():
+    box = support_mask((1, 2, 5, 4), 0, (6, 8))
+    assert box.sum() == 4 * 2
+    assert box[2:4, 1:5].all()
+    assert np.array_equal(support_mask(box, 0, (6, 8)), box)
+    assert support_mask(lambda index: (0, 0, index, 1), 3, (6, 8)).sum() == 3
+
+
+@pytest.mark.parametrize("support", [(0, 0, 9, 6), (4, 0, 4, 6), np.ones((3, 3), bool)])
+def test_support_that_does_not_fit_is_refused(support):
+    with pytest.raises(CaptureError, match="does not fit capture 2"):
+        support_mask(support, 2, (6, 8))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"distance_edges_m": (1.0,)},
+        {"distance_edges_m": (1.0, 3.0, 2.0)},
+        {"distance_edges_m": (0.0, 1.0)},
+        {"centre_radius": 0.9, "corner_radius": 0.8},
+    ],
+)
+def test_regions_that_make_no_sense_are_refused_before_anything_runs(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong)).split("_")[0]):
+        parse_parameters({"evaluation": wrong})
