@@ -26,6 +26,9 @@ class LensParams(Strict):
     clear_radius_factor: float = Field(
         1.06, ge=1.0, le=2.0, description="clear radius of each surface / on-axis beam radius"
     )
+    corner_pupil: float = Field(
+        0.3, ge=0.0, le=1.0, description="pupil radii that rims leave to the sensor's corners"
+    )
 
 
 class CameraParams(Strict):

@@ -21,8 +21,9 @@ class RangefinderError(Exception):
             parts.append(f"found {got}")
         if expected is not None:
             parts.append(f"expected {expected}")
-        message = "; ".join(parts) + "."
-        super().__init__(f"{message} {todo}".rstrip())
+        message = "; ".join(parts)
+        gap = "" if todo.startswith("\n") else ". "
+        super().__init__(f"{message}{gap}{todo}".rstrip())
 
 
 class ConfigError(RangefinderError):

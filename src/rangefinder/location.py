@@ -38,22 +38,28 @@ class Placement:
 def sensor_location(
     camera: Camera, placement: Placement, x_px: NDArray[np.floating], y_px: NDArray[np.floating]
 ) -> Float:
-    """Place on the sensor of image positions.
+    """Places on the sensor of a lattice of image positions.
 
     Args:
         camera: The camera that took the image.
         placement: Where the image sits on the sensor.
-        x_px: Image columns [px], any shape S.
-        y_px: Image rows [px], shape S.
+        x_px: Columns `[w]` [image px].
+        y_px: Rows `[h]` [image px].
 
     Returns:
-        `[2, *S]`: x and y, half the sensor's diagonal = 1.
+        `[2, h, w]`: x and y, half the sensor's diagonal = 1.
     """
-    centre_x, centre_y = camera.centre_px
-    origin_x, origin_y = placement.origin_px
-    x = (origin_x + np.asarray(x_px) * placement.scale - centre_x) / camera.half_diagonal_px
-    y = (origin_y + np.asarray(y_px) * placement.scale - centre_y) / camera.half_diagonal_px
-    return np.stack([x, y]).astype(np.float32)
+    places = np.empty((2, len(y_px), len(x_px)), dtype=np.float32)
+    places[0] = _along(camera, placement, x_px, axis=0)[None, :]
+    places[1] = _along(camera, placement, y_px, axis=1)[:, None]
+    return places
+
+
+def _along(
+    camera: Camera, placement: Placement, position_px: NDArray[np.floating], axis: int
+) -> NDArray[np.floating]:
+    on_sensor_px = placement.origin_px[axis] + position_px * placement.scale
+    return (on_sensor_px - camera.centre_px[axis]) / camera.half_diagonal_px
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class PatchGrid:
         return (self.width_px - self.origin_px[0] - self.patch_px) // self.stride_px + 1
 
     @property
-    def centres_px(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def centres_px(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Patch centres, x `[cols]` and y `[rows]` [image px]."""
         half = self.patch_px / 2
         x = self.origin_px[0] + half + self.stride_px * np.arange(self.cols)
@@ -112,11 +118,10 @@ class PatchGrid:
 
 def grid_location(camera: Camera, placement: Placement, grid: PatchGrid) -> Float:
     """Place on the sensor of every patch centre, `[2, rows, cols]`."""
-    x, y = grid.centres_px
-    return sensor_location(camera, placement, *np.meshgrid(x, y))
+    return sensor_location(camera, placement, *grid.centres_px)
 
 
 def location_map(camera: Camera, placement: Placement, height_px: int, width_px: int) -> Float:
     """Place on the sensor of every pixel centre, `[2, height_px, width_px]`."""
     x, y = np.arange(width_px) + 0.5, np.arange(height_px) + 0.5
-    return sensor_location(camera, placement, *np.meshgrid(x, y))
+    return sensor_location(camera, placement, x, y)

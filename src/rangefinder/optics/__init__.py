@@ -1,0 +1,1 @@
+"""Lenses: point spread functions, rendering and noise."""

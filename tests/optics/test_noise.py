@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rangefinder.config import NoiseParams
+from rangefinder.optics.noise import expose
+
+PARAMS = NoiseParams()
+
+
+def _flat(level: float, exposure: float = 1.0, params: NoiseParams = PARAMS) -> torch.Tensor:
+    return expose(torch.full((3, 200, 300), level), exposure, params, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("level", [0.02, 0.1, 0.4, 0.8])
+def test_variance_follows_the_mean(level):
+    image = _flat(level).double()
+    step = 1 / (2**PARAMS.bits - 1)
+    variance = level / PARAMS.full_well_e + (PARAMS.read_noise_e / PARAMS.full_well_e) ** 2
+    assert image.mean().item() == pytest.approx(level, rel=2e-3)
+    assert image.var().item() == pytest.approx(variance + step**2 / 12, rel=0.02)
+
+
+def test_shot_noise_is_skewed_as_poisson():
+    params = NoiseParams(full_well_e=100, read_noise_e=0, bits=16)
+    image = _flat(0.05, params=params).double() * 100
+    deviation = image - image.mean()
+    skewness = (deviation**3).mean() / image.var() ** 1.5
+    assert skewness.item() == pytest.approx(5**-0.5, rel=0.05)
+
+
+def test_exposure_scales_light_and_not_read_noise():
+    image = _flat(0.8, exposure=0.25).double()
+    assert image.mean().item() == pytest.approx(0.2, rel=2e-3)
+    step = 1 / (2**PARAMS.bits - 1)
+    variance = 0.2 / PARAMS.full_well_e + (PARAMS.read_noise_e / PARAMS.full_well_e) ** 2
+    assert image.var().item() == pytest.approx(variance + step**2 / 12, rel=0.02)
+
+
+def test_pixels_and_colours_are_independent():
+    image = _flat(0.5).double()
+    flat = (image - image.mean()).reshape(3, -1)
+    assert (torch.corrcoef(flat) - torch.eye(3)).abs().max() < 0.02
+    row = flat[0].reshape(200, 300)
+    assert abs((row[:, 1:] * row[:, :-1]).mean() / row.var()) < 0.02
+
+
+def test_values_are_steps_of_the_converter():
+    image = _flat(0.3, params=NoiseParams(bits=8))
+    levels = image.double() * 255
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+    assert image.dtype == torch.float32
+
+
+def test_overexposure_and_black_are_clipped():
+    assert (_flat(2.0) == 1.0).all()
+    black = _flat(-0.5)
+    assert black.min() == 0.0
+    assert 0.4 < (black == 0.0).double().mean() < 0.7
+
+
+def test_same_seed_same_noise():
+    assert torch.equal(_flat(0.4), _flat(0.4))
