@@ -1,0 +1,1 @@
+"""Captures: their files and manifest, and the simulated ones of the default run."""

@@ -1,0 +1,87 @@
+"""Worker processes that render in parallel, in order, with bounded memory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from typing import TypeVar
+
+import torch
+
+from rangefinder.errors import CaptureError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+AHEAD = 2  # tasks under way per worker
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread without denormal numbers: fastest here, and the same everywhere."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes (spawned, so that no lock or thread is inherited) that end with this one.
+
+    Raises:
+        CaptureError: If a worker is killed.
+    """
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    try:
+        yield pool
+    except BrokenProcessPool as exc:
+        raise CaptureError(
+            "a rendering process died",
+            got=f"{workers} workers",
+            todo="Usually memory ran out: set captures.workers lower.",
+        ) from exc
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def ordered_map(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+) -> Iterator[Result]:
+    """Results of `function` over `items` in order; at most a few per worker wait in memory."""
+    remaining = iter(items)
+    waiting: deque[Future[Result]] = deque(
+        pool.submit(function, item) for item in itertools.islice(remaining, AHEAD * workers)
+    )
+    while waiting:
+        result = waiting.popleft().result()
+        waiting.extend(pool.submit(function, item) for item in itertools.islice(remaining, 1))
+        yield result

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from rangefinder.camera import Camera
+from rangefinder.captures.manifest import (
+    TABLE_FILE,
+    Capture,
+    capture_id,
+    read_captures,
+    write_captures,
+)
+from rangefinder.errors import CameraMismatchError, CaptureError
+from rangefinder.location import Placement
+
+
+@pytest.fixture
+def chart(labelled: Capture) -> Capture:
+    return Capture(
+        image=labelled.image.flip(2),
+        role="chart",
+        scene="chart",
+        split="train",
+        distance_m=1.25,
+        texture_sources=("leaves:train:0",),
+        placement=Placement((8.0, 4.0), 1.0),
+    )
+
+
+def _edit(folder: Path, column: str, value: object) -> None:
+    table = pd.read_parquet(folder / TABLE_FILE)
+    table[column] = value
+    table.to_parquet(folder / TABLE_FILE)
+
+
+def test_round_trip(tmp_path: Path, camera: Camera, labelled: Capture, chart: Capture):
+    written = write_captures(tmp_path / "set", camera, iter([labelled, chart]))
+    again = read_captures(tmp_path / "set")
+    pd.testing.assert_frame_equal(written.table, again.table)
+    assert again.camera == camera
+    assert len(again) == 2
+    assert torch.allclose(again.image(0), labelled.image, atol=0.51 / 65535)
+    assert torch.allclose(again.distance_map(0), labelled.distance_map, atol=0.00051)
+    assert torch.equal(again.distance_map(0) == 0, labelled.distance_map == 0)
+    assert torch.allclose(again.texture(0), labelled.texture, rtol=1e-3)
+    assert again.texture(1) is None
+    assert torch.all(again.distance_map(1) == 1.25)
+    assert again.placement(1) == chart.placement
+    assert again.row(0)["texture_sources"] == "photo:camera;leaves:test:0"
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
+        "camera.json",
+        "captures.parquet",
+        "distance",
+        "images",
+        "texture",
+    ]
+
+
+def test_ids_are_hashes_of_pixels_placement_and_camera(camera: Camera, labelled: Capture):
+    name = capture_id(labelled.image, labelled.placement, camera)
+    stored = (labelled.image * 65535).round() / 65535
+    assert name == capture_id(stored, labelled.placement, camera)
+    other = camera.model_copy(update={"f_number": 4.0})
+    moved = Placement((1.0, 0.0))
+    assert name != capture_id(labelled.image, moved, camera)
+    assert name != capture_id(labelled.image, labelled.placement, other)
+    assert name != capture_id(labelled.image * 0.5, labelled.placement, camera)
+
+
+def test_select_and_digest(tmp_path: Path, camera: Camera, labelled: Capture, chart: Capture):
+    both = write_captures(tmp_path / "a", camera, [labelled, chart])
+    swapped = write_captures(tmp_path / "b", camera, [chart, labelled])
+    assert both.digest == swapped.digest
+    assert len(both.select(role="chart")) == 1
+    assert len(both.select(role=["chart", "labelled"], split="test")) == 1
+    assert len(both.select(split="validation")) == 0
+    assert both.select(role="chart").row(0)["distance_m"] == 1.25
+    assert both.select(role="chart").digest != both.digest
+
+
+def test_a_failing_source_leaves_the_old_set_alone(
+    tmp_path: Path, camera: Camera, labelled: Capture, chart: Capture
+):
+    old = write_captures(tmp_path / "set", camera, [labelled])
+
+    def broken() -> Iterator[Capture]:
+        yield chart
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_captures(tmp_path / "set", camera, broken())
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert read_captures(tmp_path / "set").digest == old.digest
+
+
+def test_writing_again_replaces_everything(
+    tmp_path: Path, camera: Camera, labelled: Capture, chart: Capture
+):
+    (tmp_path / ".set.partial" / "images").mkdir(parents=True)  # left by a killed run
+    write_captures(tmp_path / "set", camera, [labelled])
+    write_captures(tmp_path / "set", camera, [chart])
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert len(list((tmp_path / "set" / "images").iterdir())) == 1
+    assert len(read_captures(tmp_path / "set")) == 1
+
+
+def test_valid_mask_hides_distances(tmp_path: Path, camera: Camera, labelled: Capture):
+    write_captures(tmp_path / "set", camera, [labelled])
+    mask = Image.new("L", (64, 48), 255)
+    mask.paste(0, (0, 0, 32, 48))
+    mask.save(tmp_path / "set" / "valid.png")
+    _edit(tmp_path / "set", "valid_mask", "valid.png")
+    distance_m = read_captures(tmp_path / "set").distance_map(0)
+    assert torch.all(distance_m[:, :32] == 0)
+    assert torch.all(distance_m[4:, 32:] > 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("role", "portrait"),
+        ("split", "holdout"),
+        ("image", "/etc/passwd"),
+        ("distance_map", "../outside.png"),
+        ("scale", 0.0),
+        ("exposure", -1.0),
+        ("capture_id", "short"),
+        ("colour", "an unknown column"),
+    ],
+)
+def test_rows_that_break_the_schema_are_refused(
+    tmp_path: Path, camera: Camera, labelled: Capture, column: str, value: object
+):
+    write_captures(tmp_path / "set", camera, [labelled])
+    _edit(tmp_path / "set", column, value)
+    with pytest.raises(CaptureError, match=column):
+        read_captures(tmp_path / "set")
+
+
+def test_twins_are_refused(tmp_path: Path, camera: Camera, labelled: Capture):
+    with pytest.raises(CaptureError, match="capture_id"):
+        write_captures(tmp_path / "set", camera, [labelled, labelled])
+
+
+@pytest.mark.parametrize(
+    ("capture", "missing"),
+    [({"role": "chart", "distance_map": None}, "distance_m"), ({"distance_map": None}, "_map")],
+)
+def test_labels_must_be_there(
+    tmp_path: Path, camera: Camera, labelled: Capture, capture: dict[str, object], missing: str
+):
+    with pytest.raises(CaptureError, match=missing):
+        write_captures(tmp_path / "set", camera, [replace(labelled, **capture)])
+
+
+def test_no_captures_is_an_error(tmp_path: Path, camera: Camera):
+    with pytest.raises(CaptureError, match="no captures"):
+        write_captures(tmp_path / "set", camera, [])
+
+
+def test_unknown_distance_is_an_error(tmp_path: Path, camera: Camera, labelled: Capture):
+    blind = replace(labelled, role="unlabelled", distance_map=None)
+    captures = write_captures(tmp_path / "set", camera, [blind])
+    with pytest.raises(CaptureError, match="no distance"):
+        captures.distance_map(0)
+
+
+def test_another_cameras_captures_are_refused(tmp_path: Path, camera: Camera, labelled: Capture):
+    write_captures(tmp_path / "set", camera, [labelled])
+    camera.model_copy(update={"f_number": 4.0}).save(tmp_path / "set" / "camera.json")
+    with pytest.raises(CameraMismatchError):
+        read_captures(tmp_path / "set")
+
+
+def test_a_folder_without_captures_is_named(tmp_path: Path):
+    with pytest.raises(CaptureError, match="no set of captures"):
+        read_captures(tmp_path / "nothing")
+
+
+def test_files_of_the_wrong_size_are_refused(tmp_path: Path, camera: Camera, labelled: Capture):
+    write_captures(tmp_path / "set", camera, [labelled])
+    _edit(tmp_path / "set", "width_px", 65)
+    with pytest.raises(CaptureError, match="wrong size"):
+        read_captures(tmp_path / "set").image(0)

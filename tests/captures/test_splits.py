@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rangefinder.camera import Camera
+from rangefinder.captures.canvases import PHOTOGRAPHS, recipes
+from rangefinder.captures.manifest import TABLE_FILE, Capture, read_captures, write_captures
+from rangefinder.captures.splits import SPLITS, check_splits
+from rangefinder.errors import CaptureError
+
+
+def test_apart_is_accepted():
+    check_splits([("train", "a", ("x", "y")), ("train", "a", ("x",)), ("test", "b", ("z",))])
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ([("train", "a", ()), ("test", "a", ())], "scene 'a' in test and train"),
+        ([("train", "a", ("x",)), ("validation", "b", ("y", "x"))], "texture source 'x'"),
+    ],
+)
+def test_shared_scene_or_texture_is_refused(rows, named: str):
+    with pytest.raises(CaptureError, match=named):
+        check_splits(rows)
+
+
+def test_writing_a_texture_of_another_split_is_refused(
+    tmp_path: Path, camera: Camera, labelled: Capture
+):
+    thief = replace(labelled, split="train", scene="other", image=labelled.image.flip(1))
+    with pytest.raises(CaptureError, match="photo:camera"):
+        write_captures(tmp_path / "set", camera, [labelled, thief])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_a_table_that_mixes_splits_is_refused(
+    tmp_path: Path, camera: Camera, labelled: Capture
+):
+    other = replace(labelled, image=labelled.image.flip(1))
+    write_captures(tmp_path / "set", camera, [labelled, other])
+    table = pd.read_parquet(tmp_path / "set" / TABLE_FILE)
+    table.loc[1, "split"] = "validation"
+    table.to_parquet(tmp_path / "set" / TABLE_FILE)
+    with pytest.raises(CaptureError, match="kitchen"):
+        read_captures(tmp_path / "set")
+
+
+def test_texture_sources_of_the_splits_do_not_meet():
+    by_split = {
+        split: {recipe.source for recipe in recipes(0, 256, {split: 10_000})} for split in SPLITS
+    }
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        assert not by_split[first] & by_split[second]
+    for split in SPLITS:
+        kinds = {source.split(":")[0] for source in by_split[split]}
+        assert kinds == {"photo", "leaves", "spectrum"}
+        assert len(PHOTOGRAPHS[split]) >= 3
+
+
+def test_procedural_canvases_of_the_splits_are_seeded_apart():
+    keys = [recipe.key for recipe in recipes(0, 256, dict.fromkeys(SPLITS, 10_000))]
+    assert len(set(keys)) == len(keys)
