@@ -107,25 +107,25 @@ def test_shared_layers_see_the_same_place_in_teacher_and_student():
 
 
 def test_student_cells_sit_where_the_lattice_says():
-    """A bright dot moves the features of the cell whose centre it is most."""
-    stem = small_student().stem
-    flat = torch.full((1, 3, 72, 96), 0.5)
-    dot = flat.clone()
-    dot[:, :, 32, 40] = 1.0
-    with torch.inference_mode():
-        change = (stem(dot, pad=True) - stem(flat, pad=True)).abs().sum(1)[0]
-    row, col = divmod(int(change.argmax()), change.shape[1])
-    assert Student.lattice.positions(24)[[row, col]].tolist() == [32.5, 40.5]
+    """What a cell of the shared layers sees is centred on the cell's place."""
+    image = torch.rand(1, 3, 72, 96, requires_grad=True)
+    small_student().stem(image, pad=True)[0, :, 8, 10].abs().sum().backward()
+    rows, cols = image.grad.abs().sum((0, 1)).nonzero(as_tuple=True)
+    seen = torch.stack([rows.min() + rows.max(), cols.min() + cols.max()]) / 2 + 0.5
+    lattice = Student.lattice
+    assert seen.tolist() == [lattice.positions(9)[8].item(), lattice.positions(11)[10].item()]
 
 
 @pytest.mark.parametrize("build", [small_teacher, small_student])
 def test_the_inference_copy_agrees(build):
+    torch.manual_seed(5)
     network = build()
     grid = PatchGrid(72, 96, 25, 4)
     size = (grid.rows, grid.cols) if isinstance(network, Teacher) else (72, 96)
     inputs = torch.rand(2, 3, 72, 96), torch.rand(2, 2, *size)
     with torch.inference_mode():
-        torch.testing.assert_close(fused(network)(*inputs), network(*inputs), atol=1e-4, rtol=1e-4)
+        copy, original = (net(*inputs).softmax(1) for net in (fused(network), network))
+    torch.testing.assert_close(copy, original, atol=1e-5, rtol=0)
 
 
 def test_resampling_reproduces_a_linear_ramp_and_holds_the_border():

@@ -64,7 +64,7 @@ class Student(nn.Module):
         self.look16 = Residual(middle)
         self.look8 = Residual(fine)
         self.up4 = nn.Conv2d(fine, stem_channels[1], 1)
-        self.mix = ConvNorm(stem_channels[1], stem_channels[1])
+        self.mix = ConvNorm(stem_channels[1], stem_channels[1], kernel=1)
         self.head = nn.Conv2d(stem_channels[1], bins, 1)
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Student(nn.Module):
         at16 = self.look16(at16 + _enlarge(self.up16(at32), at16))
         at8 = self.look8(at8 + _enlarge(self.up8(at16), at8))
         at4 = at4 + _enlarge(self.up4(at8), at4)
-        return cast("Tensor", self.head(self.mix(at4, pad=True)))
+        return cast("Tensor", self.head(self.mix(at4)))
 
 
 def _enlarge(x: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,197 @@
+"""Training of both networks: which captures, which network, which card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from lightning import seed_everything
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.config import Parameters
+from rangefinder.models.io import Card, TrainedModel
+from rangefinder.models.prediction import Prediction
+from rangefinder.models.student import Student
+from rangefinder.models.teacher import Teacher
+from rangefinder.training.data import (
+    ChartCrops,
+    CropPlan,
+    LabelledFrames,
+    SameSizeBatches,
+    UnlabelledFrames,
+)
+from rangefinder.training.modules import StudentModule, TeacherModule
+from rangefinder.training.run import NewEpoch, TrainingRun, training_key
+
+
+class Targets(Protocol):
+    """What distillation needs of a teacher cache."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the cache."""
+
+    def read(self, capture_id: str) -> Tensor:
+        """Packed predictions `[rows, cols, bytes]` uint8 of one capture."""
+
+
+def train_teacher(
+    captures: CaptureSet, params: Parameters, checkpoints: Path, logger: Logger | None
+) -> TrainedModel:
+    """Train the patch network on the training charts.
+
+    Args:
+        captures: All captures; charts of the training split are learned, labelled scenes of the
+            validation split stop the training.
+        params: All parameters.
+        checkpoints: Folder for checkpoints; removed when training is finished.
+        logger: Where epoch metrics go, or None.
+
+    Returns:
+        The best teacher by validation.
+    """
+    seed_everything(params.seed, verbose=False)
+    train = captures.select(role="chart", split="train")
+    validation = captures.select(role="labelled", split="validation")
+    network = Teacher(params.teacher, params.prediction.bins)
+    options = params.teacher
+    crops = ChartCrops(train, crop_plan(params), network.patch_px, network.stride_px)
+    frames = LabelledFrames(validation, network.patch_px, network.stride_px)
+    module = TeacherModule(
+        network,
+        Prediction(params.prediction),
+        options,
+        options.max_epochs * options.steps_per_epoch,
+    )
+    run = TrainingRun(
+        folder=checkpoints,
+        key=training_key(
+            seed=params.seed,
+            teacher=options.model_dump(),
+            prediction=params.prediction.model_dump(),
+            data=[train.digest, validation.digest],
+        ),
+        max_epochs=options.max_epochs,
+        patience=options.patience_epochs,
+        compute=params.compute,
+        logger=logger,
+    )
+    loaders = DataLoader(crops, batch_size=None), DataLoader(frames)
+    run.fit(module, *loaders, [NewEpoch(crops)])
+    card = Card(
+        kind="teacher",
+        camera=captures.camera,
+        camera_fingerprint=captures.camera.fingerprint,
+        teacher=options,
+        prediction=params.prediction,
+        patch_px=network.patch_px,
+        stride_px=network.stride_px,
+        dataset=train.digest,
+        seed=params.seed,
+    )
+    return TrainedModel(network, card)
+
+
+def distil_student(
+    captures: CaptureSet,
+    teacher: TrainedModel,
+    targets: Targets,
+    params: Parameters,
+    checkpoints: Path,
+    logger: Logger | None,
+) -> TrainedModel:
+    """Train the whole-image network on unlabelled photos against the teacher's predictions.
+
+    Args:
+        captures: All captures; unlabelled ones of the training split are learned from, without
+            their distances. Labelled scenes of the validation split are only watched.
+        teacher: The teacher that filled the cache.
+        targets: Its predictions for every unlabelled capture.
+        params: All parameters.
+        checkpoints: Folder for checkpoints; removed when training is finished.
+        logger: Where epoch metrics go, or None.
+
+    Returns:
+        The student of the last epoch.
+    """
+    seed_everything(params.seed, verbose=False)
+    card, options = teacher.card, params.student
+    network = Student(options, card.teacher.stem_channels, card.prediction.bins)
+    train = captures.select(role="unlabelled", split="train")
+    photos = Photos.of(captures, targets.read, card, params)
+    module = StudentModule(
+        network,
+        cast("Teacher", teacher.network),
+        teacher.prediction,
+        options,
+        options.max_epochs * photos.steps,
+    )
+    run = TrainingRun(
+        folder=checkpoints,
+        key=training_key(
+            seed=params.seed,
+            student=options.model_dump(),
+            teacher=teacher.fingerprint,
+            targets=targets.fingerprint,
+            charts=captures.select(role="chart", split="train").digest,
+            data=train.digest,
+        ),
+        max_epochs=options.max_epochs,
+        compute=params.compute,
+        logger=logger,
+    )
+    run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners)])
+    changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
+    student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
+    return TrainedModel(network, student_card)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What distillation draws its batches from.
+
+    Attributes:
+        loaders: Batches of unlabelled photos with targets; with joint sharing also of chart crops.
+        watched: Labelled validation scenes.
+        listeners: What wants to know the epoch.
+        steps: Batches per epoch.
+    """
+
+    loaders: dict[str, DataLoader[Any]]
+    watched: DataLoader[Any]
+    listeners: list[object]
+    steps: int
+
+    @classmethod
+    def of(
+        cls,
+        captures: CaptureSet,
+        targets: Callable[[str], Tensor],
+        card: Card,
+        params: Parameters,
+    ) -> Photos:
+        """Arrange captures for a student under these parameters."""
+        grid = card.patch_px, card.stride_px
+        train = captures.select(role="unlabelled", split="train")
+        frames = UnlabelledFrames(train, targets, *grid, params.seed)
+        batches = SameSizeBatches(train, params.student.batch_size, params.seed)
+        loaders: dict[str, DataLoader[Any]] = {"photos": DataLoader(frames, batch_sampler=batches)}
+        listeners: list[object] = [frames, batches]
+        if params.student.sharing == "joint":
+            plan = replace(crop_plan(params), steps=len(batches))
+            crops = ChartCrops(captures.select(role="chart", split="train"), plan, *grid)
+            loaders["charts"] = DataLoader(crops, batch_size=None)
+            listeners.append(crops)
+        watched = LabelledFrames(captures.select(role="labelled", split="validation"), *grid)
+        return cls(loaders, DataLoader(watched), listeners, len(batches))
+
+
+def crop_plan(params: Parameters) -> CropPlan:
+    """How chart crops are drawn under these parameters."""
+    options = params.teacher
+    return CropPlan(options.crop_px, options.batch_size, options.steps_per_epoch, params.seed)

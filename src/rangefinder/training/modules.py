@@ -1,0 +1,170 @@
+"""Lightning modules: what one training and one validation step of each network does."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from typing import Any, cast
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+from torchmetrics import MeanAbsolutePercentageError, MeanMetric
+
+from rangefinder.config import StudentParams, TeacherParams
+from rangefinder.models.lattice import resample
+from rangefinder.models.prediction import Prediction
+from rangefinder.models.student import Student
+from rangefinder.models.teacher import Teacher
+from rangefinder.training.losses import cross_entropy
+
+Batch = dict[str, Tensor]
+
+
+class RangingModule(LightningModule):
+    """What both trainings share: optimiser, validation against true distances.
+
+    Args:
+        network: Teacher or student.
+        prediction: Bins and decoding.
+        params: Learning rate and weight decay.
+        total_steps: Steps of the whole training, for the learning-rate cycle.
+    """
+
+    def __init__(
+        self,
+        network: Teacher | Student,
+        prediction: Prediction,
+        params: TeacherParams | StudentParams,
+        total_steps: int,
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.prediction, self.params, self.total_steps = prediction, params, total_steps
+        self.validation_nll = MeanMetric()
+        self.validation_abs_rel = MeanAbsolutePercentageError()
+
+    @abstractmethod
+    def grid_logits(self, batch: Batch) -> Tensor:
+        """Logits `[N, bins, rows, cols]` at the patch centres of whole photos."""
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Score whole photos at the patch centres whose true distance is known."""
+        logits = self.grid_logits(batch).movedim(1, -1).float()
+        known = batch["inverse_dpt"] > 0
+        truth_dpt, logits = batch["inverse_dpt"][known], logits[known]
+        log_probs = torch.log_softmax(logits, -1)
+        target = self.prediction.soft_targets(truth_dpt)
+        self.validation_nll.update(-(target * log_probs).sum(-1))
+        median_m = self.prediction.median_m(log_probs.exp())
+        self.validation_abs_rel.update(median_m, 1.0 / truth_dpt)
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the epoch's scores."""
+        for name, metric in (
+            ("validation_nll", self.validation_nll),
+            ("validation_abs_rel", self.validation_abs_rel),
+        ):
+            self.log(name, metric.compute(), prog_bar=True)
+            metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW under one learning-rate cycle."""
+        wanted = [p for p in self.parameters() if p.requires_grad]
+        optimizer = AdamW(
+            wanted, lr=self.params.learning_rate, weight_decay=self.params.weight_decay
+        )
+        schedule = OneCycleLR(
+            optimizer, self.params.learning_rate, total_steps=self.total_steps, pct_start=0.15
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _report(self, loss: Tensor) -> Tensor:
+        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+
+def chart_loss(teacher: nn.Module, prediction: Prediction, batch: Batch) -> Tensor:
+    """The teacher's loss on a batch of chart crops [nat]."""
+    logits = teacher(
+        batch["image"].contiguous(memory_format=torch.channels_last), batch["location"]
+    )
+    target = prediction.soft_targets(batch["inverse_dpt"])[:, None, None, :]
+    return cross_entropy(logits, target)
+
+
+class TeacherModule(RangingModule):
+    """Teacher on chart crops: every patch of a crop has the chart's distance."""
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One batch of crops."""
+        return self._report(chart_loss(self.network, self.prediction, batch))
+
+    def grid_logits(self, batch: Batch) -> Tensor:
+        """One dense pass."""
+        return cast("Tensor", self.network(batch["image"], batch["grid_location"]))
+
+
+class StudentModule(RangingModule):
+    """Student on whole unlabelled photos, against what the teacher said of every local area.
+
+    Args:
+        student: The whole-image network.
+        teacher: The trained teacher whose early layers may be shared.
+        prediction: Bins and decoding.
+        params: Sharing, learning rate and weights.
+        total_steps: Steps of the whole training.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        teacher: Teacher,
+        prediction: Prediction,
+        params: StudentParams,
+        total_steps: int,
+    ) -> None:
+        if params.sharing != "none":
+            student.stem.load_state_dict(teacher.stem.state_dict())
+        super().__init__(student, prediction, params, total_steps)
+        self.student_params = params
+        self.chart_teacher: Teacher | None = None
+        if params.sharing == "frozen":
+            student.stem.requires_grad_(False)
+        elif params.sharing == "joint":
+            self.chart_teacher = copy.deepcopy(teacher)
+            self.chart_teacher.stem = student.stem
+
+    def on_train_epoch_start(self) -> None:
+        """Frozen layers keep their normalisation too."""
+        if self.student_params.sharing == "frozen":
+            cast("Student", self.network).stem.eval()
+
+    def training_step(self, batch: dict[str, Batch], batch_index: int) -> Tensor:
+        """One batch of photos; with joint sharing also one of chart crops."""
+        photos = batch["photos"]
+        target = self.prediction.unpack(photos["targets"])
+        weight = None
+        if self.student_params.confidence_weighting:
+            weight = self.prediction.information(target)
+        loss = cross_entropy(self.grid_logits(photos), target, weight)
+        if self.chart_teacher is not None:
+            on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
+            loss = loss + self.student_params.chart_loss_weight * on_charts
+        return self._report(loss)
+
+    def grid_logits(self, batch: Batch) -> Tensor:
+        """Student's logits, read at the patch centres."""
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        logits = self.network(image, batch["location"])
+        return torch.stack(
+            [
+                resample(one[None], Student.lattice, y, x)[0]
+                for one, y, x in zip(logits, batch["y_px"], batch["x_px"], strict=True)
+            ]
+        )

@@ -1,0 +1,53 @@
+"""A tiny camera's captures, enough to train tiny networks on."""
+
+import zlib
+
+import pytest
+import torch
+
+from rangefinder.camera import Camera
+from rangefinder.captures.manifest import Capture, write_captures
+from rangefinder.config import Parameters
+
+
+def make_capture(role, split, index):
+    """Noise whose contrast tells its distance."""
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{role} {split} {index}".encode()))
+    distance_m = 0.8 + 0.4 * (index % 6)
+    image = 0.5 + (torch.rand(3, 48, 64, generator=generator) - 0.5) / (1 + distance_m)
+    frame = torch.full((48, 64), distance_m)
+    return Capture(
+        image=image,
+        role=role,
+        scene=f"{split}-{role}-{index}",
+        split=split,
+        distance_m=distance_m if role == "chart" else None,
+        distance_map=None if role == "chart" else frame,
+    )
+
+
+@pytest.fixture(scope="session")
+def captures(tmp_path_factory):
+    wanted = [("chart", "train", 12), ("unlabelled", "train", 6), ("labelled", "validation", 3)]
+    every = (make_capture(role, split, i) for role, split, n in wanted for i in range(n))
+    folder = tmp_path_factory.mktemp("set") / "captures"
+    return write_captures(folder, Camera(width_px=64, height_px=48), every)
+
+
+@pytest.fixture(scope="session")
+def params():
+    return Parameters.model_validate(
+        {
+            "teacher": {
+                "stem_channels": [6, 8],
+                "channels": 12,
+                "blocks": 2,
+                "crop_px": 33,
+                "batch_size": 4,
+                "steps_per_epoch": 6,
+                "max_epochs": 2,
+            },
+            "student": {"channels": [8, 8, 8], "batch_size": 2, "max_epochs": 2},
+            "compute": {"threads": 1, "device": "cpu"},
+        }
+    )

@@ -1,0 +1,168 @@
+"""Training: what each network learns from, what is shared, what survives a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rangefinder.cache.fill import fill_cache
+from rangefinder.captures.manifest import read_captures
+from rangefinder.config import Parameters
+from rangefinder.models.io import load_model, save_model
+from rangefinder.training.fit import distil_student, train_teacher
+
+
+@pytest.fixture(scope="module")
+def teacher(captures, params, tmp_path_factory):
+    return train_teacher(captures, params, tmp_path_factory.mktemp("ckpt") / "teacher", None)
+
+
+@pytest.fixture(scope="module")
+def cache(teacher, captures, params, tmp_path_factory):
+    return fill_cache(teacher, captures, params.cache, tmp_path_factory.mktemp("cache") / "cache")
+
+
+def student_of(captures, teacher, cache, params, folder, **changes):
+    student = params.student.model_copy(update=changes)
+    params = params.model_copy(update={"student": student})
+    return distil_student(captures, teacher, cache, params, folder / "student", None)
+
+
+def same_weights(one, other):
+    a, b = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_is_reproducible_and_leaves_no_checkpoints(captures, params, teacher, tmp_path):
+    again = train_teacher(captures, params, tmp_path / "teacher", None)
+    assert same_weights(teacher, again)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_seed_trains_another_teacher(captures, params, teacher, tmp_path):
+    other = params.model_copy(update={"seed": 1})
+    assert not same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
+
+
+def test_a_model_survives_the_disk(teacher, tmp_path):
+    save_model(tmp_path / "model", teacher)
+    loaded = load_model(tmp_path / "model")
+    assert same_weights(teacher, loaded)
+    assert loaded.fingerprint == teacher.fingerprint
+
+
+def test_the_student_never_reads_a_distance(captures, params, teacher, cache, tmp_path):
+    table = captures.table.copy()
+    unlabelled = table["role"].eq("unlabelled")
+    table.loc[unlabelled, ["distance_m", "distance_map"]] = None
+    blind = replace(captures, table=table)
+    with_truth = student_of(captures, teacher, cache, params, tmp_path)
+    without = student_of(blind, teacher, cache, params, tmp_path)
+    assert unlabelled.sum() == 6
+    assert same_weights(with_truth, without)
+
+
+def test_sharing_decides_what_becomes_of_the_teachers_early_layers(
+    captures, params, teacher, cache, tmp_path
+):
+    filters = {"teacher": teacher.network.stem.first.conv.weight}
+    for sharing in ("none", "init", "frozen", "joint"):
+        student = student_of(captures, teacher, cache, params, tmp_path, sharing=sharing)
+        filters[sharing] = student.network.stem.first.conv.weight
+        norm = student.network.stem.first.norm.running_mean
+        same_norm = torch.equal(norm, teacher.network.stem.first.norm.running_mean)
+        assert same_norm is (sharing == "frozen")
+
+    def distance(name):
+        return float((filters[name] - filters["teacher"]).norm())
+
+    assert distance("frozen") == 0
+    assert 0 < distance("init") < distance("none")
+    assert 0 < distance("joint") < distance("none")
+    assert not torch.equal(filters["init"], filters["joint"])
+
+
+def test_joint_training_leaves_the_teacher_and_its_targets_alone(
+    captures, params, teacher, cache, tmp_path
+):
+    before = teacher.fingerprint
+    student_of(captures, teacher, cache, params, tmp_path, sharing="joint")
+    assert teacher.fingerprint == before
+
+
+def test_a_students_card_names_its_cache_and_its_teachers_patch(
+    captures, params, teacher, cache, tmp_path
+):
+    card = student_of(captures, teacher, cache, params, tmp_path).card
+    assert card.kind == "student"
+    assert card.cache == cache.fingerprint
+    assert (card.patch_px, card.stride_px) == (teacher.card.patch_px, teacher.card.stride_px)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from rangefinder.captures.manifest import read_captures
+from rangefinder.config import Parameters
+from rangefinder.models.io import save_model
+from rangefinder.training.fit import train_teacher
+
+folder = Path(sys.argv[1])
+params = Parameters.model_validate_json((folder / "params.json").read_text())
+teacher = train_teacher(read_captures(Path(sys.argv[2])), params, folder / "ckpt", None)
+save_model(folder / "teacher", teacher)
+"""
+
+
+def start(folder, captures):
+    arguments = [sys.executable, "-c", SCRIPT, str(folder), str(captures.folder)]
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+
+
+def kill_after_first_epoch(folder, captures):
+    process, last = start(folder, captures), folder / "ckpt" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert last.exists()
+
+
+@pytest.fixture
+def long_run(tmp_path, params):
+    def prepare(**changes):
+        teacher = params.teacher.model_copy(update={"max_epochs": 30, **changes})
+        params_file = params.model_copy(update={"teacher": teacher})
+        (tmp_path / "params.json").write_text(params_file.model_dump_json())
+        return tmp_path
+
+    return prepare
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_never_killed(long_run, captures):
+    folder = long_run()
+    kill_after_first_epoch(folder, captures)
+    reached = torch.load(folder / "ckpt" / "last.ckpt", weights_only=False)["epoch"]
+    assert reached < 29
+    process = start(folder, captures)
+    assert process.wait(timeout=240) == 0
+    params = Parameters.model_validate_json((folder / "params.json").read_text())
+    never_killed = train_teacher(read_captures(captures.folder), params, folder / "other", None)
+    assert same_weights(load_model(folder / "teacher"), never_killed)
+
+
+def test_a_killed_training_of_other_parameters_is_not_continued(long_run, captures):
+    kill_after_first_epoch(long_run(), captures)
+    folder = long_run(learning_rate=1e-4, max_epochs=1)
+    process = start(folder, captures)
+    assert process.wait(timeout=240) == 0
+    params = Parameters.model_validate_json((folder / "params.json").read_text())
+    fresh = train_teacher(captures, params, folder / "fresh", None)
+    assert same_weights(load_model(folder / "teacher"), fresh)
