@@ -1,0 +1,66 @@
+# Everything runs in .venv, made from requirements.lock with the system's Python and pip.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+PORT ?= 5000
+STORE := $(or $(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/mlflow.db)
+
+export PATH := $(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export KEDRO_DISABLE_TELEMETRY := 1
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run smoke full test test-slow lint format repro ui clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make .venv (other targets do it when needed)
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip check
+	touch $@
+
+run: $(STAMP)  ## Simulate, train, cache, distil, evaluate
+	$(BIN)/kedro run --pipeline distill
+
+smoke: $(STAMP)  ## The same, tiny: does everything hold together?
+	$(BIN)/kedro run --pipeline distill --env smoke
+
+full: $(STAMP)  ## The same, large: for a GPU
+	$(BIN)/kedro run --pipeline distill --env full
+
+repro: $(STAMP)  ## Run what has changed, by DVC
+	$(BIN)/dvc repro
+
+test: lint  ## All checks and tests
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## Tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)  ## Style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## Let ruff put things in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(STAMP)  ## Look at runs and models in the browser
+	@echo "Runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs   (give it half a minute)"
+	$(BIN)/mlflow ui --backend-store-uri $(STORE) --port $(PORT)
+
+clean:  ## Remove .venv and what tools left; data and MLflow's records stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find src tests -name __pycache__ -prune -exec rm -rf {} +

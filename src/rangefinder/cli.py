@@ -1,0 +1,61 @@
+"""Commands of the project, as `kedro` finds them: `kedro run` that says plainly what is wrong."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import CONTEXT_SETTINGS
+
+from rangefinder.errors import RangefinderError
+
+
+@click.group(context_settings=CONTEXT_SETTINGS, name="rangefinder")
+def cli() -> None:
+    """Commands of the rangefinder project."""
+
+
+def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command end on an error of ours with its message instead of a traceback."""
+
+    @functools.wraps(command)
+    def run_plainly(**options: Any) -> Any:
+        signal.signal(signal.SIGTERM, _end)
+        if options.get("pipeline") and not options.get("pipelines"):
+            # `--pipeline` is promised to users; Kedro would warn that it prefers `--pipelines`.
+            options |= {"pipelines": [options["pipeline"]], "pipeline": None}
+        try:
+            return command(**options)
+        except Exception as error:
+            own = next((e for e in _causes(error) if isinstance(e, RangefinderError)), None)
+            if own is None:
+                raise
+            notes = getattr(error, "__notes__", [])
+            raise click.ClickException("\n".join([str(own), *notes])) from error
+
+    return run_plainly
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    """Turn a request to end into an orderly exit, which closes the record of the run."""
+    sys.exit(128 + signum)
+
+
+run = cli.command(
+    name="run",
+    params=kedro_run.params,
+    help=kedro_run.help,
+    short_help=kedro_run.short_help,
+)(plainly(kedro_run.callback or kedro_run))

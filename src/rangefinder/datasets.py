@@ -1,0 +1,104 @@
+"""What the catalog can load and save: captures, models, the teacher cache, working folders.
+
+Heavy modules are imported when a dataset is used, so that the catalog itself is quick to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from kedro.io import AbstractDataset, DatasetError
+
+if TYPE_CHECKING:
+    from rangefinder.cache.store import TeacherCache
+    from rangefinder.camera import Camera
+    from rangefinder.captures.manifest import Capture, CaptureSet
+    from rangefinder.models.io import TrainedModel
+
+Given = TypeVar("Given")
+Taken = TypeVar("Taken")
+
+
+class _InFolder(AbstractDataset[Given, Taken], Generic[Given, Taken]):
+    """A dataset that is one folder.
+
+    Args:
+        filepath: The folder.
+        metadata: Notes for hooks; not read here.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self.folder = Path(filepath)
+        self.metadata = metadata
+
+    def _exists(self) -> bool:
+        return self.folder.is_dir() and any(self.folder.iterdir())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.folder)}
+
+
+class FolderDataset(_InFolder[None, Path]):
+    """A working folder: loading it makes it and gives its path."""
+
+    def load(self) -> Path:
+        """The folder, which then exists."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def save(self, data: None) -> None:
+        """Refuse: a working folder is filled by the node that loads it."""
+        raise DatasetError(f"{self.folder} is a working folder: make it a node's input")
+
+    def _exists(self) -> bool:
+        return True
+
+
+class CaptureSetDataset(_InFolder["tuple[Camera, Iterable[Capture]]", "CaptureSet"]):
+    """Captures: images, manifest and camera record. Saving takes captures one at a time."""
+
+    def load(self) -> CaptureSet:
+        """The captures of the folder."""
+        from rangefinder.captures.manifest import read_captures
+
+        return read_captures(self.folder)
+
+    def save(self, data: tuple[Camera, Iterable[Capture]]) -> None:
+        """Write all captures of one camera, replacing those of the folder."""
+        from rangefinder.captures.manifest import write_captures
+
+        camera, captures = data
+        write_captures(self.folder, camera, captures)
+
+
+class ModelDataset(_InFolder["TrainedModel", "TrainedModel"]):
+    """Teacher or student: weights and card."""
+
+    def load(self) -> TrainedModel:
+        """The model of the folder."""
+        from rangefinder.models.io import load_model
+
+        return load_model(self.folder)
+
+    def save(self, data: TrainedModel) -> None:
+        """Write weights and card."""
+        from rangefinder.models.io import save_model
+
+        save_model(self.folder, data)
+
+
+class TeacherCacheDataset(_InFolder["TeacherCache", "TeacherCache"]):
+    """The teacher cache, which is written by the sweep itself as it goes."""
+
+    def load(self) -> TeacherCache:
+        """The cache of the folder."""
+        from rangefinder.cache.store import read_cache
+
+        return read_cache(self.folder)
+
+    def save(self, data: TeacherCache) -> None:
+        """Check that the sweep wrote into this folder."""
+        if data.folder.resolve() != self.folder.resolve():
+            raise DatasetError(f"the sweep wrote {data.folder}, the catalog says {self.folder}")

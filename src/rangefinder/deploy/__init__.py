@@ -1,0 +1,1 @@
+"""Trained models in use: measuring, registry, records of runs."""

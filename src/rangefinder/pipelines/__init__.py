@@ -1,0 +1,1 @@
+"""Kedro pipelines; each folder is one of them, `distill` chains all."""

@@ -1,0 +1,55 @@
+"""Held-out captures and both models -> scores and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rangefinder.config import Parameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from rangefinder.captures.manifest import CaptureSet
+    from rangefinder.evaluation.metrics import Model
+    from rangefinder.models.io import TrainedModel
+
+
+def score(
+    parameters: Parameters, captures: CaptureSet, teacher: TrainedModel, student: TrainedModel
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Figure]]:
+    """Scores of constant, teacher and student on the test scenes; table per image; figures."""
+    from rangefinder.evaluation.baselines import constant_model
+    from rangefinder.evaluation.figures import draw_figures
+    from rangefinder.evaluation.score import evaluate
+
+    test = captures.select(role="labelled", split="test")
+    models = {
+        "constant": constant_model(captures, test),
+        "teacher": _answers(teacher, test, parameters),
+        "student": _answers(student, test, parameters),
+    }
+    evaluation = evaluate(test, models, parameters, _support(teacher, test))
+    figures = draw_figures(test, models, evaluation, parameters)
+    named = {f"{name}.png": figure for name, figure in figures.items()}
+    return evaluation.summary, evaluation.per_image, named
+
+
+def _answers(model: TrainedModel, captures: CaptureSet, parameters: Parameters) -> Model:
+    from rangefinder.deploy.measure import ranger
+
+    measure = ranger(model, captures.camera, parameters.cache)
+    return lambda index: measure(captures.image(index), captures.placement(index))
+
+
+def _support(teacher: TrainedModel, captures: CaptureSet) -> Any:
+    """The pixels that patch centres surround, as a function of the capture's index."""
+    from rangefinder.location import PatchGrid
+
+    rows, card = captures.table, teacher.card
+
+    def box(index: int) -> tuple[int, int, int, int]:
+        height, width = int(rows["height_px"][index]), int(rows["width_px"][index])
+        return PatchGrid(height, width, card.patch_px, card.stride_px).support_px
+
+    return box

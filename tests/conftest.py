@@ -1,0 +1,101 @@
+"""What tests share: a copy of the project in which the smoke chain has run once."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+_TOOLS = Path(sys.executable).parent
+_FOLDERS = ("conf", "src")
+_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml")
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
+_OUTSIDE = ("MLFLOW_", "DVC_", "KEDRO_", "GIT_")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project, apart from the one the tests come from."""
+
+    folder: Path
+
+    def run(
+        self, *command: str, cwd: Path | None = None, check: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the project as a user would, in its root unless told otherwise."""
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.folder,
+            env=clean_environment() | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(command)} gave {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def git(self, *arguments: str) -> str:
+        """Run git as somebody."""
+        who = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+        return self.run("git", *who, *arguments).stdout
+
+    @property
+    def store(self) -> str:
+        """Where MLflow should record."""
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment with the tools of this Python and no settings of the caller."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_OUTSIDE)}
+    return kept | {"PATH": f"{_TOOLS}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+def copy_project(folder: Path) -> Project:
+    """Copy the project's versioned parts to `folder` and commit them there."""
+    for name in _FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=_NOT_COPIED)
+    (folder / "conf/local").mkdir()
+    files = [ROOT / name for name in (*_FILES, "pyproject.toml")]
+    for source in (*files, *ROOT.glob("data/*/.git*")):
+        target = folder / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    project = Project(folder)
+    project.git("init", "--quiet")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "copy")
+    return project
+
+
+@dataclass(frozen=True)
+class SmokeRun(Project):
+    """A project in which the smoke chain has run, with what it said and took."""
+
+    output: str
+    cpu_seconds: float
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """`kedro run --pipeline distill --env smoke`, once for all tests; leave it as it is."""
+    project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = project.run("kedro", "run", "--pipeline", "distill", "--env", "smoke")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return SmokeRun(project.folder, done.stdout + done.stderr, seconds)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh copy of the project."""
+    return copy_project(tmp_path / "project")

@@ -1,0 +1,88 @@
+"""Runs that do not reach their end: a training goes on where it was, and records tell the truth."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ..conftest import Project, SmokeRun, clean_environment
+
+EPOCHS = 12
+COMMAND = ("kedro", "run", "--env", "smoke", "--pipeline", "teacher_training", "--params")
+PATIENCE_S = 120.0
+
+
+@pytest.fixture
+def trained(smoke_run: SmokeRun, tmp_path: Path) -> Project:
+    """A copy of the smoke project with its captures, without records."""
+    ignored = shutil.ignore_patterns("mlartifacts", "mlflow.db")
+    shutil.copytree(smoke_run.folder, tmp_path / "project", ignore=ignored)
+    return Project(tmp_path / "project")
+
+
+def params(**changes: int) -> str:
+    wanted = {"max_epochs": EPOCHS, "patience_epochs": EPOCHS} | changes
+    return ",".join(f"teacher.{key}={value}" for key, value in wanted.items())
+
+
+def kill_in_training(project: Project, number: signal.Signals) -> None:
+    """Start a training and send it a signal once it has left a checkpoint."""
+    process = subprocess.Popen(
+        [*COMMAND, params(steps_per_epoch=40)],
+        cwd=project.folder,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    last = project.folder / "data/06_models/checkpoints/teacher/last.ckpt"
+    deadline = time.monotonic() + PATIENCE_S
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(timeout=PATIENCE_S) != 0, "the training ended before the signal"
+    assert last.exists()
+
+
+def statuses(project: Project) -> list[str]:
+    from mlflow import MlflowClient
+
+    runs = MlflowClient(project.store).search_runs(["1"], order_by=["attributes.start_time"])
+    return [run.info.status for run in runs]
+
+
+def epochs(project: Project) -> list[int]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(project.store)
+    run = client.search_runs(["1"], order_by=["attributes.start_time DESC"])[0]
+    history = client.get_metric_history(run.info.run_id, "teacher/epoch")
+    return [int(point.value) for point in history]
+
+
+def test_killed_training_goes_on_and_its_record_is_closed(trained):
+    kill_in_training(trained, signal.SIGKILL)
+    said = trained.run(*COMMAND, params(steps_per_epoch=40)).stderr
+    assert "Going on from the checkpoint" in said
+    assert statuses(trained) == ["KILLED", "FINISHED"]
+    assert 0 not in epochs(trained)
+    assert max(epochs(trained)) == EPOCHS - 1
+
+
+def test_other_parameters_start_afresh_and_sigterm_closes_the_record(trained):
+    kill_in_training(trained, signal.SIGTERM)
+    assert statuses(trained) == ["KILLED"]
+    said = trained.run(*COMMAND, params(steps_per_epoch=5)).stderr
+    assert "Going on" not in said
+    assert min(epochs(trained)) == 0
+
+
+def test_failed_run_is_recorded_as_failed(trained):
+    (trained.folder / "data/02_intermediate/captures/captures.parquet").unlink()
+    done = trained.run(*COMMAND, params(), check=False)
+    assert done.returncode == 1
+    assert statuses(trained) == ["FAILED"]
