@@ -91,15 +91,16 @@ class NoiseParams(Strict):
 class CaptureParams(Strict):
     """What ingestion renders."""
 
-    train_charts: int = Field(600, ge=1, le=1_000_000)
+    train_charts: int = Field(1200, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=1, le=100_000)
-    unlabelled: int = Field(300, ge=1, le=1_000_000)
+    unlabelled: int = Field(400, ge=1, le=1_000_000)
     validation: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     test: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     objects: tuple[int, int] = Field((4, 10), description="fewest and most objects in a scene")
     slanted_share: float = Field(0.4, ge=0, le=1, description="surfaces that are not frontal")
     weak_texture_share: float = Field(0.25, ge=0, le=1, description="surfaces of low contrast")
     photograph_share: float = Field(0.4, ge=0, le=1, description="surfaces that show photographs")
+    texture_window_px: int = Field(15, ge=1, le=255, description="of the texture energy map")
     real_scenes: tuple[Literal["motorcycle"], ...] = ("motorcycle",)
     workers: int = Field(2, ge=1, le=256, description="rendering processes")
 
@@ -117,11 +118,11 @@ class TeacherParams(Strict):
 
     stem_channels: tuple[int, int] = (32, 64)
     channels: int = Field(96, ge=4, le=1024)
-    blocks: int = Field(3, ge=0, le=12, description="3x3 convolutions at the patch stride")
+    blocks: int = Field(4, ge=0, le=12, description="3x3 convolutions at the patch stride")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
-    crop_px: int = Field(101, ge=16, le=4096, description="side of a training crop of a chart")
-    batch_size: int = Field(16, ge=1, le=65536, description="crops")
-    steps_per_epoch: int = Field(250, ge=1)
+    crop_px: int = Field(61, ge=16, le=4096, description="side of a training crop of a chart")
+    batch_size: int = Field(24, ge=1, le=65536, description="crops")
+    steps_per_epoch: int = Field(500, ge=1)
     max_epochs: int = Field(20, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
@@ -157,7 +158,6 @@ class EvaluationParams(Strict):
 
     distance_edges_m: tuple[float, ...] = (0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
     strong_texture_share: float = Field(0.5, gt=0, lt=1, description="upper share counted strong")
-    texture_window_px: int = Field(15, ge=1, le=255)
     centre_radius: float = Field(0.4, gt=0, le=1, description="half diagonal = 1")
     corner_radius: float = Field(0.8, gt=0, le=1, description="half diagonal = 1")
     edge_step: float = Field(0.05, gt=0, description="relative distance step that is an edge")

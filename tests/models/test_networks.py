@@ -7,7 +7,7 @@ from rangefinder.camera import Camera
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
 from rangefinder.models.lattice import Lattice, resample
-from rangefinder.models.layers import fused
+from rangefinder.models.layers import encode, fused
 from rangefinder.models.student import Student, full_frame
 from rangefinder.models.teacher import Teacher
 
@@ -79,13 +79,20 @@ def test_location_changes_the_answer_unless_switched_off():
         assert bool((here - there).abs().max() > 1e-3) is differs
 
 
-def test_exposure_and_white_balance_hardly_move_the_teacher():
-    teacher, image = small_teacher(), 0.5 + 0.5 * torch.rand(3, 72, 96)
+def test_exposure_and_white_balance_are_offsets_that_the_first_filters_do_not_see():
+    first, image = small_teacher().stem.first.conv, 0.5 + 0.5 * torch.rand(1, 3, 72, 96)
     balance = torch.tensor([0.9, 0.6, 0.8])[:, None, None]
-    plain, tinted = (
-        teacher_on(teacher, x, Placement()).softmax(0) for x in (image, image * balance)
-    )
-    assert (plain - tinted).abs().max() < 0.02
+    with torch.inference_mode():
+        plain, tinted = (encode(x) for x in (image, image * balance))
+        difference = first(plain) - first(torch.cat([tinted[:, :3], plain[:, 3:]], 1))
+        assert difference.abs().max() < 0.02 * first(plain).abs().max()
+
+
+def test_photon_noise_is_the_same_everywhere_in_the_root():
+    light = torch.tensor([0.1, 0.4, 0.9])[None, :, None, None].expand(1, 3, 200, 200)
+    photons = torch.poisson(light * 10000, generator=torch.Generator().manual_seed(2))
+    sd = encode(photons / 10000)[0, 3:].flatten(1).std(dim=1)
+    torch.testing.assert_close(sd, sd.mean().expand(3), rtol=0.03, atol=0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(72, 96), (73, 97), (70, 94), (33, 65)])

@@ -14,7 +14,6 @@ from ..conftest import SmokeRun
 
 MODELS = ("constant", "teacher", "student")
 SCORES = {"abs_rel", "mae_m", "rmse_m", "rmse_dpt", "delta1", "delta2", "delta3"}
-CPU_SECONDS = 180.0  # 90 s on two cores
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +32,6 @@ def client(smoke_run: SmokeRun):
 def record(client):
     (run,) = client.search_runs(["1"])
     return run
-
-
-def test_chain_is_quick(smoke_run):
-    assert smoke_run.cpu_seconds <= CPU_SECONDS
 
 
 def test_terminal_tells_the_story_and_ends_with_the_scores(smoke_run):

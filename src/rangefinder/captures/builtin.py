@@ -160,7 +160,7 @@ class Studio:
         exposure = float(generator.uniform(*self._params.noise.exposure))
         scaled = balanced / balanced.max().clamp(min=1e-6)
         image = expose(scaled, exposure, self._params.noise, generator)
-        window = self._params.evaluation.texture_window_px
+        window = self._params.captures.texture_window_px
         texture = texture_energy(scene.sharp, window).numpy() if job.role == "labelled" else None
         known = None if job.role == "chart" else scene.distance_m.numpy()
         return Shot(image.numpy(), exposure, known, texture, scene.sources)

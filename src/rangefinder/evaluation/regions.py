@@ -63,7 +63,7 @@ class Regions:
         support: Pixels that all models cover: (left, top, right, bottom) [px], a mask `[H, W]`, or
             a function of the capture's index that gives one of the two.
         strong_texture: Least gradient energy that counts as strongly textured; captures carry it
-            averaged over `evaluation.texture_window_px` already.
+            averaged over `captures.texture_window_px` already.
     """
 
     params: Parameters

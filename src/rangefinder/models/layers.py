@@ -13,17 +13,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 M = TypeVar("M", bound=nn.Module)
 
 DARK = 0.02  # added before the logarithm: about the light where read noise takes over
+ROOT_GAIN = 4.0  # brings both encodings to the same size
+ENCODED = 6  # channels that `encode` makes
 
 
 def encode(image: Tensor) -> Tensor:
-    """Logarithm of linear light `[N, 3, H, W]`: exposure and white balance become offsets."""
-    return torch.log(image + DARK)
+    """Linear light `[N, 3, H, W]` -> its logarithm and its square root, `[N, 6, H, W]`.
+
+    In the logarithm exposure and white balance are offsets. The square root has the same photon
+    noise everywhere (Anscombe 1948), which tells faint texture from noise.
+    """
+    root = ROOT_GAIN * torch.sqrt(image.clamp(min=0))
+    return torch.cat([torch.log(image.clamp(min=0) + DARK), root], dim=1)
 
 
 class ZeroSumConv2d(nn.Conv2d):
     """Convolution whose every filter plane sums to zero.
 
-    After `encode`, exposure and white balance are offsets per colour, which such filters don't see.
+    It sees no offsets, so in the logarithm neither exposure nor white balance.
     """
 
     def zero_sum_weight(self) -> Tensor:
@@ -109,7 +116,7 @@ class Stem(nn.Module):
 
     def __init__(self, channels: tuple[int, int]) -> None:
         super().__init__()
-        self.first = ConvNorm(3, channels[0], kernel=5, stride=2, zero_sum=True)
+        self.first = ConvNorm(ENCODED, channels[0], kernel=5, stride=2, zero_sum=True)
         self.second = ConvNorm(channels[0], channels[1], kernel=3, stride=2)
 
     def forward(self, image: Tensor, *, pad: bool = False) -> Tensor:
