@@ -119,14 +119,21 @@ class TeacherParams(Strict):
     stem_channels: tuple[int, int] = (32, 64)
     channels: int = Field(96, ge=4, le=1024)
     blocks: int = Field(4, ge=0, le=12, description="3x3 convolutions at the patch stride")
+    stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
     crop_px: int = Field(61, ge=16, le=4096, description="side of a training crop of a chart")
     batch_size: int = Field(24, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(500, ge=1)
-    max_epochs: int = Field(20, ge=1)
+    max_epochs: int = Field(17, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _early_blocks_exist(self) -> Self:
+        if self.stem_blocks > self.blocks:
+            raise ValueError(f"stem_blocks {self.stem_blocks} must not exceed blocks {self.blocks}")
+        return self
 
 
 class CacheParams(Strict):
@@ -144,11 +151,11 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((64, 96, 128), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(12, ge=1)
+    max_epochs: int = Field(7, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     confidence_weighting: bool = Field(
-        True, description="weigh each cell by what the teacher knows of it"
+        False, description="weigh each cell by what the teacher knows of it"
     )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
 

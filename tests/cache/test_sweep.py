@@ -12,13 +12,16 @@ from rangefinder.location import Placement
 from rangefinder.models.teacher import Teacher
 
 CAMERA = Camera(width_px=96, height_px=72)
+SMALL = TeacherParams(stem_channels=(8, 12), channels=16, blocks=2, stem_blocks=1)
 PARAMS = CacheParams(patch_batch=50, check_patches=40)
 
 
 def teacher_sweep(network=None, patch_px=None, stride_px=None):
     torch.manual_seed(3)
     if network is None:
-        network = Teacher(TeacherParams(stem_channels=(8, 12), channels=16, blocks=2), 12)
+        network = Teacher(
+            TeacherParams(stem_channels=(8, 12), channels=16, blocks=2, stem_blocks=1), 12
+        )
         for parameter in network.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
     patch_px = patch_px or network.patch_px

@@ -42,6 +42,7 @@ def params():
                 "stem_channels": [6, 8],
                 "channels": 12,
                 "blocks": 2,
+                "stem_blocks": 1,
                 "crop_px": 33,
                 "batch_size": 4,
                 "steps_per_epoch": 6,

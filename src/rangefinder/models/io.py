@@ -69,7 +69,7 @@ def build_network(card: Card) -> Teacher | Student:
         return Teacher(card.teacher, card.prediction.bins)
     if card.student is None:
         raise ModelError("a student's card has no 'student' entry")
-    return Student(card.student, card.teacher.stem_channels, card.prediction.bins)
+    return Student(card.student, card.teacher, card.prediction.bins)
 
 
 def save_model(folder: Path, model: TrainedModel) -> None:

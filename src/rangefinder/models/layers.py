@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from rangefinder.config import TeacherParams
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -108,24 +111,30 @@ class Stem(nn.Module):
     """Early layers, total stride 4: what teacher and student share.
 
     Args:
-        channels: Output channels of the two convolutions.
+        params: Widths, and how many of the teacher's blocks belong to the early layers.
     """
 
     stride_px = 4
-    receptive_px = 9
 
-    def __init__(self, channels: tuple[int, int]) -> None:
+    def __init__(self, params: TeacherParams) -> None:
         super().__init__()
-        self.first = ConvNorm(ENCODED, channels[0], kernel=5, stride=2, zero_sum=True)
-        self.second = ConvNorm(channels[0], channels[1], kernel=3, stride=2)
+        fine, coarse = params.stem_channels
+        self.first = ConvNorm(ENCODED, fine, kernel=5, stride=2, zero_sum=True)
+        self.second = ConvNorm(fine, coarse, kernel=3, stride=2)
+        widths = [coarse] + [params.channels] * params.stem_blocks
+        self.blocks = nn.ModuleList(ConvNorm(a, b) for a, b in itertools.pairwise(widths))
+        self.channels = widths[-1]
 
     def forward(self, image: Tensor, *, pad: bool = False) -> Tensor:
         """Linear light `[N, 3, H, W]` -> features `[N, C, h, w]`.
 
-        Without `pad` (teacher) feature (0, 0) sees pixels 0..8; with it (student) feature i is
-        centred on pixel 4 i, so both lattices coincide.
+        Without `pad` (teacher) feature (0, 0) sees a patch at the image's corner; with it (student)
+        feature i is centred on pixel 4 i, so both lattices coincide.
         """
-        return cast("Tensor", self.second(self.first(encode(image), pad=pad), pad=pad))
+        features = self.second(self.first(encode(image), pad=pad), pad=pad)
+        for block in self.blocks:
+            features = block(features, pad=pad)
+        return cast("Tensor", features)
 
 
 class LocationModulation(nn.Module):

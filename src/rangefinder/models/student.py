@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rangefinder.config import StudentParams
+from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.models.lattice import Lattice, resample
 from rangefinder.models.layers import ConvNorm, LocationModulation, Stem
 
@@ -44,28 +44,29 @@ class Student(nn.Module):
 
     Args:
         params: Widths, and whether location is given.
-        stem_channels: Widths of the teacher's early layers.
+        teacher: Shape of the early layers, which is the teacher's.
         bins: Bins of the predictive distribution.
     """
 
     lattice = Lattice(first_px=0.5, stride_px=Stem.stride_px)
 
-    def __init__(self, params: StudentParams, stem_channels: tuple[int, int], bins: int) -> None:
+    def __init__(self, params: StudentParams, teacher: TeacherParams, bins: int) -> None:
         super().__init__()
         self.params = params
         fine, middle, coarse = params.channels
-        self.stem = Stem(stem_channels)
+        self.stem = Stem(teacher)
+        early = self.stem.channels
         self.modulation = LocationModulation(fine) if params.location else None
-        self.down8 = Down(stem_channels[1], fine)
+        self.down8 = Down(early, fine)
         self.down16 = Down(fine, middle)
         self.down32 = Down(middle, coarse)
         self.up16 = nn.Conv2d(coarse, middle, 1)
         self.up8 = nn.Conv2d(middle, fine, 1)
         self.look16 = Residual(middle)
         self.look8 = Residual(fine)
-        self.up4 = nn.Conv2d(fine, stem_channels[1], 1)
-        self.mix = ConvNorm(stem_channels[1], stem_channels[1], kernel=1)
-        self.head = nn.Conv2d(stem_channels[1], bins, 1)
+        self.up4 = nn.Conv2d(fine, early, 1)
+        self.mix = ConvNorm(early, early, kernel=1)
+        self.head = nn.Conv2d(early, bins, 1)
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
         """Predict.

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from rangefinder.config import TeacherParams
 from rangefinder.models.layers import ConvNorm, LocationModulation, Stem
 
+STEM_PATCH_PX = 9  # what the two strided convolutions see
+
 
 class Teacher(nn.Module):
     """Exactly dense patch network.
@@ -26,8 +28,8 @@ class Teacher(nn.Module):
     def __init__(self, params: TeacherParams, bins: int) -> None:
         super().__init__()
         self.params = params
-        self.stem = Stem(params.stem_channels)
-        widths = [params.stem_channels[1]] + [params.channels] * params.blocks
+        self.stem = Stem(params)
+        widths = [self.stem.channels] + [params.channels] * (params.blocks - params.stem_blocks)
         self.trunk = nn.Sequential(*(ConvNorm(a, b) for a, b in itertools.pairwise(widths)))
         self.modulation = LocationModulation(widths[-1]) if params.location else None
         self.mix = ConvNorm(widths[-1], params.channels, kernel=1)
@@ -41,7 +43,7 @@ class Teacher(nn.Module):
     @property
     def patch_px(self) -> int:
         """Side of the patch one prediction sees [px]."""
-        return Stem.receptive_px + 2 * Stem.stride_px * self.params.blocks
+        return STEM_PATCH_PX + 2 * Stem.stride_px * self.params.blocks
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
         """Predict.

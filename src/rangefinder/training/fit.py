@@ -121,7 +121,7 @@ def distil_student(
     """
     seed_everything(params.seed, verbose=False)
     card, options = teacher.card, params.student
-    network = Student(options, card.teacher.stem_channels, card.prediction.bins)
+    network = Student(options, card.teacher, card.prediction.bins)
     train = captures.select(role="unlabelled", split="train")
     photos = Photos.of(captures, targets.read, card, params)
     module = StudentModule(
