@@ -39,7 +39,7 @@ def median_distance(teacher, sweep, bank, sharp, distance_m):
     image = expose(picture / picture.max(), 0.8, Parameters().noise, noise)
     probs = sweep(image, Placement())
     knows = teacher.prediction.information(probs) > KNOWS
-    return teacher.prediction.median_m(probs)[knows].median()
+    return teacher.prediction.estimate_m(probs)[knows].median()
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ class TeacherParams(Strict):
     crop_px: int = Field(61, ge=16, le=4096, description="side of a training crop of a chart")
     batch_size: int = Field(24, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(500, ge=1)
-    max_epochs: int = Field(17, ge=1)
+    max_epochs: int = Field(14, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
@@ -151,7 +151,7 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((64, 96, 128), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(7, ge=1)
+    max_epochs: int = Field(10, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     confidence_weighting: bool = Field(

@@ -13,10 +13,22 @@ INVERSE = st.floats(0.2, 1.42)
 
 
 @given(inverse=INVERSE)
-def test_the_median_of_a_target_is_its_distance(inverse):
+def test_the_estimate_from_a_target_is_its_distance(inverse):
     probs = PREDICTION.soft_targets(torch.tensor([inverse]))
-    median_dpt = 1 / PREDICTION.median_m(probs)
-    assert float(median_dpt) == pytest.approx(inverse, abs=0.1 * PREDICTION.width_dpt)
+    assert float(PREDICTION.estimate_dpt(probs)) == pytest.approx(
+        inverse, abs=0.1 * PREDICTION.width_dpt
+    )
+
+
+@given(seed=st.integers(0, 1000))
+def test_no_other_distance_has_a_smaller_expected_relative_error(seed):
+    """The estimate is the Bayes estimate, to the width of a bin."""
+    centres = PREDICTION.centres_dpt
+    probs = (4 * torch.randn(48, generator=torch.Generator().manual_seed(seed))).softmax(-1)
+    candidates = 1 / torch.linspace(0.16, 1.47, 2000)
+    expected = (probs * (candidates[:, None] * centres - 1).abs()).sum(-1)
+    best_dpt = 1 / candidates[expected.argmin()]
+    assert abs(PREDICTION.estimate_dpt(probs) - best_dpt) <= PREDICTION.width_dpt
 
 
 def test_targets_are_distributions():

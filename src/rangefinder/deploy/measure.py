@@ -68,8 +68,14 @@ def _student_ranger(model: TrainedModel, camera: Camera) -> Ranger:
 def _to_pixels(model: TrainedModel, probs: Tensor, lattice: Lattice, grid: PatchGrid) -> Ranging:
     """Decode on the lattice, then interpolate in dioptres to every pixel."""
     tails = [(1 - level) / 2 for level in LEVELS]
-    quantiles = model.prediction.quantile_dpt(probs, (0.5, *tails, *(1 - tail for tail in tails)))
-    decoded = torch.cat([quantiles, model.prediction.sd_dpt(probs)[None]])
+    prediction = model.prediction
+    decoded = torch.cat(
+        [
+            prediction.estimate_dpt(probs)[None],
+            prediction.quantile_dpt(probs, (*tails, *(1 - tail for tail in tails))),
+            prediction.sd_dpt(probs)[None],
+        ]
+    )
     y, x = torch.arange(grid.height_px) + 0.5, torch.arange(grid.width_px) + 0.5
     maps = resample(decoded[None], lattice, y, x)[0].numpy()
     count = len(LEVELS)

@@ -72,9 +72,17 @@ class Prediction:
         value = left_edge + (index + inside.clamp(0.0, 1.0)) * self.width_dpt
         return value.movedim(-1, 0)
 
-    def median_m(self, probs: Tensor) -> Tensor:
-        """Median distance [m], `[...]`: the estimate that minimises the expected absolute error."""
-        return 1.0 / self.quantile_dpt(probs, (0.5,))[0]
+    def estimate_dpt(self, probs: Tensor) -> Tensor:
+        """Inverse distance [dpt] that one reports, `[...]`.
+
+        The Bayes estimate for the relative error |estimate - d| / d that users care about: an error
+        at distance d costs 1 / d, so it is the median of the distribution weighted by 1 / d.
+        """
+        return self.quantile_dpt(probs * self.centres_dpt.to(probs), (0.5,))[0]
+
+    def estimate_m(self, probs: Tensor) -> Tensor:
+        """Distance [m] that one reports, `[...]`; see `estimate_dpt`."""
+        return 1.0 / self.estimate_dpt(probs)
 
     def interval_m(self, probs: Tensor, level: float) -> tuple[Tensor, Tensor]:
         """Central interval (near, far) [m] that holds the truth with probability `level`."""

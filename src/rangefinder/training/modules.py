@@ -58,8 +58,8 @@ class RangingModule(LightningModule):
         log_probs = torch.log_softmax(logits, -1)
         target = self.prediction.soft_targets(truth_dpt)
         self.validation_nll.update(-(target * log_probs).sum(-1))
-        median_m = self.prediction.median_m(log_probs.exp())
-        self.validation_abs_rel.update(median_m, 1.0 / truth_dpt)
+        distance_m = self.prediction.estimate_m(log_probs.exp())
+        self.validation_abs_rel.update(distance_m, 1.0 / truth_dpt)
 
     def on_validation_epoch_end(self) -> None:
         """Report the epoch's scores."""
