@@ -93,7 +93,7 @@ def side_by_side(scenes: Sequence[Scene], range_m: Interval) -> Figure:
             show_distance(axes, ranging.distance_m, range_m)
         error = show_error(row[-2], scene.rangings[last].distance_m, scene.truth_m)
         sure = show_confidence(row[-1], scene.rangings[last])
-        row[0].set_ylabel(scene.title, fontsize=9)
+        row[0].set_ylabel(scene.title.replace(", ", "\n"), fontsize=8)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
     _distance_bar(figure.add_subplot(cells[-1, 1:-2]), shown, range_m)

@@ -56,6 +56,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         self.captures, self.plan = captures, plan
         self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
         self.images = [_as_uint16(captures.image(i)) for i in range(len(captures))]
+        self.placements = [captures.placement(i) for i in range(len(captures))]
         distances = captures.table["distance_m"].to_numpy(dtype=np.float64)
         self.inverse_dpt = torch.from_numpy(1.0 / distances).float()
         self.epoch = 0
@@ -80,7 +81,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         top = int(rng.integers(image.shape[1] - size + 1))
         left = int(rng.integers(image.shape[2] - size + 1))
         crop = image[:, top : top + size, left : left + size].float() / FULL_SCALE
-        placement = self.captures.placement(chart).crop(left, top)
+        placement = self.placements[chart].crop(left, top)
         location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))
         item = {"image": crop, "location": location}
         return mirror(item, rng) if self.captures.camera.symmetric else item
