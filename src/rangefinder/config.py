@@ -147,7 +147,7 @@ class CacheParams(Strict):
 class StudentParams(Strict):
     """Whole-image network and its distillation."""
 
-    sharing: Literal["none", "init", "frozen", "joint"] = "init"
+    sharing: Literal["none", "init", "frozen", "joint"] = "joint"
     location: bool = True
     channels: tuple[int, int, int] = Field((64, 96, 128), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
