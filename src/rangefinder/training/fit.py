@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -74,7 +74,7 @@ def train_teacher(
             seed=params.seed,
             teacher=options.model_dump(),
             prediction=params.prediction.model_dump(),
-            data=[train.digest, validation.digest],
+            data=[train.digest, validation.digest, train.table["distance_m"].tolist()],
         ),
         max_epochs=options.max_epochs,
         patience=options.patience_epochs,
@@ -139,6 +139,7 @@ def distil_student(
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
             charts=captures.select(role="chart", split="train").digest,
+            crops=asdict(crop_plan(params)),
             data=train.digest,
         ),
         max_epochs=options.max_epochs,
