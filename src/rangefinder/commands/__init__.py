@@ -1,0 +1,1 @@
+"""The `rangefinder` commands, one module each; they run without Kedro."""
