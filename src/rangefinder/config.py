@@ -116,6 +116,11 @@ class PredictionParams(Strict):
 class TeacherParams(Strict):
     """Patch network and its training."""
 
+    network: str | None = Field(
+        None,
+        pattern=r"^[\w.]+:\w+$",
+        description="import path of a network of one's own; null: the built-in one",
+    )
     stem_channels: tuple[int, int] = (32, 64)
     channels: int = Field(96, ge=4, le=1024)
     blocks: int = Field(4, ge=0, le=12, description="3x3 convolutions at the patch stride")
@@ -142,6 +147,10 @@ class CacheParams(Strict):
     patch_batch: int = Field(512, ge=1, description="patches per batch of the patch loop")
     check_patches: int = Field(64, ge=1, description="real patches in the exactness check")
     tolerance: float = Field(1e-5, gt=0, le=1e-2, description="largest difference [probability]")
+    tile_px: int = Field(768, ge=64, le=65536, description="largest side of a tile with its halo")
+    gpu_tolerance: float = Field(
+        5e-3, ge=0, le=0.1, description="largest difference of bfloat16 [probability]; 0: never"
+    )
 
 
 class StudentParams(Strict):
@@ -204,6 +213,15 @@ class Parameters(Strict):
     student: StudentParams = StudentParams()
     evaluation: EvaluationParams = EvaluationParams()
     compute: ComputeParams = ComputeParams()
+
+    @model_validator(mode="after")
+    def _own_teacher_shares_nothing(self) -> Self:
+        if self.teacher.network is not None and self.student.sharing != "none":
+            raise ValueError(
+                f"student.sharing must be 'none' with teacher.network {self.teacher.network!r}: "
+                f"a student shares the built-in teacher's layers only, got {self.student.sharing!r}"
+            )
+        return self
 
 
 def parse_parameters(raw: dict[str, Any]) -> Parameters:

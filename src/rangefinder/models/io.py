@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from rangefinder.camera import Camera
 from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
 from rangefinder.errors import ModelError
+from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
@@ -47,26 +48,27 @@ class TrainedModel:
         card: What it is.
     """
 
-    def __init__(self, network: Teacher | Student, card: Card) -> None:
+    def __init__(self, network: Teacher | OwnTeacher | Student, card: Card) -> None:
         self.network = network.eval()
         self.card = card
         self.prediction = Prediction(card.prediction)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights and card."""
+        """Hash of weights and card, and of the code where it is the user's."""
         state = self.network.state_dict()
         digest = hashlib.sha256(self.card.model_dump_json(exclude={"weights_sha256"}).encode())
+        digest.update(code_digest(self.network).encode())
         for name in sorted(state):
             digest.update(name.encode())
             digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
-def build_network(card: Card) -> Teacher | Student:
+def build_network(card: Card) -> Teacher | OwnTeacher | Student:
     """Network of a card, with fresh weights."""
     if card.kind == "teacher":
-        return Teacher(card.teacher, card.prediction.bins)
+        return build_teacher(card.teacher, card.prediction.bins)
     if card.student is None:
         raise ModelError("a student's card has no 'student' entry")
     return Student(card.student, card.teacher, card.prediction.bins)

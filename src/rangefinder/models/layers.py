@@ -26,8 +26,8 @@ def encode(image: Tensor) -> Tensor:
     In the logarithm exposure and white balance are offsets. The square root has the same photon
     noise everywhere (Anscombe 1948), which tells faint texture from noise.
     """
-    root = ROOT_GAIN * torch.sqrt(image.clamp(min=0))
-    return torch.cat([torch.log(image.clamp(min=0) + DARK), root], dim=1)
+    light = image.clamp(min=0)
+    return torch.cat([torch.log(light + DARK), ROOT_GAIN * torch.sqrt(light)], dim=1)
 
 
 class ZeroSumConv2d(nn.Conv2d):
@@ -76,7 +76,7 @@ class ConvNorm(nn.Module):
         margin = self.conv.kernel_size[0] // 2
         if pad and margin:
             x = F.pad(x, (margin,) * 4, mode="replicate")
-        return F.relu(self.norm(self.conv(x)))
+        return F.relu(self.norm(self.conv(x)), inplace=True)
 
     def fuse(self) -> None:
         """Fold normalisation (as in evaluation) into the convolution, in place."""
@@ -159,4 +159,4 @@ class LocationModulation(nn.Module):
         x, y = location[:, :1], location[:, 1:]
         basis = torch.cat([x, y, x * x, y * y, x * y, (x * x + y * y).square()], dim=1)
         scale, shift = self.net(basis).chunk(2, dim=1)
-        return cast("Tensor", features * (1 + scale) + shift)
+        return torch.addcmul(features + shift, features, scale)

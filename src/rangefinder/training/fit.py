@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
 from rangefinder.models.io import Card, TrainedModel
+from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
@@ -58,10 +59,13 @@ def train_teacher(
     seed_everything(params.seed, verbose=False)
     train = captures.select(role="chart", split="train")
     validation = captures.select(role="labelled", split="validation")
-    network = Teacher(params.teacher, params.prediction.bins)
     options = params.teacher
-    crops = ChartCrops(train, crop_plan(params), network.patch_px, network.stride_px)
-    frames = LabelledFrames(validation, network.patch_px, network.stride_px)
+    network = build_teacher(options, params.prediction.bins)
+    plan, stride_px = crop_plan(params), network.stride_px
+    if isinstance(network, OwnTeacher):  # it may answer for single patches only
+        plan, stride_px = replace(plan, crop_px=network.patch_px), network.patch_px
+    crops = ChartCrops(train, plan, network.patch_px, network.stride_px)
+    frames = LabelledFrames(validation, network.patch_px, stride_px)
     module = TeacherModule(
         network,
         Prediction(params.prediction),
@@ -73,6 +77,7 @@ def train_teacher(
         key=training_key(
             seed=params.seed,
             teacher=options.model_dump(),
+            code=code_digest(network),
             prediction=params.prediction.model_dump(),
             data=[train.digest, validation.digest, train.table["distance_m"].tolist()],
         ),
@@ -126,7 +131,7 @@ def distil_student(
     photos = Photos.of(captures, targets.read, card, params)
     module = StudentModule(
         network,
-        cast("Teacher", teacher.network),
+        cast("Teacher | OwnTeacher", teacher.network),
         teacher.prediction,
         options,
         options.max_epochs * photos.steps,

@@ -14,7 +14,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanAbsolutePercentageError, MeanMetric
 
 from rangefinder.config import StudentParams, TeacherParams
+from rangefinder.errors import ConfigError
 from rangefinder.models.lattice import resample
+from rangefinder.models.own import OwnTeacher
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
@@ -35,7 +37,7 @@ class RangingModule(LightningModule):
 
     def __init__(
         self,
-        network: Teacher | Student,
+        network: Teacher | OwnTeacher | Student,
         prediction: Prediction,
         params: TeacherParams | StudentParams,
         total_steps: int,
@@ -106,7 +108,9 @@ class TeacherModule(RangingModule):
         return self._report(chart_loss(self.network, self.prediction, batch))
 
     def grid_logits(self, batch: Batch) -> Tensor:
-        """One dense pass."""
+        """One dense pass; a network of the user's own sees patches side by side."""
+        if isinstance(self.network, OwnTeacher):
+            return self.network.side_by_side(batch["image"], batch["grid_location"])
         return cast("Tensor", self.network(batch["image"], batch["grid_location"]))
 
 
@@ -124,12 +128,13 @@ class StudentModule(RangingModule):
     def __init__(
         self,
         student: Student,
-        teacher: Teacher,
+        teacher: Teacher | OwnTeacher,
         prediction: Prediction,
         params: StudentParams,
         total_steps: int,
     ) -> None:
         if params.sharing != "none":
+            teacher = _with_layers_to_share(teacher, params.sharing)
             student.stem.load_state_dict(teacher.stem.state_dict())
         super().__init__(student, prediction, params, total_steps)
         self.student_params = params
@@ -137,7 +142,7 @@ class StudentModule(RangingModule):
         if params.sharing == "frozen":
             student.stem.requires_grad_(False)
         elif params.sharing == "joint":
-            self.chart_teacher = copy.deepcopy(teacher)
+            self.chart_teacher = copy.deepcopy(cast("Teacher", teacher))
             self.chart_teacher.stem = student.stem
 
     def on_train_epoch_start(self) -> None:
@@ -168,3 +173,14 @@ class StudentModule(RangingModule):
                 for one, y, x in zip(logits, batch["y_px"], batch["x_px"], strict=True)
             ]
         )
+
+
+def _with_layers_to_share(teacher: Teacher | OwnTeacher, sharing: str) -> Teacher:
+    if isinstance(teacher, OwnTeacher):
+        raise ConfigError(
+            "a teacher of your own has no layers to share with the student",
+            got=f"student.sharing {sharing!r}",
+            expected="'none'",
+            todo="Set student.sharing to none.",
+        )
+    return teacher

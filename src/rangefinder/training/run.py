@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 import warnings
@@ -25,6 +24,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rangefinder.config import ComputeParams
+from rangefinder.models.device import configure_threads, use_gpu
 
 MONITOR = "validation_nll"
 NAME = "training.json"
@@ -122,13 +122,3 @@ class TrainingRun:
             log_every_n_steps=1_000_000,
             num_sanity_val_steps=0,
         )
-
-
-def use_gpu(compute: ComputeParams) -> bool:
-    """Whether to run on a GPU: as asked, or where there is one."""
-    return compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
-
-
-def configure_threads(compute: ComputeParams) -> None:
-    """Let torch use the threads asked for (0: every core)."""
-    torch.set_num_threads(compute.threads or os.cpu_count() or 1)

@@ -18,5 +18,7 @@ def sweep(
 ) -> TeacherCache:
     """What the teacher says of every local area of every unlabelled capture."""
     from rangefinder.cache.fill import fill_cache
+    from rangefinder.models.device import configure_threads
 
+    configure_threads(parameters.compute)
     return fill_cache(teacher, captures, parameters.cache, folder)
