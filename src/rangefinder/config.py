@@ -40,7 +40,7 @@ class CameraParams(Strict):
     pixel_pitch_um: float = Field(41.6667, gt=0.5, le=500.0, description="of the stored image")
     width_px: int = Field(480, ge=16, le=20000)
     height_px: int = Field(360, ge=16, le=20000)
-    focus_distance_m: float = Field(1.5, gt=0.05, le=1000.0)
+    focus_distance_m: float = Field(2.0, gt=0.05, le=1000.0)
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
     optical_centre_px: tuple[float, float] | None = Field(
         None, description="(x, y) from the top-left corner; null: the middle of the sensor"
@@ -69,7 +69,7 @@ class BankParams(Strict):
     distances: int = Field(96, ge=2, le=512, description="planes, equally spaced in dioptres")
     field_rows: int = Field(7, ge=3, le=31, description="odd: field nodes over the height")
     field_cols: int = Field(9, ge=3, le=31, description="odd: field nodes over the width")
-    kernel_px: int = Field(31, ge=3, le=129, description="odd: side of one kernel")
+    kernel_px: int = Field(33, ge=3, le=129, description="odd: side of one kernel")
     pupil_samples: int = Field(161, ge=9, le=1025, description="rays across the pupil")
     subpixel: int = Field(3, ge=1, le=9, description="histogram cells per pixel")
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0, description="sd of pixel and diffraction blur")
@@ -124,10 +124,10 @@ class TeacherParams(Strict):
     stem_channels: tuple[int, int] = (32, 64)
     channels: int = Field(96, ge=4, le=1024)
     blocks: int = Field(4, ge=0, le=12, description="3x3 convolutions at the patch stride")
-    stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
+    stem_blocks: int = Field(0, ge=0, le=12, description="of these, in the layers a student shares")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
-    crop_px: int = Field(61, ge=16, le=4096, description="side of a training crop of a chart")
-    batch_size: int = Field(24, ge=1, le=65536, description="crops")
+    crop_px: int = Field(77, ge=16, le=4096, description="side of a training crop of a chart")
+    batch_size: int = Field(16, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(500, ge=1)
     max_epochs: int = Field(14, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
@@ -153,18 +153,29 @@ class CacheParams(Strict):
     )
 
 
+class PoolingParams(Strict):
+    """How a cell's neighbours have their say in what the student is taught there."""
+
+    reach_px: int = Field(48, ge=8, le=1024, description="farthest neighbour along each axis")
+    colour_sd: float = Field(0.15, gt=0, le=10, description="logarithm of light")
+    confidence_power: float = Field(2.0, ge=0, le=10, description="of what a neighbour knows")
+
+
 class StudentParams(Strict):
     """Whole-image network and its distillation."""
 
-    sharing: Literal["none", "init", "frozen", "joint"] = "joint"
+    sharing: Literal["none", "init", "frozen", "joint"] = "init"
     location: bool = True
     channels: tuple[int, int, int] = Field((64, 96, 128), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
     max_epochs: int = Field(10, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
+    pooling: PoolingParams | None = Field(
+        PoolingParams(), description="null: each cell is taught its own patch's prediction"
+    )
     confidence_weighting: bool = Field(
-        False, description="weigh each cell by what the teacher knows of it"
+        True, description="weigh each cell by what the teacher knows there"
     )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
 

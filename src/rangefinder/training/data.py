@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, grid_location, location_map
+from rangefinder.training.pooling import Lessons
 
 FULL_SCALE = 65535.0
 
@@ -93,8 +94,9 @@ def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tenso
     Only true for a rotationally symmetric lens.
 
     Args:
-        item: image `[3, H, W]`, location `[2, h, w]`; perhaps targets `[rows, cols, bytes]` with
-            the image columns x_px `[cols]` and rows y_px `[rows]` of their centres.
+        item: image `[3, H, W]`, location `[2, h, w]`; perhaps targets `[rows, cols, bytes]` and
+            confidence `[rows, cols]`, with the image columns x_px `[cols]` and rows y_px `[rows]`
+            of their centres.
         rng: Source of chance.
 
     Returns:
@@ -109,6 +111,7 @@ def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tenso
         item = item | {"image": item["image"].flip(axis), "location": location}
         if "targets" in item:
             item["targets"] = item["targets"].flip(axis - 1)
+            item["confidence"] = item["confidence"].flip(axis - 1)
             item[centres] = (size - item[centres]).flip(0)
     return item
 
@@ -152,7 +155,7 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
 
     Args:
         captures: Unlabelled captures.
-        targets: capture_id -> packed teacher predictions `[rows, cols, bytes]`.
+        lessons: What to teach of each capture.
         patch_px: Side of the teacher's patch.
         stride_px: Stride of the cached grid.
         seed: Start of all randomness.
@@ -161,12 +164,12 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
     def __init__(
         self,
         captures: CaptureSet,
-        targets: Callable[[str], Tensor],
+        lessons: Lessons,
         patch_px: int,
         stride_px: int,
         seed: int,
     ) -> None:
-        self.captures, self.targets = captures, targets
+        self.captures, self.lessons = captures, lessons
         self.patch_px, self.stride_px, self.seed = patch_px, stride_px, seed
         self.ids = captures.table["capture_id"].tolist()
         self.epoch = 0
@@ -176,15 +179,16 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """One photo: image, location, packed targets, and the grid's y and x [image px]."""
+        """One photo: image, location, packed targets, confidence, grid's y and x [image px]."""
         image = self.captures.image(index)
         height, width = image.shape[1:]
         camera, placement = self.captures.camera, self.captures.placement(index)
         location = torch.from_numpy(location_map(camera, placement, height, width))
-        targets = self.targets(self.ids[index])
         grid = PatchGrid(height, width, self.patch_px, self.stride_px)
+        targets, confidence = self.lessons(self.ids[index], image, grid)
         x, y = (torch.from_numpy(centre).float() for centre in grid.centres_px)
-        item = {"image": image, "location": location, "targets": targets, "y_px": y, "x_px": x}
+        item = {"image": image, "location": location, "y_px": y, "x_px": x}
+        item |= {"targets": targets, "confidence": confidence}
         if camera.symmetric:
             rng = np.random.default_rng([self.seed, self.epoch, index])
             item = mirror(item, rng)

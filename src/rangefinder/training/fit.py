@@ -27,6 +27,7 @@ from rangefinder.training.data import (
     UnlabelledFrames,
 )
 from rangefinder.training.modules import StudentModule, TeacherModule
+from rangefinder.training.pooling import Lessons
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
 
 
@@ -184,7 +185,8 @@ class Photos:
         """Arrange captures for a student under these parameters."""
         grid = card.patch_px, card.stride_px
         train = captures.select(role="unlabelled", split="train")
-        frames = UnlabelledFrames(train, targets, *grid, params.seed)
+        lessons = Lessons(targets, Prediction(card.prediction), params.student.pooling)
+        frames = UnlabelledFrames(train, lessons, *grid, params.seed)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)
         loaders: dict[str, DataLoader[Any]] = {"photos": DataLoader(frames, batch_sampler=batches)}
         listeners: list[object] = [frames, batches]

@@ -154,9 +154,7 @@ class StudentModule(RangingModule):
         """One batch of photos; with joint sharing also one of chart crops."""
         photos = batch["photos"]
         target = self.prediction.unpack(photos["targets"])
-        weight = None
-        if self.student_params.confidence_weighting:
-            weight = self.prediction.information(target)
+        weight = photos["confidence"] if self.student_params.confidence_weighting else None
         loss = cross_entropy(self.grid_logits(photos), target, weight)
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
