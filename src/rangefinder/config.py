@@ -91,9 +91,9 @@ class NoiseParams(Strict):
 class CaptureParams(Strict):
     """What ingestion renders."""
 
-    train_charts: int = Field(1200, ge=1, le=1_000_000)
+    train_charts: int = Field(800, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=1, le=100_000)
-    unlabelled: int = Field(400, ge=1, le=1_000_000)
+    unlabelled: int = Field(320, ge=1, le=1_000_000)
     validation: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     test: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     objects: tuple[int, int] = Field((4, 10), description="fewest and most objects in a scene")
@@ -124,12 +124,12 @@ class TeacherParams(Strict):
     stem_channels: tuple[int, int] = (32, 64)
     channels: int = Field(96, ge=4, le=1024)
     blocks: int = Field(4, ge=0, le=12, description="3x3 convolutions at the patch stride")
-    stem_blocks: int = Field(0, ge=0, le=12, description="of these, in the layers a student shares")
+    stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
     crop_px: int = Field(77, ge=16, le=4096, description="side of a training crop of a chart")
     batch_size: int = Field(16, ge=1, le=65536, description="crops")
-    steps_per_epoch: int = Field(500, ge=1)
-    max_epochs: int = Field(14, ge=1)
+    steps_per_epoch: int = Field(400, ge=1)
+    max_epochs: int = Field(5, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
@@ -164,12 +164,12 @@ class PoolingParams(Strict):
 class StudentParams(Strict):
     """Whole-image network and its distillation."""
 
-    sharing: Literal["none", "init", "frozen", "joint"] = "init"
+    sharing: Literal["none", "init", "frozen", "joint"] = "frozen"
     location: bool = True
     channels: tuple[int, int, int] = Field((64, 96, 128), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(10, ge=1)
-    learning_rate: float = Field(2e-3, gt=0, le=1)
+    max_epochs: int = Field(4, ge=1)
+    learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
         PoolingParams(), description="null: each cell is taught its own patch's prediction"

@@ -89,18 +89,22 @@ def train_teacher(
     )
     loaders = DataLoader(crops, batch_size=None), DataLoader(frames)
     run.fit(module, *loaders, [NewEpoch(crops)])
-    card = Card(
+    return TrainedModel(network, teacher_card(captures, network, params))
+
+
+def teacher_card(captures: CaptureSet, network: Teacher | OwnTeacher, params: Parameters) -> Card:
+    """What a teacher that was trained on these captures says of itself."""
+    return Card(
         kind="teacher",
         camera=captures.camera,
         camera_fingerprint=captures.camera.fingerprint,
-        teacher=options,
+        teacher=params.teacher,
         prediction=params.prediction,
         patch_px=network.patch_px,
         stride_px=network.stride_px,
-        dataset=train.digest,
+        dataset=captures.select(role="chart", split="train").digest,
         seed=params.seed,
     )
-    return TrainedModel(network, card)
 
 
 def distil_student(

@@ -88,8 +88,11 @@ def pool(
     steps = max(1, params.reach_px // (BLOCK * STEP * grid.stride_px))
     offsets = [STEP * step for step in range(-steps, steps + 1)]
     total, count = torch.zeros_like(blocks), torch.zeros_like(blocks[0])
+    rows, cols = blocks.shape[-2:]
     for down, right in product(offsets, repeat=2):
-        to, of = _overlap(blocks.shape[-2:], down, right)
+        if abs(down) >= rows or abs(right) >= cols:
+            continue
+        to, of = _overlap((rows, cols), down, right)
         unlike = (colour[:, *to] - colour[:, *of]).square().sum(0)
         alike = torch.exp(unlike / (-2 * params.colour_sd**2))
         total[:, *to] += alike * blocks[:, *of]
@@ -116,7 +119,7 @@ def _blocks(values: Tensor) -> Tensor:
 
 
 def _overlap(
-    size: torch.Size | tuple[int, ...], down: int, right: int
+    size: tuple[int, int], down: int, right: int
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Cells that have a neighbour (down, right) of them, and those neighbours."""
     to = tuple(slice(max(0, -s), n - max(0, s)) for n, s in zip(size, (down, right), strict=True))
