@@ -24,6 +24,7 @@ _PAIRS = ((0, 1), (0, 2), (1, 2))
 _STEP = 1e-4  # of the derivatives with respect to the texture's properties
 _RATE = 0.15  # of the search for the texture that hides the difference best
 _TINY = 1e-30
+_ROUNDING = 1e-10  # relative
 DISC = 2.0 * math.sqrt(2.0)  # diameter of a disc / its rms radius
 
 
@@ -157,7 +158,8 @@ def distance_sd_dpt(
         unknown: Properties of the texture that are estimated along with the distance.
 
     Returns:
-        `[D]` least standard deviation of an unbiased estimate [dpt].
+        `[D]` least standard deviation of an unbiased estimate [dpt]; infinite where, as in focus
+        of a symmetric blur, a small change of distance changes nothing.
     """
     true = covariance(patch, transfer, texture, noise)
     step = float(inverse_dpt[-1] - inverse_dpt[0]) / (inverse_dpt.size - 1)
@@ -171,8 +173,16 @@ def distance_sd_dpt(
         [torch.stack([(a * b.mT).sum((-1, -2)).real.sum(-1) for b in scaled], -1) for a in scaled],
         -2,
     )
-    bound = torch.linalg.inv(information * patch.weight)[:, 0, 0]
-    return np.asarray(bound.sqrt().numpy())
+    return np.asarray(_bound(information * patch.weight).numpy())
+
+
+def _bound(information: Tensor) -> Tensor:
+    """Least sd `[N]` of the first of several unknowns; infinite where it leaves no trace."""
+    own, cross, others = information[:, 0, 0], information[:, 0, 1:], information[:, 1:, 1:]
+    taken = (cross[:, None] @ torch.linalg.pinv(others, hermitian=True) @ cross[..., None])[:, 0, 0]
+    left = own - taken
+    known = left > own * _ROUNDING
+    return torch.where(known, left, 0.0).rsqrt()
 
 
 def hardest(
