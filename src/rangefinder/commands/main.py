@@ -15,9 +15,9 @@ import click
 from rangefinder.deploy.privacy import no_telemetry
 from rangefinder.errors import RangefinderError
 
-COMMANDS: Mapping[
-    str, str
-] = {}  # name -> what it does; module `commands.NAME` holds it as `command`
+COMMANDS: Mapping[str, str] = {
+    "lens": "What a lens can measure, before anything is trained.",
+}  # name -> what it does; module `commands.NAME` holds it as `command`
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 
 

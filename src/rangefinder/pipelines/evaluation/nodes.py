@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rangefinder.config import Parameters
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.evaluation.metrics import Model
+    from rangefinder.evaluation.score import Evaluation
     from rangefinder.models.io import TrainedModel
 
 
@@ -30,9 +33,25 @@ def score(
         "student": _answers(student, test, parameters),
     }
     evaluation = evaluate(test, models, parameters, _support(teacher, test))
+    evaluation.summary["over_bound"] = _over_bound(teacher, test, evaluation, parameters)
     figures = draw_figures(test, models, evaluation, parameters)
     named = {f"{name}.png": figure for name, figure in figures.items()}
     return evaluation.summary, evaluation.per_image, named
+
+
+def _over_bound(
+    teacher: TrainedModel, captures: CaptureSet, evaluation: Evaluation, parameters: Parameters
+) -> dict[str, Any] | None:
+    """Errors over what the lens allows; None for captures that no traced lens has made."""
+    from rangefinder.evaluation.over_bound import over_bound
+    from rangefinder.optics.survey import strong_bound_m, survey_bank
+
+    if not np.isfinite(evaluation.regions.strong_texture):
+        return None
+    working_m, limit = parameters.range.working_m, parameters.limit
+    bank = survey_bank(captures.camera, parameters.bank, working_m, limit)
+    bound = strong_bound_m(bank, teacher.card.patch_px, limit)
+    return over_bound(evaluation.sums, evaluation.regions, *bound)
 
 
 def _answers(model: TrainedModel, captures: CaptureSet, parameters: Parameters) -> Model:
