@@ -142,6 +142,11 @@ class CacheParams(Strict):
     patch_batch: int = Field(512, ge=1, description="patches per batch of the patch loop")
     check_patches: int = Field(64, ge=1, description="real patches in the exactness check")
     tolerance: float = Field(1e-5, gt=0, le=1e-2, description="largest difference [probability]")
+    audit_photos: int = Field(16, ge=1, description="photos that an audit draws")
+    audit_patches: int = Field(128, ge=1, description="patches that it draws of each")
+    audit_tolerance: float = Field(
+        1e-4, gt=0, le=1e-1, description="largest difference [probability] beyond packing"
+    )
 
 
 class StudentParams(Strict):
@@ -158,6 +163,9 @@ class StudentParams(Strict):
         False, description="weigh each cell by what the teacher knows of it"
     )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
+    crop_px: int | None = Field(
+        None, ge=16, description="side of a training crop of a photo; null: whole photos"
+    )
 
 
 class EvaluationParams(Strict):

@@ -19,4 +19,5 @@ def sweep(
     """What the teacher says of every local area of every unlabelled capture."""
     from rangefinder.cache.fill import fill_cache
 
-    return fill_cache(teacher, captures, parameters.cache, folder)
+    epochs = parameters.student.max_epochs
+    return fill_cache(teacher, captures, parameters.cache, folder, epochs)
