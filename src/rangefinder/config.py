@@ -151,6 +151,11 @@ class CacheParams(Strict):
     gpu_tolerance: float = Field(
         5e-3, ge=0, le=0.1, description="largest difference of bfloat16 [probability]; 0: never"
     )
+    audit_photos: int = Field(16, ge=1, description="photos that an audit draws")
+    audit_patches: int = Field(128, ge=1, description="patches that it draws of each")
+    audit_tolerance: float = Field(
+        1e-4, gt=0, le=1e-1, description="largest difference [probability] beyond packing"
+    )
 
 
 class PoolingParams(Strict):

@@ -46,5 +46,9 @@ class StaleCacheError(RangefinderError):
     """A teacher cache was made by something else than what now asks for it."""
 
 
+class AuditError(RangefinderError):
+    """A teacher, asked again patch by patch, does not say what its cache says."""
+
+
 class ModelError(RangefinderError):
     """Weights and model card do not belong together, or cannot be read."""

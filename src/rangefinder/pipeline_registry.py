@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
+    cache_audit,
     evaluation,
     ingestion,
     patch_caching,
@@ -16,7 +17,8 @@ CHAIN = (ingestion, teacher_training, patch_caching, student_distillation, evalu
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Each pipeline under its own name; `distill` is all of them, and the default."""
+    """Each pipeline under its own name; `distill` is the chain of `CHAIN`, and the default."""
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in CHAIN}
     distill = sum(pipelines.values(), start=Pipeline([]))
-    return {**pipelines, "distill": distill, "__default__": distill}
+    apart = {"cache_audit": cache_audit.create_pipeline()}
+    return {**pipelines, **apart, "distill": distill, "__default__": distill}
