@@ -17,7 +17,11 @@ from rangefinder.errors import RangefinderError
 
 COMMANDS: Mapping[
     str, str
-] = {}  # name -> what it does; module `commands.NAME` holds it as `command`
+] = {  # name -> what it does; module `commands.NAME` holds it as `command`
+    "measure": "Distance in metres of every pixel of a photo.",
+    "verify": "Compare what a model says with a tape measure.",
+    "watch": "Measure photos as they land in a folder.",
+}
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 
 
@@ -52,6 +56,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except RangefinderError as error:
             raise BadInput(str(error)) from error
+        except BrokenPipeError:
+            raise  # whoever read our output has gone: click ends quietly
+        except OSError as error:  # a full disk, a folder that may not be written
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
