@@ -13,12 +13,13 @@ from safetensors.torch import load_file, save_file
 
 from rangefinder.camera import Camera
 from rangefinder.deploy.bench import Bench, Wanted, stems
-from rangefinder.deploy.output import back_project, image_distance_m
+from rangefinder.deploy.output import back_project
 from rangefinder.deploy.overlay import distance_colours
 from rangefinder.deploy.source import find_model
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.location import Placement
 from rangefinder.models.io import load_model
+from rangefinder.optics.geometry import image_distance_m
 
 from .conftest import CAMERA, make_model
 

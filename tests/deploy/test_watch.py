@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -41,7 +42,7 @@ def test_bad_photos_are_named_and_watching_goes_on(photos, tmp_path):
     bench = Bench(make_model("student"), "cpu")
     reports = {}
     for report in watch(bench, photos, Wanted(folder=out), 0.01, stop):
-        reports[os.path.basename(report["photo"])] = report
+        reports[Path(report["photo"]).name] = report
         if len(reports) == 4:
             stop.set()
     assert "error" in reports["bad.jpg"]

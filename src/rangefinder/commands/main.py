@@ -21,6 +21,10 @@ COMMANDS: Mapping[
     "measure": "Distance in metres of every pixel of a photo.",
     "verify": "Compare what a model says with a tape measure.",
     "watch": "Measure photos as they land in a folder.",
+    "adapt": "Go on learning from new photos of the same camera.",
+    "chart": "Draw sheets to print, photograph and train on.",
+    "mask": "Find the printed sheet in photos of it.",
+    "distances": "List distances to photograph the sheets at.",
 }
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 

@@ -31,6 +31,7 @@ from rangefinder.errors import RangefinderError
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     photos: tuple[str, ...],
     out: Path,
     points: tuple[tuple[float, float], ...],

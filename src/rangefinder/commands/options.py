@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Place(click.ParamType):
+class Place(click.ParamType[tuple[float, float]]):
     """Two numbers with a comma between them."""
 
     name = "x,y"

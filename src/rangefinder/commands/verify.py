@@ -31,6 +31,7 @@ OUTSIDE = 1  # exit code
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     photos: tuple[str, ...],
     distances: tuple[float, ...],
     points: tuple[tuple[float, float], ...],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from rangefinder.deploy.measure import Measurement
 from rangefinder.deploy.overlay import draw_overlay
 from rangefinder.evaluation.metrics import Float
 from rangefinder.location import Placement
+from rangefinder.optics.geometry import from_lens_m, image_distance_m
 
 DISTANCE, CONFIDENCE, OVERLAY, CLOUD = "distance.tif", "confidence.tif", "overlay.png", "cloud.ply"
 
@@ -128,20 +128,10 @@ def back_project(distance_m: Float, camera: Camera, placement: Placement) -> NDA
         placement: Where the picture sits on the sensor.
     """
     image_m = image_distance_m(camera)
-    behind = image_m if camera.distance_reference == "sensor" else 0.0
-    from_lens_m = np.maximum(distance_m - behind, 0)
+    depth_m = from_lens_m(camera, distance_m)
     height, width = distance_m.shape
     pitch_m = camera.pixel_pitch_um * 1e-6
     x = placement.origin_px[0] + (np.arange(width) + 0.5) * placement.scale - camera.centre_px[0]
     y = placement.origin_px[1] + (np.arange(height) + 0.5) * placement.scale - camera.centre_px[1]
-    slope = from_lens_m * (pitch_m / image_m)
+    slope = depth_m * (pitch_m / image_m)
     return np.stack([x * slope, y[:, None] * slope, distance_m], axis=-1).astype(np.float32)
-
-
-def image_distance_m(camera: Camera) -> float:
-    """Distance from a thin lens to the sensor [m] when it is focused as the record says."""
-    focal_m, focus_m = camera.focal_length_mm / 1000, camera.focus_distance_m
-    if camera.distance_reference != "sensor":
-        return focal_m * focus_m / (focus_m - focal_m)
-    # The two parts of `focus_m` obey the lens equation: their product is focal_m times their sum.
-    return (focus_m - math.sqrt(max(focus_m**2 - 4 * focal_m * focus_m, 0.0))) / 2

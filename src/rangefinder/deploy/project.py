@@ -94,7 +94,7 @@ def _is_project(folder: Path) -> bool:
         content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return content.get("tool", {}).get("kedro", {}).get("package_name") == "rangefinder"
+    return bool(content.get("tool", {}).get("kedro", {}).get("package_name") == "rangefinder")
 
 
 def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
