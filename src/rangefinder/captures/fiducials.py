@@ -57,7 +57,8 @@ class FoundSheet:
         low, (right, bottom) = MARGIN + inset, np.array(UNITS) - MARGIN - inset
         corners = np.array([(low, low), (right, low), (right, bottom), (low, bottom)])
         places = project(self.homography, corners)[:, ::-1] - 0.5
-        return np.asarray(polygon2mask(self.shape, places), dtype=bool)
+        inside = polygon2mask(self.shape, places)  # type: ignore[no-untyped-call]
+        return np.asarray(inside, dtype=np.bool_)
 
 
 def project(homography: Array, places: Array) -> Array:
@@ -98,10 +99,10 @@ def find_discs(grey: Tensor) -> Array:
     low, high = np.percentile(values, (1, 99))
     found: list[tuple[float, float, float, float]] = []
     for level in np.geomspace(max(low, 1e-3), max(high, 2e-3), _LEVELS + 2)[1:-1]:
-        pieces = label(values < level)
+        pieces = label(values < level)  # type: ignore[no-untyped-call]
         area = np.bincount(pieces.ravel())
         pieces[((area < np.pi * _SMALLEST_PX**2) | (area > _LARGEST * values.size))[pieces]] = 0
-        for region in regionprops(pieces):
+        for region in regionprops(pieces):  # type: ignore[no-untyped-call]
             radius = float(np.sqrt(region.area / np.pi))
             large = max(region.bbox[2] - region.bbox[0], region.bbox[3] - region.bbox[1])
             if large > 4 * radius or region.eccentricity > _ROUND:

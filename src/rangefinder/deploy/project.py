@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from rangefinder.config import Parameters, parse_parameters
+from rangefinder.config import AdaptationParams, Parameters, parse, parse_parameters
 from rangefinder.deploy.tracking import Store, TrackingParams, parse_tracking
 from rangefinder.errors import ConfigError
 
@@ -61,6 +61,26 @@ class Project:
     def student(self) -> Path:
         """The trained student."""
         return self.root / "data/06_models/student"
+
+    @property
+    def adaptation(self) -> Path:
+        """Photos that were added since the student was trained."""
+        return self.root / "data/02_intermediate/adaptation"
+
+    @property
+    def adaptation_cache(self) -> Path:
+        """What the teacher says of all unlabelled photos, old and added."""
+        return self.root / "data/07_model_output/adaptation_cache"
+
+    @property
+    def adapted(self) -> Path:
+        """The student that learned from added photos."""
+        return self.root / "data/06_models/adapted"
+
+    def adaptation_params(self) -> AdaptationParams:
+        """How a student learns on."""
+        raw = self._read("adaptation")
+        return parse(AdaptationParams, raw, "conf/<env>/adaptation.yml")
 
     def parameters(self) -> Parameters:
         """The typed parameters."""
