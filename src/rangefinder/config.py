@@ -226,6 +226,13 @@ class LimitParams(Strict):
     frequency_share: int = Field(8, ge=1, le=64, description="search looks at one in so many")
 
 
+class AdaptationParams(Strict):
+    """The whole of conf/*/adaptation.yml: how a trained student learns on from new photos."""
+
+    epochs: int = Field(4, ge=1)
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="highest of the cycle")
+
+
 class ComputeParams(Strict):
     """Where and how numbers are crunched."""
 
