@@ -19,16 +19,34 @@ class Strict(BaseModel):
 
 
 class LensParams(Strict):
-    """Where the lens's rays come from."""
+    """Where the lens's point spread functions come from."""
 
-    kind: Literal["optiland_sample"] = "optiland_sample"
+    kind: Literal["optiland_sample", "zemax", "thin", "measured", "none"] = Field(
+        "optiland_sample", description="none: real captures only, nothing is simulated"
+    )
     name: str = Field("DoubleGauss", description="class in optiland.samples.objectives")
+    file: str | None = Field(
+        None, description="zemax: .zmx file; measured: folder of point sources; from the project"
+    )
+    sha256: str | None = Field(None, description="of what `file` holds; filled in by ingestion")
     clear_radius_factor: float = Field(
         1.06, ge=1.0, le=2.0, description="clear radius of each surface / on-axis beam radius"
     )
     corner_pupil: float = Field(
         0.3, ge=0.0, le=1.0, description="pupil radii that rims leave to the sensor's corners"
     )
+    axial_colour: float = Field(
+        0.0015, ge=0.0, le=0.05, description="thin: change of focal length, 0.45 to 0.65 um"
+    )
+    spherical: float = Field(
+        0.002, ge=-0.1, le=0.1, description="thin: shift of the rim's focus / focal length"
+    )
+
+    @model_validator(mode="after")
+    def _file_given(self) -> Self:
+        if self.kind in ("zemax", "measured") and self.file is None:
+            raise ValueError(f"kind {self.kind} needs a file")
+        return self
 
 
 class CameraParams(Strict):
@@ -89,8 +107,23 @@ class NoiseParams(Strict):
 
 
 class CaptureParams(Strict):
-    """What ingestion renders."""
+    """What ingestion renders and imports."""
 
+    source: Literal["builtin", "files", "both"] = Field(
+        "builtin", description="simulated captures, those of `tables`, or both"
+    )
+    tables: tuple[str, ...] = Field(
+        (), description="captures.csv files, or folders with charts/1.25m/*; from the project"
+    )
+    validation_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
+    test_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
+    withheld_share: float = Field(
+        0.0, ge=0, le=1, description="labelled training scenes the student sees without labels"
+    )
+    orientation: Literal["refuse", "ignore", "apply"] = Field(
+        "refuse", description="photos whose EXIF says they are turned"
+    )
+    skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
     train_charts: int = Field(1200, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=1, le=100_000)
     unlabelled: int = Field(400, ge=1, le=1_000_000)
@@ -103,6 +136,12 @@ class CaptureParams(Strict):
     texture_window_px: int = Field(15, ge=1, le=255, description="of the texture energy map")
     real_scenes: tuple[Literal["motorcycle"], ...] = ("motorcycle",)
     workers: int = Field(2, ge=1, le=256, description="rendering processes")
+
+    @model_validator(mode="after")
+    def _tables_given(self) -> Self:
+        if self.source != "builtin" and not self.tables:
+            raise ValueError(f"source {self.source} needs at least one entry in tables")
+        return self
 
 
 class PredictionParams(Strict):
@@ -122,6 +161,8 @@ class TeacherParams(Strict):
     stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
     crop_px: int = Field(61, ge=16, le=4096, description="side of a training crop of a chart")
+    edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
+    edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
     batch_size: int = Field(24, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(500, ge=1)
     max_epochs: int = Field(14, ge=1)

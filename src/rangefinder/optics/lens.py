@@ -191,7 +191,13 @@ def build_bank(camera: Camera, params: BankParams, working_m: Interval) -> PsfBa
     )
 
 
-def bank_for(camera: Camera, params: BankParams, working_m: Interval, folder: Path) -> PsfBank:
+def bank_for(
+    camera: Camera,
+    params: BankParams,
+    working_m: Interval,
+    folder: Path,
+    home: Path = Path(),
+) -> PsfBank:
     """The bank of a camera: read from `folder` if it was built before, else built and kept there.
 
     Args:
@@ -199,6 +205,7 @@ def bank_for(camera: Camera, params: BankParams, working_m: Interval, folder: Pa
         params: Sampling of the bank.
         working_m: Nearest and farthest distance [m].
         folder: Holds `<fingerprint>.safetensors`.
+        home: Folder that `camera.lens.file` starts from.
 
     Raises:
         LensError: As `build_bank` and `PsfBank.load`.
@@ -207,6 +214,6 @@ def bank_for(camera: Camera, params: BankParams, working_m: Interval, folder: Pa
     path = folder / f"{fingerprint}.safetensors"
     if path.exists():
         return PsfBank.load(path, fingerprint)
-    bank = build_bank(camera, params, working_m)
+    bank = build_bank(camera, params, working_m, home)
     bank.save(path)
     return bank
