@@ -126,7 +126,16 @@ class Importer:
         return replace(capture, split=split, role=role if split == "train" else capture.role)
 
     def load(self, table: Table, row: Row) -> Capture:
-        """Read the files of one row, as training split.
+        """Read the files of one row, as training split; a row of role rgbd is photographed.
+
+        Raises:
+            CaptureError: If one of them cannot be used, or is of another camera.
+        """
+        capture, _ = self.read(table, row)
+        return self._simulated(row, capture) if row.role == "rgbd" else capture
+
+    def read(self, table: Table, row: Row) -> tuple[Capture, Decoded]:
+        """Read the files of one row as they are; the capture and what its image file says.
 
         Raises:
             CaptureError: If one of them cannot be used, or is of another camera.
@@ -134,11 +143,10 @@ class Importer:
         path = inside(table.folder, row.image)
         decoded = decode(path, row.encoding, self.params.captures.orientation)
         self._require_new(path, row)
-        if row.role == "rgbd":
-            return self._simulated(table, row, decoded)
-        self._require_camera(row, decoded)
+        if row.role != "rgbd":
+            self._require_camera(row, decoded)
         size = (int(decoded.image.shape[1]), int(decoded.image.shape[2]))
-        return Capture(
+        capture = Capture(
             image=decoded.image,
             role=cast("Role", row.role),
             scene=row.scene,
@@ -148,6 +156,7 @@ class Importer:
             exposure=row.exposure,
             placement=Placement((row.origin_x_px, row.origin_y_px), row.scale),
         )
+        return capture, decoded
 
     def _require_new(self, path: Path, row: Row) -> None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -181,7 +190,7 @@ class Importer:
                 todo="Take it out, or mend the camera record: one model belongs to one setting.",
             )
 
-    def _simulated(self, table: Table, row: Row, decoded: Decoded) -> Capture:
+    def _simulated(self, row: Row, frame: Capture) -> Capture:
         from rangefinder.captures.simulate import simulate_rgbd
 
         if self.bank is None:
@@ -190,11 +199,10 @@ class Importer:
                 got="camera.lens.kind none",
                 todo="Set camera.lens.kind: thin, or bring only photos of this camera.",
             )
-        size = (int(decoded.image.shape[1]), int(decoded.image.shape[2]))
-        distance_m = cast("Tensor", _distances(table, row, size))
         name = hashlib.sha256(row.image.encode()).digest()
         generator = np.random.default_rng([self.params.seed, int.from_bytes(name[:8])])
-        capture = simulate_rgbd(self.bank, decoded.image, distance_m, self.params, generator)
+        distance_m = cast("Tensor", frame.distance_map)
+        capture = simulate_rgbd(self.bank, frame.image, distance_m, self.params, generator)
         return replace(capture, scene=row.scene)
 
 

@@ -15,9 +15,11 @@ import click
 from rangefinder.deploy.privacy import no_telemetry
 from rangefinder.errors import RangefinderError
 
-COMMANDS: Mapping[
-    str, str
-] = {}  # name -> what it does; module `commands.NAME` holds it as `command`
+COMMANDS: Mapping[str, str] = {
+    "init": "Write a configuration for a camera of your own",
+    "check": "Look at captures before training on them",
+    "simulate": "Photograph an rgbd frame with a simulated camera",
+}  # name -> what it does; module `commands.NAME` holds it as `command`
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 
 
@@ -52,6 +54,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except RangefinderError as error:
             raise BadInput(str(error)) from error
+        except OSError as error:  # a full disk, a folder that may not be written
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
