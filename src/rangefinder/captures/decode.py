@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from rangefinder.captures.images import TIFF_SUFFIXES, srgb_to_linear
@@ -119,7 +119,7 @@ def _pixels(path: Path) -> tuple[NDArray[np.generic], dict[int, Any]]:
                 return _tiff_pixels(path)
             with Image.open(path, formats=("JPEG", "PNG")) as picture:
                 return _pillow_pixels(path, picture)
-    except Image.UnidentifiedImageError as exc:
+    except UnidentifiedImageError as exc:
         raise CaptureError(
             f"{path.name} is no JPEG, PNG or TIFF, whatever its name", todo=SAVE_AS
         ) from exc
@@ -189,8 +189,8 @@ def _colours(path: Path, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
         raise CaptureError(f"{path.name} is no picture", got=f"shape {pixels.shape}", todo=SAVE_AS)
     if pixels.shape[2] in (2, 4):
         alpha, pixels = pixels[..., -1], pixels[..., :-1]
-        full = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1.0
-        if alpha.min() < full:
+        full = 2 ** (8 * alpha.dtype.itemsize) - 1 if alpha.dtype.kind == "u" else 1
+        if np.any(alpha.astype(np.float64) < full):
             raise CaptureError(f"{path.name} is partly transparent", todo=SAVE_AS)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
@@ -200,7 +200,7 @@ def _tensor(pixels: NDArray[np.generic], encoding: str) -> Tensor:
     if pixels.dtype == np.uint8 and encoding != "linear":
         light = srgb_to_linear(np.arange(256) / 255)[pixels]
     elif pixels.dtype in (np.uint8, np.uint16):
-        light = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+        light = pixels.astype(np.float32) / (2 ** (8 * pixels.dtype.itemsize) - 1)
     elif pixels.dtype.kind == "f":
         light = pixels.astype(np.float32)
         if not (np.isfinite(light).all() and light.min() >= 0.0 and light.max() <= 1.0):

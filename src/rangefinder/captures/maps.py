@@ -126,14 +126,14 @@ def _exr(path: Path) -> NDArray[np.generic]:
         channels: dict[str, Any] = OpenEXR.File(str(path)).channels()
     except (RuntimeError, struct.error) as exc:
         raise CaptureError(f"{path.name} is damaged ({exc})", todo="Write it again.") from exc
-    name = next((name for name in ("Z", "Y", "R", "V") if name in channels), None)
-    if name is None and len(channels) == 1:
-        name = next(iter(channels))
-    if name is None:
+    names = [name for name in ("Z", "Y", "R", "V") if name in channels]
+    if len(channels) == 1:
+        names = list(channels)
+    if not names:
         raise CaptureError(
             f"{path.name} has no channel of distances", got=", ".join(channels), expected="Z"
         )
-    return np.asarray(channels[name].pixels)
+    return np.asarray(channels[names[0]].pixels)
 
 
 def _checked(

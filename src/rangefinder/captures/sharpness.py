@@ -53,7 +53,8 @@ def sharpness_map(image: Tensor) -> tuple[Float, Float]:
         _places(ndimage.gaussian_gradient_magnitude(light, scale) ** 2)
         for scale in (FINE_PX, COARSE_PX)
     )
-    return fine / np.maximum(coarse, 1e-12), np.sqrt(coarse)
+    ratio: Float = (fine / np.maximum(coarse, 1e-12)).astype(np.float32)
+    return ratio, np.sqrt(coarse)
 
 
 def _places(values: Float) -> Float:
@@ -97,7 +98,8 @@ class SharpnessCurve:
     def of(cls, places: NDArray[np.float64], bins: int = 16) -> SharpnessCurve:
         """Bin places `[N, 2]` (distance [m], sharpness), equally wide in dioptres."""
         inverse = 1 / places[:, 0] if len(places) else np.empty(0)
-        edges = np.linspace(inverse.min(initial=1), inverse.max(initial=1) + 1e-9, bins + 1)
+        low, high = (float(inverse.min()), float(inverse.max())) if inverse.size else (0.0, 1.0)
+        edges = np.linspace(low, high + 1e-9, bins + 1)
         index = np.searchsorted(edges, inverse, side="right") - 1
         found = []
         for bin_ in range(bins - 1, -1, -1):
@@ -177,10 +179,10 @@ def coverage(camera: Camera, distances_m: Double, working_m: tuple[float, float]
 
 def wanted_distances(camera: Camera, gap: tuple[float, float]) -> list[float]:
     """Distances [m] that fill a gap in equal steps of blur."""
-    ends = [1 / distance for distance in gap]
+    first, last = (1 / distance for distance in gap)
     change = float(np.abs(np.diff(_signed_blur(camera, gap))[0]))
     count = int(np.ceil(change / STEP_PX)) - 1
-    return [1 / dpt for dpt in np.linspace(*ends, count + 2)[1:-1]]
+    return [1 / dpt for dpt in np.linspace(first, last, count + 2)[1:-1]]
 
 
 def _signed_blur(camera: Camera, gap: tuple[float, float]) -> Double:

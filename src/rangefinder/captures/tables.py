@@ -151,13 +151,14 @@ def _table(
     import pandas as pd
 
     frame = pd.DataFrame.from_dict(fields, orient="index").reindex(columns=[*TEXTS, *NUMBERS])
-    frame = frame.astype("object").where(frame.notna() & frame.ne(""), None)
+    frame = frame.astype("object").replace("", None)
+    frame = frame.where(frame.notna(), None)
     problems: dict[int, list[str]] = {}
     for name in NUMBERS:
         numbers = pd.to_numeric(frame[name], errors="coerce")
         for row in frame.index[numbers.isna() & frame[name].notna()]:
             problems.setdefault(row, []).append(f"{name} is no number: {frame[name][row]!r}")
-        frame[name] = numbers
+        frame[name] = numbers.astype("float64")
     for row, told in _schema_problems(frame):
         problems.setdefault(row, []).append(told)
     for row, told in [*_lacking(frame), *_repeated(frame)]:

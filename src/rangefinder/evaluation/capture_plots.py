@@ -51,7 +51,7 @@ def _coverage(findings: Findings, camera: Camera, working_m: Interval) -> Figure
     if places.size:
         inverse = 1 / np.clip(places, *working_m)
         shares = axes.twinx()
-        shares.hist(1 / inverse, bins=np.geomspace(*working_m, 40), color=_BLUE, alpha=0.2)
+        shares.hist(1 / inverse, bins=np.geomspace(*working_m, 40).tolist(), color=_BLUE, alpha=0.2)
         shares.set_ylabel("textured places")
     distance_axis(axes, "x", working_m, "distance [m]")
     axes.set_ylabel("blur circle [px]")
@@ -78,7 +78,7 @@ def _sharpness(findings: Findings, camera: Camera, working_m: Interval) -> Figur
 def _exposure(findings: Findings) -> Figure:
     figure = new_figure(7.0, 3.0)
     axes = figure.add_subplot()
-    axes.hist(list(findings.brightest.values()), bins=np.linspace(0, 1, 41), color=_BLUE)
+    axes.hist(list(findings.brightest.values()), bins=np.linspace(0, 1, 41).tolist(), color=_BLUE)
     percent_axis(axes, "x", "brightest light of a photo / full scale")
     axes.set_ylabel("photos")
     axes.set_title("Exposure")

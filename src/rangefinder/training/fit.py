@@ -216,8 +216,9 @@ def watched(captures: CaptureSet) -> CaptureSet:
     Raises:
         CaptureError: If there is neither.
     """
-    for role in ("labelled", "chart"):
-        found = captures.select(role=cast("Role", role), split="validation")
+    roles: tuple[Role, ...] = ("labelled", "chart")
+    for role in roles:
+        found = captures.select(role=role, split="validation")
         if len(found):
             return found
     raise CaptureError(
