@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -223,7 +225,11 @@ def broken(folder: Path, kind: str) -> Path:
     elif kind == "one pixel":
         rgb.crop((0, 0, 1, 1)).save(path)
     elif kind == "bomb":
-        Image.new("1", (40000, 40000)).save(path)
+        rgb.save(path)  # a header that promises what nobody could unpack
+        content = bytearray(path.read_bytes())
+        content[16:24] = (40000).to_bytes(4) * 2
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
+        path.write_bytes(content)
     elif kind == "cmyk":
         path = path.with_suffix(".jpg")
         rgb.convert("CMYK").save(path)
@@ -293,9 +299,6 @@ def test_16_bits_stay_16_bits_in_png_and_tiff(tmp_path, channels):
 
 def write_png16(path: Path, pixels) -> None:
     """RGB PNG of 16 bits whose lines use every filter."""
-    import struct
-    import zlib
-
     height, width, _ = pixels.shape
     raw = pixels.astype(">u2").view(np.uint8).reshape(height, -1).astype(int)
     lines = []

@@ -153,7 +153,9 @@ class _Inspector:
         """Tell of photos that look like one of another split: one scene under two names."""
         rows = [row for row in self.thumbnails if row in set(self.findings.good)]
         splits = np.array([self.findings.plan.splits[row.scene] for row in rows])
-        stacked = np.array([self.thumbnails[row] for row in rows]).reshape(len(rows), -1)
+        if not rows:
+            return
+        stacked = np.stack([self.thumbnails[row] for row in rows])
         alike = np.triu((stacked @ stacked.T > ALIKE) & (splits[:, None] != splits[None]))
         for first, second in zip(*np.nonzero(alike), strict=True):
             one, other = rows[int(first)], rows[int(second)]

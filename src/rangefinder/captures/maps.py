@@ -126,7 +126,7 @@ def _exr(path: Path) -> NDArray[np.generic]:
         channels: dict[str, Any] = OpenEXR.File(str(path)).channels()
     except (RuntimeError, struct.error) as exc:
         raise CaptureError(f"{path.name} is damaged ({exc})", todo="Write it again.") from exc
-    names = [name for name in ("Z", "Y", "R", "V") if name in channels]
+    names: list[str] = [name for name in ("Z", "Y", "R", "V") if name in channels]
     if len(channels) == 1:
         names = list(channels)
     if not names:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 REQUIRED = ("image", "role")
 TEXTS = ("image", "role", "distance_map", "valid_mask", "scene", "split", "encoding")
 NUMBERS = ("distance_m", "origin_x_px", "origin_y_px", "scale", "exposure")
-DEFAULTS = {"origin_x_px": 0.0, "origin_y_px": 0.0, "scale": 1.0, "exposure": 1.0}
 ENCODINGS = ("auto", "srgb", "linear")
 FARTHEST_M = 200.0  # a distance beyond was surely written in millimetres
 DISTANCE_FOLDER = re.compile(r"^(\d+(?:[.,]\d+)?)\s*m$", re.IGNORECASE)
@@ -229,7 +228,11 @@ def _repeated(frame: pd.DataFrame) -> Iterator[tuple[int, str]]:
 
 def _row(number: int, values: pd.Series[Any]) -> Row:
     known = {name: values[name] for name in (*TEXTS, *NUMBERS) if values[name] == values[name]}
-    known = {name: value for name, value in known.items() if value is not None}
+    known = {
+        name: float(value) if name in NUMBERS else value
+        for name, value in known.items()
+        if value is not None
+    }
     scene = known.pop("scene", None) or Path(str(known["image"])).with_suffix("").as_posix()
     return Row(number=number, scene=str(scene), **known)
 
