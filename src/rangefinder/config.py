@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from rangefinder.errors import ConfigError
+from rangefinder.strict import Strict as Strict
+from rangefinder.strict import parse as parse
 
 Interval = tuple[float, float]
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Base of all configuration: frozen, no unknown keys, no NaN or infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LensParams(Strict):
-    """Where the lens's rays come from."""
+    """Where the lens's point spread functions come from."""
 
-    kind: Literal["optiland_sample"] = "optiland_sample"
+    kind: Literal["optiland_sample", "zemax", "thin", "measured", "none"] = Field(
+        "optiland_sample", description="none: real captures only, nothing is simulated"
+    )
     name: str = Field("DoubleGauss", description="class in optiland.samples.objectives")
+    file: str | None = Field(
+        None, description="zemax: .zmx file; measured: folder of point sources; from the project"
+    )
+    sha256: str | None = Field(None, description="of what `file` holds; filled in by ingestion")
     clear_radius_factor: float = Field(
         1.06, ge=1.0, le=2.0, description="clear radius of each surface / on-axis beam radius"
     )
     corner_pupil: float = Field(
         0.3, ge=0.0, le=1.0, description="pupil radii that rims leave to the sensor's corners"
     )
+    axial_colour: float = Field(
+        0.0015, ge=0.0, le=0.05, description="thin: change of focal length, 0.45 to 0.65 um"
+    )
+    spherical: float = Field(
+        0.002, ge=-0.1, le=0.1, description="thin: shift of the rim's focus / focal length"
+    )
+
+    @model_validator(mode="after")
+    def _file_given(self) -> Self:
+        if self.kind in ("zemax", "measured") and self.file is None:
+            raise ValueError(f"kind {self.kind} needs a file")
+        return self
 
 
 class CameraParams(Strict):
@@ -89,8 +101,23 @@ class NoiseParams(Strict):
 
 
 class CaptureParams(Strict):
-    """What ingestion renders."""
+    """What ingestion renders and imports."""
 
+    source: Literal["builtin", "files", "both"] = Field(
+        "builtin", description="simulated captures, those of `tables`, or both"
+    )
+    tables: tuple[str, ...] = Field(
+        (), description="captures.csv files, or folders with charts/1.25m/*; from the project"
+    )
+    validation_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
+    test_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
+    withheld_share: float = Field(
+        0.0, ge=0, le=1, description="labelled training scenes the student sees without labels"
+    )
+    orientation: Literal["refuse", "ignore", "apply"] = Field(
+        "refuse", description="photos whose EXIF says they are turned"
+    )
+    skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
     train_charts: int = Field(800, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=1, le=100_000)
     unlabelled: int = Field(320, ge=1, le=1_000_000)
@@ -103,6 +130,12 @@ class CaptureParams(Strict):
     texture_window_px: int = Field(15, ge=1, le=255, description="of the texture energy map")
     real_scenes: tuple[Literal["motorcycle"], ...] = ("motorcycle",)
     workers: int = Field(2, ge=1, le=256, description="rendering processes")
+
+    @model_validator(mode="after")
+    def _tables_given(self) -> Self:
+        if self.source != "builtin" and not self.tables:
+            raise ValueError(f"source {self.source} needs at least one entry in tables")
+        return self
 
 
 class PredictionParams(Strict):
@@ -127,6 +160,8 @@ class TeacherParams(Strict):
     stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
     crop_px: int = Field(77, ge=16, le=4096, description="side of a training crop of a chart")
+    edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
+    edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
     batch_size: int = Field(16, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(400, ge=1)
     max_epochs: int = Field(5, ge=1)
@@ -226,13 +261,6 @@ class LimitParams(Strict):
     frequency_share: int = Field(8, ge=1, le=64, description="search looks at one in so many")
 
 
-class AdaptationParams(Strict):
-    """The whole of conf/*/adaptation.yml: how a trained student learns on from new photos."""
-
-    epochs: int = Field(4, ge=1)
-    learning_rate: float = Field(5e-4, gt=0, le=1, description="highest of the cycle")
-
-
 class ComputeParams(Strict):
     """Where and how numbers are crunched."""
 
@@ -268,56 +296,9 @@ class Parameters(Strict):
 
 
 def parse_parameters(raw: dict[str, Any]) -> Parameters:
-    """Validate raw parameters.
-
-    Args:
-        raw: Nested mapping as loaded from conf/.
-
-    Returns:
-        The typed parameters.
+    """Typed parameters of a nested mapping as loaded from conf/.
 
     Raises:
         ConfigError: Naming every wrong key, its value and what is allowed.
     """
     return parse(Parameters, raw, "conf/<env>/parameters.yml or after --params")
-
-
-def parse(model: type[Model], raw: Any, place: str) -> Model:
-    """Validate raw configuration.
-
-    Args:
-        model: What it should be.
-        raw: Nested mapping.
-        place: Where a user changes it.
-
-    Returns:
-        The typed configuration.
-
-    Raises:
-        ConfigError: Naming every wrong key, its value and what is allowed.
-    """
-    try:
-        return model.model_validate(raw)
-    except ValidationError as exc:
-        problems = [_describe(model, error) for error in exc.errors()]
-        raise ConfigError(
-            "configuration is not valid:\n  " + "\n  ".join(problems),
-            todo=f"\nMend it in {place}.",
-        ) from exc
-
-
-def _describe(model: type[BaseModel], error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        allowed = ", ".join(sorted(_keys_at(model, error["loc"][:-1])))
-        return f"{key}: unknown key (value {error['input']!r}); allowed here: {allowed}"
-    return f"{key}: {error['msg']}; found {error['input']!r}"
-
-
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)

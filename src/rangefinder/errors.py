@@ -22,6 +22,7 @@ class RangefinderError(Exception):
         if expected is not None:
             parts.append(f"expected {expected}")
         message = "; ".join(parts)
+        self.finding, self.todo = message, todo.strip()
         gap = "" if todo.startswith("\n") else ". "
         super().__init__(f"{message}{gap}{todo}".rstrip())
 

@@ -11,10 +11,10 @@ import yaml
 
 from rangefinder.captures.images import write_linear
 from rangefinder.captures.manifest import read_captures
-from rangefinder.config import AdaptationParams
 from rangefinder.deploy.project import STUDENT_NAME, Project
 from rangefinder.errors import ConfigError
 from rangefinder.models.io import load_model
+from rangefinder.training.adapt import AdaptationParams
 
 from ..conftest import ROOT, SmokeRun
 

@@ -25,6 +25,9 @@ COMMANDS: Mapping[str, str] = {
     "chart": "Draw sheets to print, photograph and train on.",
     "mask": "Find the printed sheet in photos of it.",
     "distances": "List distances to photograph the sheets at.",
+    "init": "Write a configuration for a camera of your own.",
+    "check": "Look at captures before training on them.",
+    "simulate": "Photograph an rgbd frame with a simulated camera.",
 }
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 

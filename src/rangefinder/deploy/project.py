@@ -9,13 +9,16 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rangefinder.config import AdaptationParams, Parameters, parse, parse_parameters
+from rangefinder.config import Parameters, parse, parse_parameters
 from rangefinder.deploy.tracking import Store, TrackingParams, parse_tracking
 from rangefinder.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rangefinder.training.adapt import AdaptationParams
 
 STUDENT_NAME = "rangefinder-student"  # in the registry
 
@@ -79,6 +82,8 @@ class Project:
 
     def adaptation_params(self) -> AdaptationParams:
         """How a student learns on."""
+        from rangefinder.training.adapt import AdaptationParams
+
         raw = self._read("adaptation")
         return parse(AdaptationParams, raw, "conf/<env>/adaptation.yml")
 

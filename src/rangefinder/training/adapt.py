@@ -7,9 +7,10 @@ from typing import cast
 
 from lightning import seed_everything
 from lightning.pytorch.loggers import Logger
+from pydantic import Field
 
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import AdaptationParams, Parameters, StudentParams
+from rangefinder.config import Parameters, Strict, StudentParams
 from rangefinder.errors import ModelError
 from rangefinder.models.io import TrainedModel, build_network
 from rangefinder.models.student import Student
@@ -17,6 +18,13 @@ from rangefinder.models.teacher import Teacher
 from rangefinder.training.fit import Photos, Targets
 from rangefinder.training.modules import StudentModule
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
+
+
+class AdaptationParams(Strict):
+    """The whole of conf/*/adaptation.yml: how a trained student learns on from new photos."""
+
+    epochs: int = Field(4, ge=1)
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="highest of the cycle")
 
 
 def continue_student(

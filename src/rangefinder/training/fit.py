@@ -12,8 +12,9 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.manifest import CaptureSet, Role
 from rangefinder.config import Parameters
+from rangefinder.errors import CaptureError
 from rangefinder.models.io import Card, TrainedModel
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
@@ -48,8 +49,8 @@ def train_teacher(
     """Train the patch network on the training charts.
 
     Args:
-        captures: All captures; charts of the training split are learned, labelled scenes of the
-            validation split stop the training.
+        captures: All captures; charts and labelled captures of the training split are learned,
+            labelled scenes of the validation split stop the training.
         params: All parameters.
         checkpoints: Folder for checkpoints; removed when training is finished.
         logger: Where epoch metrics go, or None.
@@ -58,8 +59,7 @@ def train_teacher(
         The best teacher by validation.
     """
     seed_everything(params.seed, verbose=False)
-    train = captures.select(role="chart", split="train")
-    validation = captures.select(role="labelled", split="validation")
+    train, validation = taught(captures), watched(captures)
     options = params.teacher
     network = build_teacher(options, params.prediction.bins)
     plan, stride_px = crop_plan(params), network.stride_px
@@ -102,7 +102,7 @@ def teacher_card(captures: CaptureSet, network: Teacher | OwnTeacher, params: Pa
         prediction=params.prediction,
         patch_px=network.patch_px,
         stride_px=network.stride_px,
-        dataset=captures.select(role="chart", split="train").digest,
+        dataset=taught(captures).digest,
         seed=params.seed,
     )
 
@@ -148,7 +148,7 @@ def distil_student(
             student=options.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
-            charts=captures.select(role="chart", split="train").digest,
+            charts=taught(captures).digest,
             crops=asdict(crop_plan(params)),
             data=train.digest,
         ),
@@ -196,14 +196,44 @@ class Photos:
         listeners: list[object] = [frames, batches]
         if params.student.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))
-            crops = ChartCrops(captures.select(role="chart", split="train"), plan, *grid)
+            crops = ChartCrops(taught(captures), plan, *grid)
             loaders["charts"] = DataLoader(crops, batch_size=None)
             listeners.append(crops)
-        watched = LabelledFrames(captures.select(role="labelled", split="validation"), *grid)
-        return cls(loaders, DataLoader(watched), listeners, len(batches))
+        frames_watched = LabelledFrames(watched(captures), *grid)
+        return cls(loaders, DataLoader(frames_watched), listeners, len(batches))
 
 
 def crop_plan(params: Parameters) -> CropPlan:
     """How chart crops are drawn under these parameters."""
     options = params.teacher
-    return CropPlan(options.crop_px, options.batch_size, options.steps_per_epoch, params.seed)
+    return CropPlan(
+        options.crop_px,
+        options.batch_size,
+        options.steps_per_epoch,
+        params.seed,
+        options.edge_step,
+        options.edge_band_px,
+    )
+
+
+def taught(captures: CaptureSet) -> CaptureSet:
+    """What the teacher learns from: charts, and captures with distance maps."""
+    return captures.select(role=("chart", "labelled"), split="train")
+
+
+def watched(captures: CaptureSet) -> CaptureSet:
+    """What a training is watched on: labelled validation scenes, or charts where there are none.
+
+    Raises:
+        CaptureError: If there is neither.
+    """
+    roles: tuple[Role, ...] = ("labelled", "chart")
+    for role in roles:
+        found = captures.select(role=role, split="validation")
+        if len(found):
+            return found
+    raise CaptureError(
+        "there is no validation capture, so training would not know when to stop",
+        expected="labelled captures or charts of the validation split",
+        todo="Bring captures of more scenes or chart sheets, or name splits in the table.",
+    )

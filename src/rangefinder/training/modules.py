@@ -96,8 +96,9 @@ def chart_loss(teacher: nn.Module, prediction: Prediction, batch: Batch) -> Tens
     logits = teacher(
         batch["image"].contiguous(memory_format=torch.channels_last), batch["location"]
     )
-    target = prediction.soft_targets(batch["inverse_dpt"])[:, None, None, :]
-    return cross_entropy(logits, target)
+    inverse_dpt = batch["inverse_dpt"]
+    weight = (inverse_dpt > 0).float()
+    return cross_entropy(logits, prediction.soft_targets(inverse_dpt), weight)
 
 
 class TeacherModule(RangingModule):

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 def score(
     parameters: Parameters, captures: CaptureSet, teacher: TrainedModel, student: TrainedModel
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Figure]]:
-    """Scores of constant, teacher and student on the test scenes; table per image; figures."""
-    from rangefinder.evaluation.baselines import constant_model
+    """Scores of baselines, teacher and student on the test scenes; table per image; figures."""
+    from rangefinder.evaluation.baselines import constant_model, median_map_model
     from rangefinder.evaluation.figures import draw_figures
+    from rangefinder.evaluation.held_out import held_out
     from rangefinder.evaluation.score import evaluate
 
-    test = captures.select(role="labelled", split="test")
+    test, limits = held_out(captures)
+    usual = median_map_model(captures, test)
     models = {
         "constant": constant_model(captures, test),
+        **({"median map": usual} if usual else {}),
         "teacher": _answers(teacher, test, parameters),
         "student": _answers(student, test, parameters),
     }
@@ -36,7 +39,7 @@ def score(
     evaluation.summary["over_bound"] = _over_bound(teacher, test, evaluation, parameters)
     figures = draw_figures(test, models, evaluation, parameters)
     named = {f"{name}.png": figure for name, figure in figures.items()}
-    return evaluation.summary, evaluation.per_image, named
+    return evaluation.summary | limits, evaluation.per_image, named
 
 
 def _over_bound(
