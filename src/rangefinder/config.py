@@ -26,7 +26,7 @@ class LensParams(Strict):
     )
     name: str = Field("DoubleGauss", description="class in optiland.samples.objectives")
     file: str | None = Field(
-        None, description="zemax: .zmx file; measured: folder of point sources; from the project"
+        None, description="zemax: .zmx file; measured: folder of point sources"
     )
     sha256: str | None = Field(None, description="of what `file` holds; filled in by ingestion")
     clear_radius_factor: float = Field(
@@ -35,12 +35,8 @@ class LensParams(Strict):
     corner_pupil: float = Field(
         0.3, ge=0.0, le=1.0, description="pupil radii that rims leave to the sensor's corners"
     )
-    axial_colour: float = Field(
-        0.0015, ge=0.0, le=0.05, description="thin: change of focal length, 0.45 to 0.65 um"
-    )
-    spherical: float = Field(
-        0.002, ge=-0.1, le=0.1, description="thin: shift of the rim's focus / focal length"
-    )
+    axial_colour: float = Field(0.0015, ge=0, le=0.05, description="thin: focus, 0.45 to 0.65 um")
+    spherical: float = Field(0.002, ge=-0.1, le=0.1, description="thin: shift of the rim's focus")
 
     @model_validator(mode="after")
     def _file_given(self) -> Self:
@@ -112,9 +108,7 @@ class CaptureParams(Strict):
     source: Literal["builtin", "files", "both"] = Field(
         "builtin", description="simulated captures, those of `tables`, or both"
     )
-    tables: tuple[str, ...] = Field(
-        (), description="captures.csv files, or folders with charts/1.25m/*; from the project"
-    )
+    tables: tuple[str, ...] = Field((), description="captures.csv, or folders with charts/1.25m/*")
     validation_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
     test_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
     withheld_share: float = Field(
