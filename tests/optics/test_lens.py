@@ -18,13 +18,14 @@ from rangefinder.optics.prescription import FocusedLens, focused_lens, focused_o
 from rangefinder.optics.pupil import object_heights_mm
 
 WORKING_M = (0.7, 5.0)
-COARSE = BankParams(distances=5, field_rows=3, field_cols=5, pupil_samples=81)
+CAMERA = Camera(focus_distance_m=1.5)
+COARSE = BankParams(distances=5, field_rows=3, field_cols=5, kernel_px=31, pupil_samples=81)
 
 
 @pytest.fixture(scope="module")
 def bank() -> PsfBank:
-    """The default camera at fewer distances and nodes."""
-    return build_bank(Camera(), COARSE, WORKING_M)
+    """A 50 mm f/2 double Gauss focused at 1.5 m, at fewer distances and nodes."""
+    return build_bank(CAMERA, COARSE, WORKING_M)
 
 
 def _moments(kernel: np.ndarray) -> tuple[float, float, float]:
@@ -45,7 +46,7 @@ def test_bank_has_the_shape_asked_for(bank):
     assert bank.field_y_px.tolist() == [0, 180, 360]
     assert bank.field_x_px.tolist() == [0, 120, 240, 360, 480]
     assert bank.size_px == (360, 480)
-    assert bank.camera == Camera().fingerprint
+    assert bank.camera == CAMERA.fingerprint
 
 
 def test_kernels_are_light_shared_out(bank):
@@ -112,16 +113,16 @@ def _optiland_spots_px(optic, lens: FocusedLens, point: np.ndarray, wavelength: 
         optic.surfaces.trace(rays, skip=1)
     keep = (rays.i > 0) & np.isfinite(rays.x)
     # The image on the sensor is upside down; the picture is not.
-    return -np.stack([rays.x, rays.y])[:, keep] * 1000 / Camera().pixel_pitch_um
+    return -np.stack([rays.x, rays.y])[:, keep] * 1000 / CAMERA.pixel_pitch_um
 
 
 @pytest.mark.parametrize("plane", [0, 4])
 def test_kernel_equals_histogram_of_optiland_rays(bank, plane):
     """The whole chain (height, turn, mirror, sign) above and right of the optical centre."""
-    optic, wavelengths = focused_optic(Camera()), np.array(COARSE.wavelengths_um[1])
-    lens = focused_lens(Camera(), wavelengths)
+    optic, wavelengths = focused_optic(CAMERA), np.array(COARSE.wavelengths_um[1])
+    lens = focused_lens(CAMERA, wavelengths)
     place = np.array([120.0, -180.0])  # of node (0, 3) from the optical centre, x and y [px]
-    radius_mm = np.hypot(*place) * Camera().pixel_pitch_um / 1000
+    radius_mm = np.hypot(*place) * CAMERA.pixel_pitch_um / 1000
     z = lens.object_z_mm(bank.distances_m[[plane]].numpy())
     height = object_heights_mm(lens, 1, z, np.array([radius_mm]))[0, 0]
     point = np.array([*(height * place / np.hypot(*place)), z[0]])
@@ -141,8 +142,10 @@ def test_kernel_equals_histogram_of_optiland_rays(bank, plane):
 @pytest.mark.parametrize("reference", ["entrance_pupil", "front_vertex", "sensor"])
 def test_blur_diameter_is_that_of_a_thin_lens(reference):
     """Stopped down, where aberrations are small: A f |1/d - 1/d0| / (1 - f / d0)."""
-    camera = Camera(f_number=8, pixel_pitch_um=10, distance_reference=reference)
-    params = BankParams(distances=3, field_rows=3, field_cols=3, pupil_samples=81)
+    camera = Camera(
+        f_number=8, pixel_pitch_um=10, distance_reference=reference, focus_distance_m=1.5
+    )
+    params = BankParams(distances=3, field_rows=3, field_cols=3, kernel_px=31, pupil_samples=81)
     bank = build_bank(camera, params, WORKING_M)
     # The cone of light of a point stands on the entrance pupil: distances count from there.
     lens = focused_lens(camera, np.array([0.535]))
@@ -158,7 +161,7 @@ def test_blur_diameter_is_that_of_a_thin_lens(reference):
 
 def test_axial_colour_is_that_of_a_good_lens():
     """Paraxial focus between 0.45 and 0.65 um: 0.1-0.2 % of the focal length."""
-    optic = focused_optic(Camera())
+    optic = focused_optic(CAMERA)
     back = [optic.paraxial.f2(), *_paraxial_foci_mm(optic, (0.45, 0.55, 0.65))]
     spread = max(back[1:]) - min(back[1:])
     assert 0.0005 < spread / 50.0 < 0.003
@@ -173,29 +176,29 @@ def _paraxial_foci_mm(optic, wavelengths_um):
 def test_too_small_a_kernel_says_what_to_set():
     small = COARSE.model_copy(update={"kernel_px": 15, "pupil_samples": 41})
     with pytest.raises(LensError, match=r"bank\.kernel_px") as error:
-        build_bank(Camera(), small, WORKING_M)
+        build_bank(CAMERA, small, WORKING_M)
     advice = re.search(r"about (\d+) \(an odd", str(error.value))
     assert advice is not None
     assert int(advice[1]) <= 31
-    build_bank(Camera(), small.model_copy(update={"kernel_px": int(advice[1])}), WORKING_M)
+    build_bank(CAMERA, small.model_copy(update={"kernel_px": int(advice[1])}), WORKING_M)
 
 
 def test_sensor_larger_than_the_picture_is_refused():
     with pytest.raises(LensError, match="Make the sensor smaller"):
-        build_bank(Camera(pixel_pitch_um=400), COARSE, WORKING_M)
+        build_bank(Camera(pixel_pitch_um=400, focus_distance_m=1.5), COARSE, WORKING_M)
 
 
 def test_other_sample_objective_makes_a_bank():
     camera = Camera(lens=LensParams(name="CookeTriplet"), f_number=4)
     params = COARSE.model_copy(update={"pupil_samples": 41, "distances": 2})
     bank = build_bank(camera, params, WORKING_M)
-    assert bank.camera == camera.fingerprint != Camera().fingerprint
+    assert bank.camera == camera.fingerprint != CAMERA.fingerprint
     assert float(bank.gain.min()) > 0.1
 
 
 def test_off_centre_optical_axis_moves_the_symmetry():
     params = COARSE.model_copy(update={"pupil_samples": 41, "distances": 2})
-    bank = build_bank(Camera(optical_centre_px=(240, 90)), params, WORKING_M)
+    bank = build_bank(Camera(optical_centre_px=(240, 90), focus_distance_m=1.5), params, WORKING_M)
     assert bank.gain[0].argmax() in (2, 7)  # the two nodes next to the optical centre
     torch.testing.assert_close(bank.kernels[:, 0], bank.kernels[:, 1].flip(-2), atol=1e-6, rtol=0)
     assert not torch.allclose(bank.gain[:, 2], bank.gain[:, 0])
@@ -225,25 +228,25 @@ def test_broken_file_is_refused(tmp_path):
 
 
 def test_fingerprint_follows_camera_sampling_and_range():
-    base = bank_fingerprint(Camera(), COARSE, WORKING_M)
-    assert base == bank_fingerprint(Camera(name="other"), COARSE, WORKING_M)
-    assert base != bank_fingerprint(Camera(f_number=2.8), COARSE, WORKING_M)
-    assert base != bank_fingerprint(Camera(), BankParams(), WORKING_M)
-    assert base != bank_fingerprint(Camera(), COARSE, (0.7, 4.0))
+    base = bank_fingerprint(CAMERA, COARSE, WORKING_M)
+    assert base == bank_fingerprint(Camera(name="other", focus_distance_m=1.5), COARSE, WORKING_M)
+    assert base != bank_fingerprint(Camera(f_number=2.8, focus_distance_m=1.5), COARSE, WORKING_M)
+    assert base != bank_fingerprint(CAMERA, BankParams(), WORKING_M)
+    assert base != bank_fingerprint(CAMERA, COARSE, (0.7, 4.0))
 
 
 def test_bank_is_built_once(bank, tmp_path, monkeypatch):
     built = []
 
-    def build(camera, params, working_m):
+    def build(camera, params, working_m, home):
         built.append(camera)
         name = bank_fingerprint(camera, params, working_m)
         return dataclasses.replace(bank, fingerprint=name)
 
     monkeypatch.setattr(lens_module, "build_bank", build)
-    first = bank_for(Camera(), COARSE, WORKING_M, tmp_path)
-    second = bank_for(Camera(), COARSE, WORKING_M, tmp_path)
+    first = bank_for(CAMERA, COARSE, WORKING_M, tmp_path)
+    second = bank_for(CAMERA, COARSE, WORKING_M, tmp_path)
     assert len(built) == 1
     assert torch.equal(first.kernels, second.kernels)
-    bank_for(Camera(), COARSE, (0.7, 4.0), tmp_path)
+    bank_for(CAMERA, COARSE, (0.7, 4.0), tmp_path)
     assert len(built) == 2

@@ -19,7 +19,10 @@ DISTANCES_M = (0.7, 1.5, 5.0)
 def _camera(name: str, f_number: float = 2.0) -> Camera:
     # Distances from the entrance pupil, so that the longest samples have room before them.
     return Camera(
-        lens=LensParams(name=name), f_number=f_number, distance_reference="entrance_pupil"
+        lens=LensParams(name=name),
+        f_number=f_number,
+        focus_distance_m=1.5,
+        distance_reference="entrance_pupil",
     )
 
 
@@ -151,7 +154,7 @@ def test_rims_follow_the_beam_and_the_stop_limits_it():
     [("front_vertex", 0.0), ("entrance_pupil", 28.95), ("sensor", 71.49)],
 )
 def test_distances_count_from_the_reference(reference, expected_mm):
-    camera = Camera(distance_reference=reference)
+    camera = Camera(distance_reference=reference, focus_distance_m=1.5)
     lens = focused_lens(camera, WAVELENGTHS_UM)
     assert lens.reference_z_mm == pytest.approx(expected_mm, abs=1.0)
     assert float(lens.object_z_mm(np.array(2.0))) == lens.reference_z_mm - 2000.0
