@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -27,13 +27,12 @@ def overlay(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def names(model: type[BaseModel]) -> dict[str, Any]:
-    fields = model.model_fields.items()
-    return {
-        name: names(field.annotation)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        else None
-        for name, field in fields
-    }
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        nested = [a for a in inner if issubclass(a, BaseModel)]
+        found[name] = names(nested[0]) if nested else None
+    return found
 
 
 def keys(values: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def test_colours_are_even_in_dioptres():
 
 
 def test_points_lie_on_rays_through_the_lens():
-    camera = Camera(distance_reference="entrance_pupil")
+    camera = Camera(distance_reference="entrance_pupil", focus_distance_m=1.5)
     places = back_project(np.full((360, 480), 2.0, np.float32), camera, Placement())
     image_m = image_distance_m(camera)
     assert image_m == pytest.approx(1 / (1 / 0.05 - 1 / 1.5))
@@ -96,7 +96,7 @@ def test_points_lie_on_rays_through_the_lens():
 
 
 def test_sensor_to_object_is_lens_to_sensor_and_lens_to_object():
-    image_m = image_distance_m(Camera())
+    image_m = image_distance_m(Camera(focus_distance_m=1.5))
     assert 1 / image_m + 1 / (1.5 - image_m) == pytest.approx(1 / 0.05)
 
 

@@ -13,7 +13,7 @@ NAMES = [
     "student_distillation",
     "evaluation",
 ]
-FOLDERS = {"psf_banks", "teacher_checkpoints", "student_checkpoints", "teacher_cache_folder"}
+FOLDERS = {"raw", "psf_banks", "teacher_checkpoints", "student_checkpoints", "teacher_cache_folder"}
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def record(client):
 
 def test_terminal_tells_the_story_and_ends_with_the_scores(smoke_run):
     lines = smoke_run.output.splitlines()
-    for word in ("simulate captures", "train teacher", "sweep teacher", "distil student"):
+    for word in ("gather captures", "train teacher", "sweep teacher", "distil student"):
         assert any(word in line for line in lines)
     table = smoke_run.output[smoke_run.output.index("Evaluation:") :]
     assert all(model in table for model in MODELS)
