@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.pixels import Pixels
 from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, grid_location, location_map
-
-FULL_SCALE = 65535.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class CropPlan:
 class ChartCrops(Dataset[dict[str, Tensor]]):
     """Batches of crops of charts; one dense pass over a crop trains many patches.
 
-    Charts stay in memory as 16-bit integers. A batch depends on the seed, the epoch and its number
+    Charts stay on disk and are read in parts. A batch depends on the seed, the epoch and its number
     only, so training that was resumed sees what it would have seen.
 
     Args:
@@ -55,8 +54,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
             )
         self.captures, self.plan = captures, plan
         self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
-        self.images = [_as_uint16(captures.image(i)) for i in range(len(captures))]
-        self.placements = [captures.placement(i) for i in range(len(captures))]
+        self.pixels = Pixels(captures)
         distances = captures.table["distance_m"].to_numpy(dtype=np.float64)
         self.inverse_dpt = torch.from_numpy(1.0 / distances).float()
         self.epoch = 0
@@ -68,7 +66,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """One batch: image `[N, 3, c, c]`, location `[N, 2, r, r]`, inverse_dpt `[N]`."""
         rng = np.random.default_rng([self.plan.seed, self.epoch, step])
-        charts = rng.integers(len(self.images), size=self.plan.batch_size)
+        charts = rng.integers(len(self.captures), size=self.plan.batch_size)
         crops = [self._crop(int(chart), rng) for chart in charts]
         return {
             "image": torch.stack([crop["image"] for crop in crops]),
@@ -77,11 +75,11 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         }
 
     def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        size, image = self.plan.crop_px, self.images[chart]
-        top = int(rng.integers(image.shape[1] - size + 1))
-        left = int(rng.integers(image.shape[2] - size + 1))
-        crop = image[:, top : top + size, left : left + size].float() / FULL_SCALE
-        placement = self.placements[chart].crop(left, top)
+        size, (height, width) = self.plan.crop_px, self.pixels.sizes[chart]
+        top = int(rng.integers(height - size + 1))
+        left = int(rng.integers(width - size + 1))
+        crop = self.pixels.crop(chart, top, left, size, size)
+        placement = self.pixels.placements[chart].crop(left, top)
         location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))
         item = {"image": crop, "location": location}
         return mirror(item, rng) if self.captures.camera.symmetric else item
@@ -148,7 +146,10 @@ class LabelledFrames(Dataset[dict[str, Tensor]]):
 
 
 class UnlabelledFrames(Dataset[dict[str, Tensor]]):
-    """Whole photos with what the teacher said of them. Their distances are never read.
+    """Photos with what the teacher said of them. Their distances are never read.
+
+    Photos come whole unless `crop_px` is given: then each comes as a random part that begins on
+    the lattice of the cached grid, so image, places and targets are cut alike.
 
     Args:
         captures: Unlabelled captures.
@@ -156,6 +157,7 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         patch_px: Side of the teacher's patch.
         stride_px: Stride of the cached grid.
         seed: Start of all randomness.
+        crop_px: Side of the parts, or None. A photo that is smaller comes whole along that side.
     """
 
     def __init__(
@@ -165,9 +167,11 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         patch_px: int,
         stride_px: int,
         seed: int,
+        crop_px: int | None = None,
     ) -> None:
-        self.captures, self.targets = captures, targets
+        self.captures, self.targets, self.crop_px = captures, targets, crop_px
         self.patch_px, self.stride_px, self.seed = patch_px, stride_px, seed
+        self.pixels = Pixels(captures)
         self.ids = captures.table["capture_id"].tolist()
         self.epoch = 0
 
@@ -177,18 +181,31 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One photo: image, location, packed targets, and the grid's y and x [image px]."""
-        image = self.captures.image(index)
-        height, width = image.shape[1:]
-        camera, placement = self.captures.camera, self.captures.placement(index)
-        location = torch.from_numpy(location_map(camera, placement, height, width))
-        targets = self.targets(self.ids[index])
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        top, left, height, width = self._window(index, rng)
+        camera, placement = self.captures.camera, self.pixels.placements[index].crop(left, top)
         grid = PatchGrid(height, width, self.patch_px, self.stride_px)
+        row, col = top // self.stride_px, left // self.stride_px
+        targets = self.targets(self.ids[index])[row : row + grid.rows, col : col + grid.cols]
         x, y = (torch.from_numpy(centre).float() for centre in grid.centres_px)
-        item = {"image": image, "location": location, "targets": targets, "y_px": y, "x_px": x}
-        if camera.symmetric:
-            rng = np.random.default_rng([self.seed, self.epoch, index])
-            item = mirror(item, rng)
-        return item
+        item = {
+            "image": self.pixels.crop(index, top, left, height, width),
+            "location": torch.from_numpy(location_map(camera, placement, height, width)),
+            "targets": targets,
+            "y_px": y,
+            "x_px": x,
+        }
+        return mirror(item, rng) if camera.symmetric else item
+
+    def _window(self, index: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the part to show [px]."""
+        height, width = self.pixels.sizes[index]
+        if self.crop_px is None:
+            return 0, 0, height, width
+        part = min(self.crop_px, height), min(self.crop_px, width)
+        room = ((height - part[0]) // self.stride_px, (width - part[1]) // self.stride_px)
+        top, left = (self.stride_px * int(rng.integers(steps + 1)) for steps in room)
+        return top, left, *part
 
 
 class SameSizeBatches(Sampler[list[int]]):
@@ -219,7 +236,3 @@ class SameSizeBatches(Sampler[list[int]]):
             batches += [order[start : start + self.batch_size].tolist() for start in starts]
         for index in rng.permutation(len(batches)):
             yield batches[index]
-
-
-def _as_uint16(image: Tensor) -> Tensor:
-    return (image * FULL_SCALE).round().to(torch.uint16)

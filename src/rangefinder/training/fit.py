@@ -25,6 +25,7 @@ from rangefinder.training.data import (
     SameSizeBatches,
     UnlabelledFrames,
 )
+from rangefinder.training.feed import Ahead, DataWait
 from rangefinder.training.modules import StudentModule, TeacherModule
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
 
@@ -82,7 +83,7 @@ def train_teacher(
         logger=logger,
     )
     loaders = DataLoader(crops, batch_size=None), DataLoader(frames)
-    run.fit(module, *loaders, [NewEpoch(crops)])
+    run.fit(module, *loaders, [NewEpoch(crops), DataWait()])
     card = Card(
         kind="teacher",
         camera=captures.camera,
@@ -146,7 +147,7 @@ def distil_student(
         compute=params.compute,
         logger=logger,
     )
-    run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners)])
+    run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners), DataWait()])
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
     return TrainedModel(network, student_card)
@@ -163,7 +164,7 @@ class Photos:
         steps: Batches per epoch.
     """
 
-    loaders: dict[str, DataLoader[Any]]
+    loaders: dict[str, Ahead | DataLoader[Any]]
     watched: DataLoader[Any]
     listeners: list[object]
     steps: int
@@ -179,9 +180,10 @@ class Photos:
         """Arrange captures for a student under these parameters."""
         grid = card.patch_px, card.stride_px
         train = captures.select(role="unlabelled", split="train")
-        frames = UnlabelledFrames(train, targets, *grid, params.seed)
+        frames = UnlabelledFrames(train, targets, *grid, params.seed, params.student.crop_px)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)
-        loaders: dict[str, DataLoader[Any]] = {"photos": DataLoader(frames, batch_sampler=batches)}
+        photos = Ahead(DataLoader(frames, batch_sampler=batches))
+        loaders: dict[str, Ahead | DataLoader[Any]] = {"photos": photos}
         listeners: list[object] = [frames, batches]
         if params.student.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))
