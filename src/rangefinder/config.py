@@ -214,6 +214,7 @@ class StudentParams(Strict):
         True, description="weigh each cell by what the teacher knows there"
     )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
+    crop_px: int | None = Field(None, ge=16, description="side of training crops; null: all")
 
 
 class EvaluationParams(Strict):

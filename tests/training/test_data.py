@@ -6,7 +6,13 @@ import torch
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
-from rangefinder.training.data import ChartCrops, CropPlan, learned_inverse_dpt, mirror
+from rangefinder.training.data import (
+    ChartCrops,
+    CropPlan,
+    UnlabelledFrames,
+    learned_inverse_dpt,
+    mirror,
+)
 
 CAMERA = Camera(width_px=64, height_px=48)
 GRID = PatchGrid(48, 64, patch_px=9, stride_px=4)
@@ -77,3 +83,57 @@ def test_labels_close_to_a_step_in_distance_are_not_learned(tmp_path):
     assert bool((learned[:, 25:39] == 0).all())
     assert bool((learned[:, :25] == 1).all())
     assert bool((learned[:, 39:] == 0.5).all())
+
+
+class Lattice:
+    """Targets that say where on the sensor they are about, as a teacher's cache is laid out."""
+
+    def __init__(self, captures) -> None:
+        self.at = {
+            name: captures.placement(i) for i, name in enumerate(captures.table["capture_id"])
+        }
+
+    def __call__(self, capture_id, image, grid):
+        here = torch.from_numpy(grid_location(CAMERA, self.at[capture_id], grid))
+        return here.movedim(0, -1), here[0]
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["symmetric", "not_symmetric"])
+def places(request, tmp_path_factory):
+    """Photos whose red and green tell where each pixel is on the sensor."""
+    camera = Camera(width_px=64, height_px=48, symmetric=request.param)
+
+    def photo(index):
+        placement = Placement((float(index), 0.0))
+        here = torch.from_numpy(location_map(CAMERA, placement, 48, 64)) / 4 + 0.5
+        image = torch.cat([here, here[:1]])
+        return Capture(image, "unlabelled", f"s{index}", "train", placement=placement)
+
+    folder = tmp_path_factory.mktemp("places") / "set"
+    return write_captures(folder, camera, map(photo, range(4)))
+
+
+@pytest.mark.parametrize("crop_px", [None, 25, 30, 48, 500])
+def test_image_places_and_targets_are_cut_together(places, crop_px):
+    frames = UnlabelledFrames(places, Lattice(places), GRID.patch_px, GRID.stride_px, 0, crop_px)
+    side = crop_px or 500
+    for frames.epoch in range(5):
+        for index in range(len(frames)):
+            item = frames[index]
+            assert item["image"].shape == (3, min(side, 48), min(side, 64))
+            signs = torch.sign(item["location"][:, 0, 0] * (item["image"][:2, 0, 0] - 0.5))
+            shown = (item["image"][:2] - 0.5) * 4 * signs[:, None, None]
+            torch.testing.assert_close(shown, item["location"], atol=1e-4, rtol=0)
+            rows, cols = item["y_px"].long(), item["x_px"].long()
+            assert item["targets"].shape[:2] == (len(rows), len(cols))
+            here = item["image"][:2][:, rows][:, :, cols].movedim(0, -1)
+            torch.testing.assert_close((here - 0.5) * 4, item["targets"], atol=1e-3, rtol=0)
+
+
+def test_crops_reach_all_of_a_photo(places):
+    frames = UnlabelledFrames(places, Lattice(places), GRID.patch_px, GRID.stride_px, 0, 33)
+    seen = set()
+    for frames.epoch in range(200):
+        seen |= {tuple(place) for place in frames[0]["targets"].flatten(0, 1).tolist()}
+    every = Lattice(places)(places.table["capture_id"][0], None, GRID)[0].flatten(0, 1).tolist()
+    assert seen == {tuple(place) for place in every}

@@ -79,6 +79,6 @@ def test_mirrored_photos_have_mirrored_lessons() -> None:
 def test_lessons_without_pooling_are_the_teachers_own() -> None:
     packed = PREDICTION.pack(torch.softmax(torch.randn(GRID.rows, GRID.cols, 48), dim=-1))
     lessons = Lessons(lambda _: packed, PREDICTION, None)
-    targets, confidence = lessons("a", grey(), GRID)
+    targets, confidence = lessons("a", grey, GRID)
     assert torch.equal(targets, packed)
     torch.testing.assert_close(confidence, PREDICTION.information(PREDICTION.unpack(packed)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,11 +13,11 @@ from torch.utils.data import Dataset, Sampler
 
 from rangefinder.captures.depth_edges import near_edges
 from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.pixels import Pixels
 from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, grid_location, location_map
 from rangefinder.training.pooling import Lessons
 
-FULL_SCALE = 65535.0
 _TRIES = 8  # draws of a crop until enough of its patches have a distance
 _LEAST_KNOWN = 0.25  # share that is enough
 
@@ -48,7 +49,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
     Captures with a distance map serve as well: each patch learns the distance at its centre, and
     none where that is unknown or close to a step in distance, which no single distance describes.
 
-    Photos stay in memory as 16-bit integers. A batch depends on the seed, the epoch and its number
+    Photos stay on disk and are read in parts. A batch depends on the seed, the epoch and its number
     only, so training that was resumed sees what it would have seen.
 
     Args:
@@ -66,10 +67,8 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
             )
         self.captures, self.plan = captures, plan
         self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
-        count = range(len(captures))
-        self.images = [_as_uint16(captures.image(i)) for i in count]
-        self.placements = [captures.placement(i) for i in count]
-        self.inverse_dpt = [learned_inverse_dpt(captures, i, plan) for i in count]
+        self.pixels = Pixels(captures)
+        self.inverse_dpt = [learned_inverse_dpt(captures, i, plan) for i in range(len(captures))]
         x, y = self.grid.centres_px
         self.centres = torch.from_numpy(y).long()[:, None], torch.from_numpy(x).long()[None]
         self.epoch = 0
@@ -84,20 +83,20 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         An inverse distance of 0 stands for a patch that learns nothing.
         """
         rng = np.random.default_rng([self.plan.seed, self.epoch, step])
-        charts = rng.integers(len(self.images), size=self.plan.batch_size)
+        charts = rng.integers(len(self.captures), size=self.plan.batch_size)
         crops = [self._crop(int(chart), rng) for chart in charts]
         return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
 
     def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        size, image = self.plan.crop_px, self.images[chart]
+        size, (height, width) = self.plan.crop_px, self.pixels.sizes[chart]
         for _ in range(_TRIES):
-            top = int(rng.integers(image.shape[1] - size + 1))
-            left = int(rng.integers(image.shape[2] - size + 1))
+            top = int(rng.integers(height - size + 1))
+            left = int(rng.integers(width - size + 1))
             inverse_dpt = self._cells(chart, top, left)
             if (inverse_dpt > 0).float().mean() >= _LEAST_KNOWN:
                 break
-        crop = image[:, top : top + size, left : left + size].float() / FULL_SCALE
-        placement = self.placements[chart].crop(left, top)
+        crop = self.pixels.crop(chart, top, left, size, size)
+        placement = self.pixels.placements[chart].crop(left, top)
         location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))
         item = {"image": crop, "location": location, "inverse_dpt": inverse_dpt}
         return mirror(item, rng) if self.captures.camera.symmetric else item
@@ -187,7 +186,10 @@ class LabelledFrames(Dataset[dict[str, Tensor]]):
 
 
 class UnlabelledFrames(Dataset[dict[str, Tensor]]):
-    """Whole photos with what the teacher said of them. Their distances are never read.
+    """Photos with what the teacher said of them. Their distances are never read.
+
+    Photos come whole unless `crop_px` is given: then each comes as a random part that begins on
+    the lattice of the cached grid, so image, places and targets are cut alike.
 
     Args:
         captures: Unlabelled captures.
@@ -195,6 +197,7 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         patch_px: Side of the teacher's patch.
         stride_px: Stride of the cached grid.
         seed: Start of all randomness.
+        crop_px: Side of the parts, or None. A photo that is smaller comes whole along that side.
     """
 
     def __init__(
@@ -204,9 +207,11 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         patch_px: int,
         stride_px: int,
         seed: int,
+        crop_px: int | None = None,
     ) -> None:
-        self.captures, self.lessons = captures, lessons
+        self.captures, self.lessons, self.crop_px = captures, lessons, crop_px
         self.patch_px, self.stride_px, self.seed = patch_px, stride_px, seed
+        self.pixels = Pixels(captures)
         self.ids = captures.table["capture_id"].tolist()
         self.epoch = 0
 
@@ -216,19 +221,41 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One photo: image, location, packed targets, confidence, grid's y and x [image px]."""
-        image = self.captures.image(index)
-        height, width = image.shape[1:]
-        camera, placement = self.captures.camera, self.captures.placement(index)
-        location = torch.from_numpy(location_map(camera, placement, height, width))
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        top, left, height, width = self._window(index, rng)
+        camera, placement = self.captures.camera, self.pixels.placements[index].crop(left, top)
         grid = PatchGrid(height, width, self.patch_px, self.stride_px)
-        targets, confidence = self.lessons(self.ids[index], image, grid)
+        row, col = top // self.stride_px, left // self.stride_px
+        targets, confidence = (
+            whole[row : row + grid.rows, col : col + grid.cols] for whole in self._lesson(index)
+        )
         x, y = (torch.from_numpy(centre).float() for centre in grid.centres_px)
-        item = {"image": image, "location": location, "y_px": y, "x_px": x}
-        item |= {"targets": targets, "confidence": confidence}
-        if camera.symmetric:
-            rng = np.random.default_rng([self.seed, self.epoch, index])
-            item = mirror(item, rng)
-        return item
+        item = {
+            "image": self.pixels.crop(index, top, left, height, width),
+            "location": torch.from_numpy(location_map(camera, placement, height, width)),
+            "targets": targets,
+            "confidence": confidence,
+            "y_px": y,
+            "x_px": x,
+        }
+        return mirror(item, rng) if camera.symmetric else item
+
+    def _lesson(self, index: int) -> tuple[Tensor, Tensor]:
+        """Packed targets and confidence on the grid of the whole photo."""
+        height, width = self.pixels.sizes[index]
+        grid = PatchGrid(height, width, self.patch_px, self.stride_px)
+        image = partial(self.pixels.crop, index, 0, 0, height, width)
+        return self.lessons(self.ids[index], image, grid)
+
+    def _window(self, index: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the part to show [px]."""
+        height, width = self.pixels.sizes[index]
+        if self.crop_px is None:
+            return 0, 0, height, width
+        part = min(self.crop_px, height), min(self.crop_px, width)
+        room = ((height - part[0]) // self.stride_px, (width - part[1]) // self.stride_px)
+        top, left = (self.stride_px * int(rng.integers(steps + 1)) for steps in room)
+        return top, left, *part
 
 
 class SameSizeBatches(Sampler[list[int]]):
@@ -259,7 +286,3 @@ class SameSizeBatches(Sampler[list[int]]):
             batches += [order[start : start + self.batch_size].tolist() for start in starts]
         for index in rng.permutation(len(batches)):
             yield batches[index]
-
-
-def _as_uint16(image: Tensor) -> Tensor:
-    return (image * FULL_SCALE).round().to(torch.uint16)

@@ -27,6 +27,7 @@ from rangefinder.training.data import (
     SameSizeBatches,
     UnlabelledFrames,
 )
+from rangefinder.training.feed import Ahead, DataWait
 from rangefinder.training.modules import StudentModule, TeacherModule
 from rangefinder.training.pooling import Lessons
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
@@ -88,7 +89,7 @@ def train_teacher(
         logger=logger,
     )
     loaders = DataLoader(crops, batch_size=None), DataLoader(frames)
-    run.fit(module, *loaders, [NewEpoch(crops)])
+    run.fit(module, *loaders, [NewEpoch(crops), DataWait()])
     return TrainedModel(network, teacher_card(captures, network, params))
 
 
@@ -156,7 +157,7 @@ def distil_student(
         compute=params.compute,
         logger=logger,
     )
-    run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners)])
+    run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners), DataWait()])
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
     return TrainedModel(network, student_card)
@@ -173,7 +174,7 @@ class Photos:
         steps: Batches per epoch.
     """
 
-    loaders: dict[str, DataLoader[Any]]
+    loaders: dict[str, Ahead | DataLoader[Any]]
     watched: DataLoader[Any]
     listeners: list[object]
     steps: int
@@ -190,9 +191,11 @@ class Photos:
         grid = card.patch_px, card.stride_px
         train = captures.select(role="unlabelled", split="train")
         lessons = Lessons(targets, Prediction(card.prediction), params.student.pooling)
-        frames = UnlabelledFrames(train, lessons, *grid, params.seed)
+        crop_px = params.student.crop_px
+        frames = UnlabelledFrames(train, lessons, *grid, params.seed, crop_px)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)
-        loaders: dict[str, DataLoader[Any]] = {"photos": DataLoader(frames, batch_sampler=batches)}
+        photos = Ahead(DataLoader(frames, batch_sampler=batches))
+        loaders: dict[str, Ahead | DataLoader[Any]] = {"photos": photos}
         listeners: list[object] = [frames, batches]
         if params.student.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))

@@ -57,15 +57,23 @@ class Lessons:
         self._targets, self._prediction, self._params = targets, prediction, params
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, capture_id: str, image: Tensor, grid: PatchGrid) -> tuple[Tensor, Tensor]:
-        """Packed targets `[rows, cols, bytes]` and confidence `[rows, cols]` of one photo."""
+    def __call__(
+        self, capture_id: str, image: Callable[[], Tensor], grid: PatchGrid
+    ) -> tuple[Tensor, Tensor]:
+        """Packed targets `[rows, cols, bytes]` and confidence `[rows, cols]` of one photo.
+
+        Args:
+            capture_id: The photo.
+            image: Reads it, `[3, H, W]` linear light.
+            grid: The whole photo's grid.
+        """
         if capture_id not in self._known:
             packed = self._targets(capture_id)
             probs = self._prediction.unpack(packed)
             if self._params is None:
                 self._known[capture_id] = packed, self._prediction.information(probs)
             else:
-                pooled = pool(probs, image, grid, self._prediction, self._params)
+                pooled = pool(probs, image(), grid, self._prediction, self._params)
                 self._known[capture_id] = self._prediction.pack(pooled.probs), pooled.confidence
         return self._known[capture_id]
 

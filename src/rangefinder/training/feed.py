@@ -1,0 +1,73 @@
+"""Feeding a training: the next batch is made while the network works on this one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+_END = object()
+
+
+class Ahead:
+    """Batches of a loader, made one ahead in a thread.
+
+    Nothing is made before the first batch is asked for: data sets learn of a new epoch until then.
+
+    Args:
+        loader: Makes the batches.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches in the loader's order."""
+        batches = iter(self.loader)
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+            coming = thread.submit(next, batches, _END)
+            while (batch := coming.result()) is not _END:
+                coming = thread.submit(next, batches, _END)
+                yield batch
+
+
+class DataWait(Callback):
+    """Logs `data_wait_share`: the part of an epoch's steps spent waiting for the next batch."""
+
+    def __init__(self) -> None:
+        self._waited_s = self._since_s = self._began_s = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The clock runs from here."""
+        self._waited_s = 0.0
+        self._began_s = self._since_s = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The batch has come."""
+        self._waited_s += time.perf_counter() - self._since_s
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """From here on the network waits."""
+        self._since_s = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the share; validation is over by now and counts as neither."""
+        lasted_s = self._since_s - self._began_s
+        pl_module.log("data_wait_share", self._waited_s / max(lasted_s, 1e-9))
