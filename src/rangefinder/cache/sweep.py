@@ -198,7 +198,7 @@ class Sweep:
         size = self.patch_px + self.native_px * (side - 1)
         with FlopCounterMode(display=False) as counter:
             self._predict(torch.zeros(1, 3, size, size), torch.zeros(1, 2, side, side))
-        return counter.get_total_flops() / 2
+        return float(counter.get_total_flops()) / 2
 
     @torch.inference_mode()
     def _dense_tile(self, image: Tensor, placement: Placement) -> Tensor:

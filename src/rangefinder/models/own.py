@@ -37,11 +37,10 @@ class OwnTeacher(nn.Module):
     def __init__(self, path: str, bins: int) -> None:
         super().__init__()
         self.network = _imported(path)(bins)
-        for name in ("patch_px", "stride_px"):
-            value = getattr(self.network, name, None)
-            if not isinstance(value, int) or value < 1:
-                raise _unfit(path, f"{name} = {value}")
-        self.patch_px, self.stride_px = int(self.network.patch_px), int(self.network.stride_px)
+        sizes = [getattr(self.network, name, None) for name in ("patch_px", "stride_px")]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise _unfit(path, "patch_px = {}, stride_px = {}".format(*sizes))
+        self.patch_px, self.stride_px = cast("list[int]", sizes)
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
         """Patches `[N, 3, P, P]` at places `[N, 2, 1, 1]` -> logits `[N, bins, 1, 1]`.
@@ -62,7 +61,7 @@ class OwnTeacher(nn.Module):
         windows = image.unfold(2, size, size).unfold(3, size, size)
         patches = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
         places = location.movedim(1, -1).flatten(0, 2)[:, :, None, None]
-        batches = zip(patches.split(PATCHES), places.split(PATCHES), strict=True)
+        batches = zip(torch.split(patches, PATCHES), torch.split(places, PATCHES), strict=True)
         logits = torch.cat([self(*batch) for batch in batches])
         return logits.reshape(count, rows, cols, -1).movedim(-1, 1)
 
