@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
+    benchmark,
     evaluation,
     ingestion,
     patch_caching,
@@ -13,10 +14,12 @@ from rangefinder.pipelines import (
 )
 
 CHAIN = (ingestion, teacher_training, patch_caching, student_distillation, evaluation)
+APART = (benchmark,)  # about this machine, not about the data: no stage of DVC, not in `distill`
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Each pipeline under its own name; `distill` is all of them, and the default."""
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in CHAIN}
     distill = sum(pipelines.values(), start=Pipeline([]))
-    return {**pipelines, "distill": distill, "__default__": distill}
+    apart = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in APART}
+    return {**pipelines, **apart, "distill": distill, "__default__": distill}

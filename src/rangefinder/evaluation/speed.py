@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from rangefinder.evaluation.timing import Timing
 
@@ -110,6 +112,14 @@ def frames_per_s(cases: Iterable[Case], threads: int) -> float | None:
         if case.setting == Setting(STUDENT, FRAME_PX, None, threads):
             return 1.0 / case.timing.seconds
     return None
+
+
+def exponent(points: Sequence[Mapping[str, float]]) -> float | None:
+    """The power of the number of pixels that time grows with: 1 is linear."""
+    if len(points) < 2:
+        return None
+    pixels = np.log([point["megapixels"] for point in points])
+    return float(np.polyfit(pixels, np.log([point["seconds"] for point in points]), 1)[0])
 
 
 def _ratio(upper: float | None, lower: float | None) -> float | None:
