@@ -15,10 +15,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke full bench test test-slow lint format repro ui clean
+.PHONY: help install run smoke full bench test test-slow lint format repro ui clean clean-cache
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## Make .venv (other targets do it when needed)
 
@@ -64,6 +64,9 @@ format: $(STAMP)  ## Let ruff put things in order
 ui: $(STAMP)  ## Look at runs and models in the browser
 	@echo "Runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs   (give it half a minute)"
 	$(BIN)/mlflow ui --backend-store-uri $(STORE) --port $(PORT)
+
+clean-cache:  ## Drop the work of teacher sweeps that were not finished; finished caches stay
+	rm -rf data/07_model_output/teacher_cache.work
 
 clean:  ## Remove .venv and what tools left; data and MLflow's records stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -13,6 +13,15 @@ from pydantic import ValidationError
 from rangefinder.config import CameraParams
 from rangefinder.errors import CameraMismatchError, ConfigError
 
+# What of a lens changes the blur, by kind. A file counts by its content, wherever it lies.
+_LENS_CONTENT = {
+    "optiland_sample": ("kind", "name", "clear_radius_factor", "corner_pupil"),
+    "zemax": ("kind", "sha256", "clear_radius_factor", "corner_pupil"),
+    "thin": ("kind", "axial_colour", "spherical"),
+    "measured": ("kind", "sha256"),
+    "none": ("kind",),
+}
+
 
 class Camera(CameraParams):
     """A camera whose blur is learned. Geometry helpers are in pixels of the full sensor."""
@@ -36,6 +45,7 @@ class Camera(CameraParams):
     def fingerprint(self) -> str:
         """Hash of everything that changes the blur; the name is not part of it."""
         content = self.model_dump(mode="json", exclude={"name"})
+        content["lens"] = {name: content["lens"][name] for name in _LENS_CONTENT[self.lens.kind]}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:

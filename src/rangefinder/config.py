@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from rangefinder.errors import ConfigError
+from rangefinder.benchmark_config import BenchmarkParams
+from rangefinder.strict import Strict as Strict
+from rangefinder.strict import parse as parse
 
 Interval = tuple[float, float]
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Base of all configuration: frozen, no unknown keys, no NaN or infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LensParams(Strict):
-    """Where the lens's rays come from."""
+    """Where the lens's point spread functions come from."""
 
-    kind: Literal["optiland_sample"] = "optiland_sample"
+    kind: Literal["optiland_sample", "zemax", "thin", "measured", "none"] = Field(
+        "optiland_sample", description="none: real captures only, nothing is simulated"
+    )
     name: str = Field("DoubleGauss", description="class in optiland.samples.objectives")
+    file: str | None = Field(
+        None, description="zemax: .zmx file; measured: folder of point sources; from the project"
+    )
+    sha256: str | None = Field(None, description="of what `file` holds; filled in by ingestion")
     clear_radius_factor: float = Field(
         1.06, ge=1.0, le=2.0, description="clear radius of each surface / on-axis beam radius"
     )
     corner_pupil: float = Field(
         0.3, ge=0.0, le=1.0, description="pupil radii that rims leave to the sensor's corners"
     )
+    axial_colour: float = Field(
+        0.0015, ge=0.0, le=0.05, description="thin: change of focal length, 0.45 to 0.65 um"
+    )
+    spherical: float = Field(
+        0.002, ge=-0.1, le=0.1, description="thin: shift of the rim's focus / focal length"
+    )
+
+    @model_validator(mode="after")
+    def _file_given(self) -> Self:
+        if self.kind in ("zemax", "measured") and self.file is None:
+            raise ValueError(f"kind {self.kind} needs a file")
+        return self
 
 
 class CameraParams(Strict):
@@ -40,7 +53,7 @@ class CameraParams(Strict):
     pixel_pitch_um: float = Field(41.6667, gt=0.5, le=500.0, description="of the stored image")
     width_px: int = Field(480, ge=16, le=20000)
     height_px: int = Field(360, ge=16, le=20000)
-    focus_distance_m: float = Field(1.5, gt=0.05, le=1000.0)
+    focus_distance_m: float = Field(2.0, gt=0.05, le=1000.0)
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
     optical_centre_px: tuple[float, float] | None = Field(
         None, description="(x, y) from the top-left corner; null: the middle of the sensor"
@@ -69,7 +82,7 @@ class BankParams(Strict):
     distances: int = Field(96, ge=2, le=512, description="planes, equally spaced in dioptres")
     field_rows: int = Field(7, ge=3, le=31, description="odd: field nodes over the height")
     field_cols: int = Field(9, ge=3, le=31, description="odd: field nodes over the width")
-    kernel_px: int = Field(31, ge=3, le=129, description="odd: side of one kernel")
+    kernel_px: int = Field(33, ge=3, le=129, description="odd: side of one kernel")
     pupil_samples: int = Field(161, ge=9, le=1025, description="rays across the pupil")
     subpixel: int = Field(3, ge=1, le=9, description="histogram cells per pixel")
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0, description="sd of pixel and diffraction blur")
@@ -89,11 +102,26 @@ class NoiseParams(Strict):
 
 
 class CaptureParams(Strict):
-    """What ingestion renders."""
+    """What ingestion renders and imports."""
 
-    train_charts: int = Field(1200, ge=1, le=1_000_000)
+    source: Literal["builtin", "files", "both"] = Field(
+        "builtin", description="simulated captures, those of `tables`, or both"
+    )
+    tables: tuple[str, ...] = Field(
+        (), description="captures.csv files, or folders with charts/1.25m/*; from the project"
+    )
+    validation_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
+    test_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
+    withheld_share: float = Field(
+        0.0, ge=0, le=1, description="labelled training scenes the student sees without labels"
+    )
+    orientation: Literal["refuse", "ignore", "apply"] = Field(
+        "refuse", description="photos whose EXIF says they are turned"
+    )
+    skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
+    train_charts: int = Field(800, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=1, le=100_000)
-    unlabelled: int = Field(400, ge=1, le=1_000_000)
+    unlabelled: int = Field(320, ge=1, le=1_000_000)
     validation: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     test: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     objects: tuple[int, int] = Field((4, 10), description="fewest and most objects in a scene")
@@ -103,6 +131,12 @@ class CaptureParams(Strict):
     texture_window_px: int = Field(15, ge=1, le=255, description="of the texture energy map")
     real_scenes: tuple[Literal["motorcycle"], ...] = ("motorcycle",)
     workers: int = Field(2, ge=1, le=256, description="rendering processes")
+
+    @model_validator(mode="after")
+    def _tables_given(self) -> Self:
+        if self.source != "builtin" and not self.tables:
+            raise ValueError(f"source {self.source} needs at least one entry in tables")
+        return self
 
 
 class PredictionParams(Strict):
@@ -126,10 +160,12 @@ class TeacherParams(Strict):
     blocks: int = Field(4, ge=0, le=12, description="3x3 convolutions at the patch stride")
     stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
-    crop_px: int = Field(61, ge=16, le=4096, description="side of a training crop of a chart")
-    batch_size: int = Field(24, ge=1, le=65536, description="crops")
-    steps_per_epoch: int = Field(500, ge=1)
-    max_epochs: int = Field(14, ge=1)
+    crop_px: int = Field(77, ge=16, le=4096, description="side of a training crop of a chart")
+    edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
+    edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
+    batch_size: int = Field(16, ge=1, le=65536, description="crops")
+    steps_per_epoch: int = Field(400, ge=1)
+    max_epochs: int = Field(5, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
@@ -151,20 +187,36 @@ class CacheParams(Strict):
     gpu_tolerance: float = Field(
         5e-3, ge=0, le=0.1, description="largest difference of bfloat16 [probability]; 0: never"
     )
+    audit_photos: int = Field(16, ge=1, description="photos that an audit draws")
+    audit_patches: int = Field(128, ge=1, description="patches that it draws of each")
+    audit_tolerance: float = Field(
+        1e-4, gt=0, le=1e-1, description="largest difference [probability] beyond packing"
+    )
+
+
+class PoolingParams(Strict):
+    """How a cell's neighbours have their say in what the student is taught there."""
+
+    reach_px: int = Field(48, ge=8, le=1024, description="farthest neighbour along each axis")
+    colour_sd: float = Field(0.15, gt=0, le=10, description="logarithm of light")
+    confidence_power: float = Field(2.0, ge=0, le=10, description="of what a neighbour knows")
 
 
 class StudentParams(Strict):
     """Whole-image network and its distillation."""
 
-    sharing: Literal["none", "init", "frozen", "joint"] = "joint"
+    sharing: Literal["none", "init", "frozen", "joint"] = "frozen"
     location: bool = True
     channels: tuple[int, int, int] = Field((64, 96, 128), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(10, ge=1)
-    learning_rate: float = Field(2e-3, gt=0, le=1)
+    max_epochs: int = Field(4, ge=1)
+    learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
+    pooling: PoolingParams | None = Field(
+        PoolingParams(), description="null: each cell is taught its own patch's prediction"
+    )
     confidence_weighting: bool = Field(
-        False, description="weigh each cell by what the teacher knows of it"
+        True, description="weigh each cell by what the teacher knows there"
     )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
 
@@ -191,26 +243,23 @@ class EvaluationParams(Strict):
         return self
 
 
-class BenchmarkParams(Strict):
-    """What is timed, and how often."""
+class LimitParams(Strict):
+    """What `rangefinder lens` asks of a camera: textures, noise and how finely to look."""
 
-    sizes_px: tuple[tuple[int, int], ...] = Field(
-        ((480, 360), (1280, 960), (1920, 1080)),
-        min_length=1,
-        description="(width, height) of photos; ratios are taken at the first",
-    )
-    strides_px: tuple[int, ...] = Field((4, 1), min_length=1, description="of the patch grid")
-    sample_patches: int = Field(2048, ge=1, description="of the loops, scaled by count")
-    patch_batches: tuple[int, ...] = Field(
-        (64, 256, 1024), min_length=1, description="tried by the loops; the best is used"
-    )
-    min_repeats: int = Field(3, ge=1, le=1000)
-    max_repeats: int = Field(15, ge=1, le=10000)
-    seconds_per_case: float = Field(2.0, gt=0, le=600, description="no repeat is begun after it")
-    matmul_side: int = Field(1536, ge=16, le=16384, description="of the matrices compared with")
-    curve_megapixels: tuple[float, ...] = Field((0.1, 0.3, 1.0, 3.0, 10.0), min_length=2)
-    epoch_steps: int = Field(8, ge=1, le=10000, description="timed steps of distillation")
-    rendered: int = Field(6, ge=2, le=10000, description="captures of each kind rendered")
+    planes: int = Field(64, ge=8, le=512, description="distances traced")
+    every: int = Field(4, ge=1, le=64, description="one plane in so many is reported")
+    noise: float = Field(0.01, gt=0, le=1, description="sd / mean of the light on the axis")
+    strong_contrast: float = Field(0.5, gt=0, le=5, description="sd / mean within a patch")
+    weak_contrast: float = Field(0.05, gt=0, le=5, description="sd / mean within a patch")
+    coloured: float = Field(0.15, ge=0, lt=1, description="1 - correlation of a coloured texture")
+    slope: float = Field(2.0, gt=0, le=4, description="power falls as frequency to this power")
+    slopes: Interval = Field((1.6, 2.6), description="slopes a texture may have")
+    log_contrast: float = Field(2.0, gt=0, le=10, description="contrasts: this far up and down")
+    log_colour: float = Field(0.4, gt=0, le=5, description="contrast of red and blue over green")
+    most_decorrelation: float = Field(0.6, gt=0, lt=1, description="of a texture's colours")
+    least_gap: float = Field(0.1, ge=0, le=2, description="relative distance that counts as wrong")
+    search_steps: int = Field(30, ge=1, le=1000, description="for the texture that hides best")
+    frequency_share: int = Field(8, ge=1, le=64, description="search looks at one in so many")
 
 
 class ComputeParams(Strict):
@@ -235,69 +284,23 @@ class Parameters(Strict):
     student: StudentParams = StudentParams()
     evaluation: EvaluationParams = EvaluationParams()
     benchmark: BenchmarkParams = BenchmarkParams()
+    limit: LimitParams = LimitParams()
     compute: ComputeParams = ComputeParams()
 
     @model_validator(mode="after")
     def _own_teacher_shares_nothing(self) -> Self:
-        if self.teacher.network is not None and self.student.sharing != "none":
+        own, sharing = self.teacher.network, self.student.sharing
+        if own is not None and sharing != "none":
             raise ValueError(
-                f"student.sharing must be 'none' with teacher.network {self.teacher.network!r}: "
-                f"a student shares the built-in teacher's layers only, got {self.student.sharing!r}"
+                f"student.sharing must be 'none' with teacher.network {own!r}, got {sharing!r}"
             )
         return self
 
 
 def parse_parameters(raw: dict[str, Any]) -> Parameters:
-    """Validate raw parameters.
-
-    Args:
-        raw: Nested mapping as loaded from conf/.
-
-    Returns:
-        The typed parameters.
+    """Typed parameters of a nested mapping as loaded from conf/.
 
     Raises:
         ConfigError: Naming every wrong key, its value and what is allowed.
     """
     return parse(Parameters, raw, "conf/<env>/parameters.yml or after --params")
-
-
-def parse(model: type[Model], raw: Any, place: str) -> Model:
-    """Validate raw configuration.
-
-    Args:
-        model: What it should be.
-        raw: Nested mapping.
-        place: Where a user changes it.
-
-    Returns:
-        The typed configuration.
-
-    Raises:
-        ConfigError: Naming every wrong key, its value and what is allowed.
-    """
-    try:
-        return model.model_validate(raw)
-    except ValidationError as exc:
-        problems = [_describe(model, error) for error in exc.errors()]
-        raise ConfigError(
-            "configuration is not valid:\n  " + "\n  ".join(problems),
-            todo=f"\nMend it in {place}.",
-        ) from exc
-
-
-def _describe(model: type[BaseModel], error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        allowed = ", ".join(sorted(_keys_at(model, error["loc"][:-1])))
-        return f"{key}: unknown key (value {error['input']!r}); allowed here: {allowed}"
-    return f"{key}: {error['msg']}; found {error['input']!r}"
-
-
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)

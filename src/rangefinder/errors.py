@@ -22,6 +22,7 @@ class RangefinderError(Exception):
         if expected is not None:
             parts.append(f"expected {expected}")
         message = "; ".join(parts)
+        self.finding, self.todo = message, todo.strip()
         gap = "" if todo.startswith("\n") else ". "
         super().__init__(f"{message}{gap}{todo}".rstrip())
 
@@ -44,6 +45,10 @@ class LensError(RangefinderError):
 
 class StaleCacheError(RangefinderError):
     """A teacher cache was made by something else than what now asks for it."""
+
+
+class AuditError(RangefinderError):
+    """A teacher, asked again patch by patch, does not say what its cache says."""
 
 
 class ModelError(RangefinderError):

@@ -6,6 +6,7 @@ from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
     benchmark,
+    cache_audit,
     evaluation,
     ingestion,
     patch_caching,
@@ -14,11 +15,11 @@ from rangefinder.pipelines import (
 )
 
 CHAIN = (ingestion, teacher_training, patch_caching, student_distillation, evaluation)
-APART = (benchmark,)  # about this machine, not about the data: no stage of DVC, not in `distill`
+APART = (benchmark, cache_audit)  # about the machine, or a check: no stage of DVC
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Each pipeline under its own name; `distill` is all of them, and the default."""
+    """Each pipeline under its own name; `distill` is the chain of `CHAIN`, and the default."""
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in CHAIN}
     distill = sum(pipelines.values(), start=Pipeline([]))
     apart = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in APART}

@@ -38,8 +38,9 @@ def test_targets_move_with_the_pixels_they_are_about(falls):
     here = torch.from_numpy(grid_location(CAMERA, Placement(), GRID))
     every = torch.from_numpy(location_map(CAMERA, Placement(), 48, 64))
     item = {"image": torch.cat([every, every[:1]]), "location": every}
-    item |= {"targets": here.movedim(0, -1), "x_px": x, "y_px": y}
+    item |= {"targets": here.movedim(0, -1), "confidence": here[0], "x_px": x, "y_px": y}
     mirrored = mirror(item, Coin(*falls))
     rows, cols = mirrored["y_px"].long(), mirrored["x_px"].long()
     shown = mirrored["image"][:2][:, rows][:, :, cols].movedim(0, -1)
     torch.testing.assert_close(mirrored["targets"], shown, atol=1e-6, rtol=0)
+    torch.testing.assert_close(mirrored["confidence"], shown[..., 0], atol=1e-6, rtol=0)

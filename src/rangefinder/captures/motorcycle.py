@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rangefinder.captures.images import resize_sharp, srgb_to_linear
+from rangefinder.captures.frames import fit_frame
+from rangefinder.captures.images import srgb_to_linear
 from rangefinder.config import Interval
 from rangefinder.errors import CaptureError
 
@@ -48,42 +49,17 @@ def motorcycle(height_px: int, width_px: int, working_m: Interval) -> tuple[Tens
         CaptureError: If next to nothing of the scene lies within the working range.
     """
     import skimage.data
-    from scipy import ndimage
 
     fetch: Any = skimage.data.stereo_motorcycle
     left, _, disparity_px = fetch()
     depth_m = motorcycle_depth(disparity_px)
-    gaps = depth_m == 0
-    nearest = ndimage.distance_transform_edt(gaps, return_distances=False, return_indices=True)
-    rows, cols = _centred(depth_m.shape, height_px, width_px)
-    picture = srgb_to_linear(left[rows, cols] / 255).transpose(2, 0, 1)
-    sharp = resize_sharp(torch.from_numpy(picture.copy()), height_px, width_px)
-    known_m = _nearest(depth_m[rows, cols], height_px, width_px)
-    filled_m = _nearest(depth_m[tuple(nearest)][rows, cols], height_px, width_px)
-    known_m[(known_m < working_m[0]) | (known_m > working_m[1])] = 0.0
-    if (known_m > 0).mean() < LEAST_KNOWN_SHARE:
+    picture = torch.from_numpy(srgb_to_linear(left / 255).transpose(2, 0, 1).copy())
+    sharp, known_m, shown_m = fit_frame(picture, depth_m, (height_px, width_px), working_m)
+    if (known_m > 0).float().mean() < LEAST_KNOWN_SHARE:
         raise CaptureError(
             "the Motorcycle scene lies outside the working range",
             got=f"range.working_m = {working_m}",
             expected="some of 2.1 to 5.0 m",
             todo="Set captures.real_scenes: [].",
         )
-    shown_m = torch.from_numpy(filled_m).clamp_(*working_m)
-    return sharp.clamp_(0, 1), torch.from_numpy(known_m), shown_m
-
-
-def _centred(shape: tuple[int, ...], height_px: int, width_px: int) -> tuple[slice, slice]:
-    """Largest centred window of the wanted aspect."""
-    rows, cols = shape
-    scale = min(rows / height_px, cols / width_px)
-    height, width = round(height_px * scale), round(width_px * scale)
-    top, left = (rows - height) // 2, (cols - width) // 2
-    return slice(top, top + height), slice(left, left + width)
-
-
-def _nearest(values: NDArray[np.float32], height_px: int, width_px: int) -> NDArray[np.float32]:
-    """Resample `[h, w]` to `[height_px, width_px]` by nearest pixel."""
-    rows = ((np.arange(height_px) + 0.5) * values.shape[0] / height_px).astype(int)
-    cols = ((np.arange(width_px) + 0.5) * values.shape[1] / width_px).astype(int)
-    picked: NDArray[np.float32] = values[rows[:, None], cols[None]]
-    return picked
+    return sharp, known_m, shown_m

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
 from rangefinder.errors import CaptureError
@@ -36,3 +37,36 @@ def check_splits(rows: Iterable[tuple[str, str, Sequence[str]]]) -> None:
             expected="every scene and texture source in one split only",
             todo="Give captures that share a scene or a texture the same split.",
         )
+
+
+def hashed_order(scenes: Iterable[str], salt: str = "") -> list[str]:
+    """Scenes in an order that only their names settle."""
+    return sorted(
+        set(scenes), key=lambda scene: hashlib.sha256(f"{salt}{scene}".encode()).hexdigest()
+    )
+
+
+def share_out(
+    scenes: Iterable[str], shares: Mapping[Split, float], given: Mapping[str, Split]
+) -> dict[str, Split]:
+    """Put whole scenes into splits, by a hash of their names.
+
+    Args:
+        scenes: Names; those that belong together are handed in together, such as all sheets.
+        shares: Share of the scenes that validation and test get. Each gets at least one scene,
+            test first, as long as one remains for training.
+        given: Splits that somebody has settled already.
+
+    Returns:
+        The split of every scene.
+    """
+    order = hashed_order(scenes)
+    free = [scene for scene in order if scene not in given]
+    splits: dict[str, Split] = {scene: given[scene] for scene in order if scene in given}
+    for split in ("test", "validation"):
+        has = sum(found == split for found in splits.values())
+        wanted = max(round(shares[split] * len(order)), int(shares[split] > 0)) - has
+        taken = free[: max(min(wanted, len(free) - 1), 0)]
+        splits.update(dict.fromkeys(taken, split))
+        free = free[len(taken) :]
+    return splits | dict.fromkeys(free, "train")

@@ -15,9 +15,20 @@ import click
 from rangefinder.deploy.privacy import no_telemetry
 from rangefinder.errors import RangefinderError
 
-COMMANDS: Mapping[
-    str, str
-] = {}  # name -> what it does; module `commands.NAME` holds it as `command`
+# name -> what it does; the module `commands.NAME` holds the command as `command`
+COMMANDS: Mapping[str, str] = {
+    "lens": "What a lens can measure, before anything is trained.",
+    "measure": "Distance in metres of every pixel of a photo.",
+    "verify": "Compare what a model says with a tape measure.",
+    "watch": "Measure photos as they land in a folder.",
+    "adapt": "Go on learning from new photos of the same camera.",
+    "chart": "Draw sheets to print, photograph and train on.",
+    "mask": "Find the printed sheet in photos of it.",
+    "distances": "List distances to photograph the sheets at.",
+    "init": "Write a configuration for a camera of your own.",
+    "check": "Look at captures before training on them.",
+    "simulate": "Photograph an rgbd frame with a simulated camera.",
+}
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 
 
@@ -52,6 +63,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except RangefinderError as error:
             raise BadInput(str(error)) from error
+        except BrokenPipeError:
+            raise  # whoever read our output has gone: click ends quietly
+        except OSError as error:  # a full disk, a folder that may not be written
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rangefinder.cache.sweep import Sweep
 from rangefinder.camera import Camera
+from rangefinder.captures.images import resize_sharp
 from rangefinder.config import CacheParams
-from rangefinder.evaluation.metrics import LEVELS, Ranging
+from rangefinder.errors import ConfigError
+from rangefinder.evaluation.metrics import LEVELS, Float, Ranging
 from rangefinder.location import PatchGrid, Placement, location_map
 from rangefinder.models.io import TrainedModel
 from rangefinder.models.lattice import Lattice, resample
 from rangefinder.models.layers import fused
 from rangefinder.models.student import Student
 
+CONFIDENT_WITHIN = 0.1  # confidence: the probability that the truth is this near, relative
 Ranger = Callable[[Tensor, Placement], Ranging]
+Distributions = Callable[[Tensor, Placement], tuple[Tensor, Lattice]]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a model says about one photo, on the pixels of the photo.
+
+    Attributes:
+        ranging: Distance, intervals and deviation.
+        confidence: `[H, W]` probability that the truth is within 10 % of the distance.
+    """
+
+    ranging: Ranging
+    confidence: Float
 
 
 def ranger(model: TrainedModel, camera: Camera, params: CacheParams) -> Ranger:
@@ -33,55 +51,108 @@ def ranger(model: TrainedModel, camera: Camera, params: CacheParams) -> Ranger:
         CameraMismatchError: If the model belongs to another camera.
     """
     camera.require(model.card.camera_fingerprint, f"the {model.card.kind}")
-    if model.card.kind == "teacher":
-        return _teacher_ranger(model, camera, params)
-    return _student_ranger(model, camera)
+    measure = meter(model, params)
+    return lambda image, placement: measure(image, placement).ranging
 
 
-def _teacher_ranger(model: TrainedModel, camera: Camera, params: CacheParams) -> Ranger:
-    card = model.card
-    sweep = Sweep(model.network, camera, params, card.patch_px, card.stride_px)
+def meter(
+    model: TrainedModel, params: CacheParams | None = None, device: str = "cpu"
+) -> Callable[[Tensor, Placement], Measurement]:
+    """Function from a photo `[3, H, W]` and its placement to a `Measurement`.
 
-    def measure(image: Tensor, placement: Placement) -> Ranging:
-        probs = sweep(image, placement)
-        lattice = Lattice(card.patch_px / 2, card.stride_px)
-        return _to_pixels(model, probs, lattice, sweep.grid(image))
+    Blur is learned in pixels of the stored image, so a photo of another scale is first brought to
+    that of the camera record.
+
+    Args:
+        model: Teacher or student.
+        params: How a teacher sweeps.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+    answer = _distributions(model, params or CacheParams(), torch_device(device))
+
+    def measure(image: Tensor, placement: Placement) -> Measurement:
+        height, width = image.shape[1:]
+        y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+        if placement.scale != 1.0:
+            size = round(height * placement.scale), round(width * placement.scale)
+            image, placement = resize_sharp(image, *size), Placement(placement.origin_px)
+            y, x = y * (size[0] / height), x * (size[1] / width)
+        probs, lattice = answer(image, placement)
+        return _to_pixels(model, probs, lattice, y, x)
 
     return measure
 
 
-def _student_ranger(model: TrainedModel, camera: Camera) -> Ranger:
-    network, card = fused(cast("Student", model.network)), model.card
+def torch_device(name: str) -> torch.device:
+    """The device of that name; `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device", got=name, expected="auto or cpu")
+    return torch.device(name)
+
+
+class _On(nn.Module):
+    """A network on a device, for inputs and outputs in main memory."""
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.network, self.device = fused(network).to(device), device
+
+    def forward(self, image: Tensor, location: Tensor) -> Tensor:
+        """Logits `[N, bins, rows, cols]` of `[N, 3, H, W]` and their places on the sensor."""
+        batch = image.to(self.device, memory_format=torch.channels_last)
+        return cast("Tensor", self.network(batch, location.to(self.device)).cpu())
+
+
+def _distributions(model: TrainedModel, params: CacheParams, device: torch.device) -> Distributions:
+    """Function from a photo to probabilities `[rows, cols, bins]` and their lattice."""
+    card, network = model.card, _On(model.network, device)
+    if card.kind == "teacher":
+        sweep = Sweep(network, card.camera, params, card.patch_px, card.stride_px)
+        lattice = Lattice(card.patch_px / 2, card.stride_px)
+        return lambda image, placement: (sweep(image, placement), lattice)
 
     @torch.inference_mode()
-    def measure(image: Tensor, placement: Placement) -> Ranging:
+    def whole(image: Tensor, placement: Placement) -> tuple[Tensor, Lattice]:
         height, width = image.shape[1:]
-        location = torch.from_numpy(location_map(camera, placement, height, width))
-        batch = image[None].contiguous(memory_format=torch.channels_last)
-        probs = torch.softmax(network(batch, location[None])[0].movedim(0, -1).float(), dim=-1)
-        grid = PatchGrid(height, width, card.patch_px, card.stride_px)
-        return _to_pixels(model, probs, Student.lattice, grid)
+        PatchGrid(height, width, card.patch_px, card.stride_px)  # refuses what is too small
+        location = torch.from_numpy(location_map(card.camera, placement, height, width))
+        logits = network(image[None], location[None])[0].movedim(0, -1).float()
+        return torch.softmax(logits, dim=-1), Student.lattice
 
-    return measure
+    return whole
 
 
-def _to_pixels(model: TrainedModel, probs: Tensor, lattice: Lattice, grid: PatchGrid) -> Ranging:
+def _to_pixels(
+    model: TrainedModel, probs: Tensor, lattice: Lattice, y_px: Tensor, x_px: Tensor
+) -> Measurement:
     """Decode on the lattice, then interpolate in dioptres to every pixel."""
     tails = [(1 - level) / 2 for level in LEVELS]
     prediction = model.prediction
+    estimate = prediction.estimate_dpt(probs)
+    low_dpt, high_dpt = estimate / (1 + CONFIDENT_WITHIN), estimate / (1 - CONFIDENT_WITHIN)
     decoded = torch.cat(
         [
-            prediction.estimate_dpt(probs)[None],
+            estimate[None],
             prediction.quantile_dpt(probs, (*tails, *(1 - tail for tail in tails))),
             prediction.sd_dpt(probs)[None],
+            prediction.probability_between(probs, low_dpt, high_dpt)[None],
         ]
     )
-    y, x = torch.arange(grid.height_px) + 0.5, torch.arange(grid.width_px) + 0.5
-    maps = resample(decoded[None], lattice, y, x)[0].numpy()
+    maps = resample(decoded[None], lattice, y_px, x_px)[0].numpy()
     count = len(LEVELS)
     low, high = maps[1 : 1 + count], maps[1 + count : 1 + 2 * count]
-    return Ranging(
+    ranging = Ranging(
         distance_m=1 / maps[0],
         interval_m={level: (1 / high[i], 1 / low[i]) for i, level in enumerate(LEVELS)},
-        sd_dpt=maps[-1],
+        sd_dpt=maps[-2],
     )
+    return Measurement(ranging, maps[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from typing import Any, TextIO
 
 from rangefinder.evaluation.metrics import HIGHER_IS_BETTER, LEVELS
@@ -41,6 +42,8 @@ def summary_table(summary: dict[str, Any], *, bold: bool = False) -> str:
         f"Evaluation: {summary['dataset']['captures']} captures, {protocol['scenes']} scenes, "
         f"{pixels:,} pixels within {near:g}-{far:g} m, the same for every model"
     )
+    if "limits" in summary:
+        head += "\n" + textwrap.fill(summary["limits"], 100)
     parts = [head, _overall(models, bold), "AbsRel by region", _regions(models, protocol, bold)]
     ratios = _ratios(summary["comparisons"])
     return "\n\n".join(part for part in (*parts, ratios) if part) + "\n"

@@ -48,11 +48,15 @@ class Evaluation:
         summary: The content of evaluation.json.
         per_image: One row per capture and model: capture_id, scene, model, pixels and scores.
         curves: Per model, for the figures.
+        sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
+        regions: What the cells of the sums are.
     """
 
     summary: dict[str, Any]
     per_image: pd.DataFrame
     curves: Mapping[str, Curves]
+    sums: Mapping[str, Double]
+    regions: Regions
 
 
 class _Tally:
@@ -119,7 +123,7 @@ def evaluate(
         regions,
         params,
     )
-    return Evaluation(summary, _per_image(captures, sums), curves)
+    return Evaluation(summary, _per_image(captures, sums), curves, sums, regions)
 
 
 def _require_pixels(sums: Mapping[str, Double]) -> None:

@@ -1,4 +1,8 @@
-"""Models on disk: weights as safetensors beside a JSON card that says what they are."""
+"""Models on disk: weights as safetensors beside a JSON card that says what they are.
+
+The card holds the hash of the weights' file, and that file's header the hash of the rest of the
+card, so neither can change alone. Nothing else is ever read: a pickle could run anybody's code.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from rangefinder.camera import Camera
@@ -20,6 +24,8 @@ from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
+_SEAL = "card_sha256"  # in the header of the weights' file
+_PICKLES = (b"\x80", b"PK")  # first bytes of a pickle, and of what torch.save writes
 
 
 class Card(Strict):
@@ -79,7 +85,7 @@ def save_model(folder: Path, model: TrainedModel) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     partial = folder / f"{WEIGHTS}.partial"
-    save_file(state, partial)
+    save_file(state, partial, {_SEAL: _seal(model.card.model_dump(mode="json"))})
     card = model.card.model_copy(update={"weights_sha256": _sha256(partial)})
     partial.replace(folder / WEIGHTS)
     (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -94,6 +100,7 @@ def load_model(folder: Path) -> TrainedModel:
     try:
         content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         card = Card.model_validate(content)
+        _refuse_pickle(folder / WEIGHTS)
         actual = _sha256(folder / WEIGHTS)
     except (OSError, ValueError, ValidationError) as exc:
         raise ModelError(
@@ -109,10 +116,39 @@ def load_model(folder: Path) -> TrainedModel:
     card.camera.require(card.camera_fingerprint, f"the card in {folder}")
     network = build_network(card)
     try:
+        _check_seal(folder, content)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as exc:
         raise ModelError(f"weights in {folder} do not fit their card ({exc})") from exc
     return TrainedModel(network, card)
+
+
+def _seal(card: dict[str, Any]) -> str:
+    """Hash of everything in a card but the hash of its weights."""
+    content = {name: value for name, value in card.items() if name != "weights_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_seal(folder: Path, card: dict[str, Any]) -> None:
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        sealed = (file.metadata() or {}).get(_SEAL)
+    if sealed is not None and sealed != _seal(card):  # weights of before there were seals have none
+        raise ModelError(
+            f"the card in {folder} was changed after training",
+            got=f"sha256 {_seal(card)[:16]}",
+            expected=sealed[:16],
+            todo="Restore both files from the same training.",
+        )
+
+
+def _refuse_pickle(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(_PICKLES) and start[8:] != b"{":  # safetensors: 8 bytes of length, JSON
+        raise ModelError(
+            f"{path} is a pickle, which can run anybody's code",
+            expected="safetensors, as training writes them",
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -90,6 +90,19 @@ class Prediction:
         low, high = self.quantile_dpt(probs, (tail, 1.0 - tail))
         return 1.0 / high, 1.0 / low
 
+    def probability_between(self, probs: Tensor, low_dpt: Tensor, high_dpt: Tensor) -> Tensor:
+        """Probability that inverse distance [dpt] lies between two values, all `[...]`."""
+        cdf = torch.nn.functional.pad(probs.cumsum(-1), (1, 0))
+        left_edge = self.centres_dpt[0] - self.width_dpt / 2
+
+        def below(value_dpt: Tensor) -> Tensor:
+            place = ((value_dpt - left_edge) / self.width_dpt).clamp(0, self.bins)
+            index = place.long().clamp(max=self.bins - 1)[..., None]
+            lower, upper = cdf.gather(-1, index)[..., 0], cdf.gather(-1, index + 1)[..., 0]
+            return torch.lerp(lower, upper, place - index[..., 0])
+
+        return (below(high_dpt) - below(low_dpt)) / cdf[..., -1]
+
     def sd_dpt(self, probs: Tensor) -> Tensor:
         """Standard deviation of inverse distance [dpt], `[...]`."""
         centres = self.centres_dpt.to(probs)

@@ -152,20 +152,23 @@ def bank_fingerprint(camera: Camera, params: BankParams, working_m: Interval) ->
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def build_bank(camera: Camera, params: BankParams, working_m: Interval) -> PsfBank:
-    """Trace the bank of a camera; shows progress on a terminal.
+def build_bank(
+    camera: Camera, params: BankParams, working_m: Interval, home: Path = Path()
+) -> PsfBank:
+    """Make the bank of a camera; shows progress on a terminal.
 
     Args:
         camera: The camera record.
         params: Sampling of the bank.
         working_m: Nearest and farthest distance, measured from `camera.distance_reference` [m].
+        home: Folder that `camera.lens.file` starts from.
 
     Raises:
         LensError: If the lens cannot be traced, does not cover the sensor or the range, or blurs
             more than `params.kernel_px` holds.
     """
-    from rangefinder.optics.kernels import fold_field, trace_kernels
-    from rangefinder.optics.prescription import focused_lens
+    from rangefinder.optics.kernels import fold_field
+    from rangefinder.optics.sources import lens_kernels
 
     if len(params.wavelengths_um) != 3 or not all(params.wavelengths_um):
         raise LensError(
@@ -176,10 +179,8 @@ def build_bank(camera: Camera, params: BankParams, working_m: Interval) -> PsfBa
     inverse = np.linspace(1.0 / working_m[1], 1.0 / working_m[0], params.distances)
     field_y = np.linspace(0.0, camera.height_px, params.field_rows)
     field_x = np.linspace(0.0, camera.width_px, params.field_cols)
-    wavelengths = np.concatenate([np.asarray(group) for group in params.wavelengths_um])
-    lens = focused_lens(camera, wavelengths)
     field = fold_field(camera, field_y, field_x)
-    kernels, flux = trace_kernels(lens, camera, params, 1.0 / inverse, field)
+    kernels, flux = lens_kernels(camera, params, 1.0 / inverse, field, home)
     return PsfBank(
         kernels=torch.from_numpy(field.unfold(kernels)),
         gain=torch.from_numpy(flux[:, field.node_point].astype(np.float32)).clamp(max=1.0),
@@ -191,7 +192,13 @@ def build_bank(camera: Camera, params: BankParams, working_m: Interval) -> PsfBa
     )
 
 
-def bank_for(camera: Camera, params: BankParams, working_m: Interval, folder: Path) -> PsfBank:
+def bank_for(
+    camera: Camera,
+    params: BankParams,
+    working_m: Interval,
+    folder: Path,
+    home: Path = Path(),
+) -> PsfBank:
     """The bank of a camera: read from `folder` if it was built before, else built and kept there.
 
     Args:
@@ -199,6 +206,7 @@ def bank_for(camera: Camera, params: BankParams, working_m: Interval, folder: Pa
         params: Sampling of the bank.
         working_m: Nearest and farthest distance [m].
         folder: Holds `<fingerprint>.safetensors`.
+        home: Folder that `camera.lens.file` starts from.
 
     Raises:
         LensError: As `build_bank` and `PsfBank.load`.
@@ -207,6 +215,6 @@ def bank_for(camera: Camera, params: BankParams, working_m: Interval, folder: Pa
     path = folder / f"{fingerprint}.safetensors"
     if path.exists():
         return PsfBank.load(path, fingerprint)
-    bank = build_bank(camera, params, working_m)
+    bank = build_bank(camera, params, working_m, home)
     bank.save(path)
     return bank

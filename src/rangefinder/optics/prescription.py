@@ -9,6 +9,7 @@ import inspect
 import math
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,14 +75,23 @@ def sample_names() -> list[str]:
     ]
 
 
-def focused_optic(camera: Camera) -> Optic:
-    """The sample objective, scaled, stopped down, given rims and focused, as optiland's object.
+def focused_optic(camera: Camera, home: Path = Path()) -> Optic:
+    """The objective, scaled, stopped down, given rims and focused, as optiland's object.
+
+    Args:
+        camera: The camera record.
+        home: Folder that `camera.lens.file` starts from.
 
     Raises:
-        LensError: If there is no such sample, or it cannot do what the camera record says.
+        LensError: If there is no such lens, or it cannot do what the camera record says.
     """
-    optic = _sample(camera.lens.name)
-    require_supported(optic, camera.lens.name)
+    if camera.lens.kind == "zemax":
+        from rangefinder.optics.zemax import read_zemax
+
+        optic = read_zemax(home / str(camera.lens.file))
+    else:
+        optic = _sample(camera.lens.name)
+        require_supported(optic, camera.lens.name)
     focal_length = float(optic.paraxial.f2())
     if not (math.isfinite(focal_length) and focal_length > 0.0):
         raise LensError(
@@ -97,19 +107,20 @@ def focused_optic(camera: Camera) -> Optic:
     return optic
 
 
-def focused_lens(camera: Camera, wavelengths_um: Float) -> FocusedLens:
+def focused_lens(camera: Camera, wavelengths_um: Float, home: Path = Path()) -> FocusedLens:
     """Read the focused lens out of optiland.
 
     Args:
         camera: The camera record.
         wavelengths_um: `[W]` wavelengths to be traced.
+        home: Folder that `camera.lens.file` starts from.
 
     Raises:
         LensError: As `focused_optic`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optiland: glass names that stand in two catalogues
-        optic = focused_optic(camera)
+        optic = focused_optic(camera, home)
         indices = np.stack([np.asarray(optic.surfaces.n(w)) for w in wavelengths_um])
     rows = [
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from rangefinder.captures.depth_edges import near_edges
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, grid_location, location_map
+from rangefinder.training.pooling import Lessons
 
 FULL_SCALE = 65535.0
+_TRIES = 8  # draws of a crop until enough of its patches have a distance
+_LEAST_KNOWN = 0.25  # share that is enough
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,29 @@ class CropPlan:
         batch_size: Crops per batch.
         steps: Batches per epoch.
         seed: Start of all randomness.
+        edge_step: Relative step of a distance map around which nothing is learned.
+        edge_band_px: How far around.
     """
 
     crop_px: int
     batch_size: int
     steps: int
     seed: int
+    edge_step: float = 0.05
+    edge_band_px: int = 8
 
 
 class ChartCrops(Dataset[dict[str, Tensor]]):
     """Batches of crops of charts; one dense pass over a crop trains many patches.
 
-    Charts stay in memory as 16-bit integers. A batch depends on the seed, the epoch and its number
+    Captures with a distance map serve as well: each patch learns the distance at its centre, and
+    none where that is unknown or close to a step in distance, which no single distance describes.
+
+    Photos stay in memory as 16-bit integers. A batch depends on the seed, the epoch and its number
     only, so training that was resumed sees what it would have seen.
 
     Args:
-        captures: Charts, each with its distance.
+        captures: Charts, each with its distance, and labelled captures, each with its map.
         plan: How crops are drawn.
         patch_px: Side of the teacher's patch.
         stride_px: The teacher's stride.
@@ -50,15 +61,17 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
     def __init__(self, captures: CaptureSet, plan: CropPlan, patch_px: int, stride_px: int) -> None:
         if len(captures) == 0:
             raise CaptureError(
-                "there is no chart to train the teacher on",
-                todo="Add captures of role 'chart' to the training split.",
+                "there is nothing to train the teacher on",
+                todo="Add captures of role 'chart' or 'labelled' to the training split.",
             )
         self.captures, self.plan = captures, plan
         self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
-        self.images = [_as_uint16(captures.image(i)) for i in range(len(captures))]
-        self.placements = [captures.placement(i) for i in range(len(captures))]
-        distances = captures.table["distance_m"].to_numpy(dtype=np.float64)
-        self.inverse_dpt = torch.from_numpy(1.0 / distances).float()
+        count = range(len(captures))
+        self.images = [_as_uint16(captures.image(i)) for i in count]
+        self.placements = [captures.placement(i) for i in count]
+        self.inverse_dpt = [learned_inverse_dpt(captures, i, plan) for i in count]
+        x, y = self.grid.centres_px
+        self.centres = torch.from_numpy(y).long()[:, None], torch.from_numpy(x).long()[None]
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -66,25 +79,47 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         return self.plan.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """One batch: image `[N, 3, c, c]`, location `[N, 2, r, r]`, inverse_dpt `[N]`."""
+        """One batch: image `[N, 3, c, c]`, location `[N, 2, r, r]`, inverse_dpt `[N, r, r]`.
+
+        An inverse distance of 0 stands for a patch that learns nothing.
+        """
         rng = np.random.default_rng([self.plan.seed, self.epoch, step])
         charts = rng.integers(len(self.images), size=self.plan.batch_size)
         crops = [self._crop(int(chart), rng) for chart in charts]
-        return {
-            "image": torch.stack([crop["image"] for crop in crops]),
-            "location": torch.stack([crop["location"] for crop in crops]),
-            "inverse_dpt": self.inverse_dpt[torch.from_numpy(charts)],
-        }
+        return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
 
     def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
         size, image = self.plan.crop_px, self.images[chart]
-        top = int(rng.integers(image.shape[1] - size + 1))
-        left = int(rng.integers(image.shape[2] - size + 1))
+        for _ in range(_TRIES):
+            top = int(rng.integers(image.shape[1] - size + 1))
+            left = int(rng.integers(image.shape[2] - size + 1))
+            inverse_dpt = self._cells(chart, top, left)
+            if (inverse_dpt > 0).float().mean() >= _LEAST_KNOWN:
+                break
         crop = image[:, top : top + size, left : left + size].float() / FULL_SCALE
         placement = self.placements[chart].crop(left, top)
         location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))
-        item = {"image": crop, "location": location}
+        item = {"image": crop, "location": location, "inverse_dpt": inverse_dpt}
         return mirror(item, rng) if self.captures.camera.symmetric else item
+
+    def _cells(self, chart: int, top: int, left: int) -> Tensor:
+        """Inverse distance at the patch centres of a crop `[r, r]` [dpt], 0 for none."""
+        known = self.inverse_dpt[chart]
+        rows, cols = self.centres
+        if known.ndim == 0:
+            return known.expand(rows.shape[0], cols.shape[1])
+        return known[rows + top, cols + left]
+
+
+def learned_inverse_dpt(captures: CaptureSet, index: int, plan: CropPlan) -> Tensor:
+    """What a capture teaches: one inverse distance, or one per pixel `[H, W]` [dpt], 0 for none."""
+    row = captures.row(index)
+    if row["distance_map"] is None:
+        return torch.tensor(1.0 / row["distance_m"], dtype=torch.float32)
+    distance_m = captures.distance_map(index)
+    near = near_edges(distance_m.numpy(), plan.edge_step, plan.edge_band_px)
+    usable = (distance_m > 0) & ~torch.from_numpy(near)
+    return torch.where(usable, 1.0 / distance_m, 0.0)
 
 
 def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -93,8 +128,9 @@ def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tenso
     Only true for a rotationally symmetric lens.
 
     Args:
-        item: image `[3, H, W]`, location `[2, h, w]`; perhaps targets `[rows, cols, bytes]` with
-            the image columns x_px `[cols]` and rows y_px `[rows]` of their centres.
+        item: image `[3, H, W]`, location `[2, h, w]`; perhaps inverse_dpt `[h, w]`; perhaps
+            targets `[rows, cols, bytes]` and confidence `[rows, cols]`, with the image columns
+            x_px `[cols]` and rows y_px `[rows]` of their centres.
         rng: Source of chance.
 
     Returns:
@@ -107,8 +143,11 @@ def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tenso
         location = item["location"].flip(axis).clone()
         location[component] *= -1
         item = item | {"image": item["image"].flip(axis), "location": location}
+        if "inverse_dpt" in item:
+            item["inverse_dpt"] = item["inverse_dpt"].flip(axis - 1)
         if "targets" in item:
             item["targets"] = item["targets"].flip(axis - 1)
+            item["confidence"] = item["confidence"].flip(axis - 1)
             item[centres] = (size - item[centres]).flip(0)
     return item
 
@@ -152,7 +191,7 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
 
     Args:
         captures: Unlabelled captures.
-        targets: capture_id -> packed teacher predictions `[rows, cols, bytes]`.
+        lessons: What to teach of each capture.
         patch_px: Side of the teacher's patch.
         stride_px: Stride of the cached grid.
         seed: Start of all randomness.
@@ -161,12 +200,12 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
     def __init__(
         self,
         captures: CaptureSet,
-        targets: Callable[[str], Tensor],
+        lessons: Lessons,
         patch_px: int,
         stride_px: int,
         seed: int,
     ) -> None:
-        self.captures, self.targets = captures, targets
+        self.captures, self.lessons = captures, lessons
         self.patch_px, self.stride_px, self.seed = patch_px, stride_px, seed
         self.ids = captures.table["capture_id"].tolist()
         self.epoch = 0
@@ -176,15 +215,16 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """One photo: image, location, packed targets, and the grid's y and x [image px]."""
+        """One photo: image, location, packed targets, confidence, grid's y and x [image px]."""
         image = self.captures.image(index)
         height, width = image.shape[1:]
         camera, placement = self.captures.camera, self.captures.placement(index)
         location = torch.from_numpy(location_map(camera, placement, height, width))
-        targets = self.targets(self.ids[index])
         grid = PatchGrid(height, width, self.patch_px, self.stride_px)
+        targets, confidence = self.lessons(self.ids[index], image, grid)
         x, y = (torch.from_numpy(centre).float() for centre in grid.centres_px)
-        item = {"image": image, "location": location, "targets": targets, "y_px": y, "x_px": x}
+        item = {"image": image, "location": location, "y_px": y, "x_px": x}
+        item |= {"targets": targets, "confidence": confidence}
         if camera.symmetric:
             rng = np.random.default_rng([self.seed, self.epoch, index])
             item = mirror(item, rng)

@@ -12,8 +12,9 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.manifest import CaptureSet, Role
 from rangefinder.config import Parameters
+from rangefinder.errors import CaptureError
 from rangefinder.models.io import Card, TrainedModel
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
@@ -27,6 +28,7 @@ from rangefinder.training.data import (
     UnlabelledFrames,
 )
 from rangefinder.training.modules import StudentModule, TeacherModule
+from rangefinder.training.pooling import Lessons
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
 
 
@@ -47,8 +49,8 @@ def train_teacher(
     """Train the patch network on the training charts.
 
     Args:
-        captures: All captures; charts of the training split are learned, labelled scenes of the
-            validation split stop the training.
+        captures: All captures; charts and labelled captures of the training split are learned,
+            labelled scenes of the validation split stop the training.
         params: All parameters.
         checkpoints: Folder for checkpoints; removed when training is finished.
         logger: Where epoch metrics go, or None.
@@ -57,8 +59,7 @@ def train_teacher(
         The best teacher by validation.
     """
     seed_everything(params.seed, verbose=False)
-    train = captures.select(role="chart", split="train")
-    validation = captures.select(role="labelled", split="validation")
+    train, validation = taught(captures), watched(captures)
     options = params.teacher
     network = build_teacher(options, params.prediction.bins)
     plan, stride_px = crop_plan(params), network.stride_px
@@ -88,18 +89,22 @@ def train_teacher(
     )
     loaders = DataLoader(crops, batch_size=None), DataLoader(frames)
     run.fit(module, *loaders, [NewEpoch(crops)])
-    card = Card(
+    return TrainedModel(network, teacher_card(captures, network, params))
+
+
+def teacher_card(captures: CaptureSet, network: Teacher | OwnTeacher, params: Parameters) -> Card:
+    """What a teacher that was trained on these captures says of itself."""
+    return Card(
         kind="teacher",
         camera=captures.camera,
         camera_fingerprint=captures.camera.fingerprint,
-        teacher=options,
+        teacher=params.teacher,
         prediction=params.prediction,
         patch_px=network.patch_px,
         stride_px=network.stride_px,
-        dataset=train.digest,
+        dataset=taught(captures).digest,
         seed=params.seed,
     )
-    return TrainedModel(network, card)
 
 
 def distil_student(
@@ -143,7 +148,7 @@ def distil_student(
             student=options.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
-            charts=captures.select(role="chart", split="train").digest,
+            charts=taught(captures).digest,
             crops=asdict(crop_plan(params)),
             data=train.digest,
         ),
@@ -184,20 +189,51 @@ class Photos:
         """Arrange captures for a student under these parameters."""
         grid = card.patch_px, card.stride_px
         train = captures.select(role="unlabelled", split="train")
-        frames = UnlabelledFrames(train, targets, *grid, params.seed)
+        lessons = Lessons(targets, Prediction(card.prediction), params.student.pooling)
+        frames = UnlabelledFrames(train, lessons, *grid, params.seed)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)
         loaders: dict[str, DataLoader[Any]] = {"photos": DataLoader(frames, batch_sampler=batches)}
         listeners: list[object] = [frames, batches]
         if params.student.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))
-            crops = ChartCrops(captures.select(role="chart", split="train"), plan, *grid)
+            crops = ChartCrops(taught(captures), plan, *grid)
             loaders["charts"] = DataLoader(crops, batch_size=None)
             listeners.append(crops)
-        watched = LabelledFrames(captures.select(role="labelled", split="validation"), *grid)
-        return cls(loaders, DataLoader(watched), listeners, len(batches))
+        frames_watched = LabelledFrames(watched(captures), *grid)
+        return cls(loaders, DataLoader(frames_watched), listeners, len(batches))
 
 
 def crop_plan(params: Parameters) -> CropPlan:
     """How chart crops are drawn under these parameters."""
     options = params.teacher
-    return CropPlan(options.crop_px, options.batch_size, options.steps_per_epoch, params.seed)
+    return CropPlan(
+        options.crop_px,
+        options.batch_size,
+        options.steps_per_epoch,
+        params.seed,
+        options.edge_step,
+        options.edge_band_px,
+    )
+
+
+def taught(captures: CaptureSet) -> CaptureSet:
+    """What the teacher learns from: charts, and captures with distance maps."""
+    return captures.select(role=("chart", "labelled"), split="train")
+
+
+def watched(captures: CaptureSet) -> CaptureSet:
+    """What a training is watched on: labelled validation scenes, or charts where there are none.
+
+    Raises:
+        CaptureError: If there is neither.
+    """
+    roles: tuple[Role, ...] = ("labelled", "chart")
+    for role in roles:
+        found = captures.select(role=role, split="validation")
+        if len(found):
+            return found
+    raise CaptureError(
+        "there is no validation capture, so training would not know when to stop",
+        expected="labelled captures or charts of the validation split",
+        todo="Bring captures of more scenes or chart sheets, or name splits in the table.",
+    )

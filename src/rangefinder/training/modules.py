@@ -96,8 +96,9 @@ def chart_loss(teacher: nn.Module, prediction: Prediction, batch: Batch) -> Tens
     logits = teacher(
         batch["image"].contiguous(memory_format=torch.channels_last), batch["location"]
     )
-    target = prediction.soft_targets(batch["inverse_dpt"])[:, None, None, :]
-    return cross_entropy(logits, target)
+    inverse_dpt = batch["inverse_dpt"]
+    weight = (inverse_dpt > 0).float()
+    return cross_entropy(logits, prediction.soft_targets(inverse_dpt), weight)
 
 
 class TeacherModule(RangingModule):
@@ -154,9 +155,7 @@ class StudentModule(RangingModule):
         """One batch of photos; with joint sharing also one of chart crops."""
         photos = batch["photos"]
         target = self.prediction.unpack(photos["targets"])
-        weight = None
-        if self.student_params.confidence_weighting:
-            weight = self.prediction.information(target)
+        weight = photos["confidence"] if self.student_params.confidence_weighting else None
         loss = cross_entropy(self.grid_logits(photos), target, weight)
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])

@@ -1,8 +1,10 @@
-"""Lens -> point spread functions -> simulated captures."""
+"""Lens -> point spread functions -> simulated captures; tables -> imported captures."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +16,49 @@ if TYPE_CHECKING:
     from rangefinder.optics.lens import PsfBank
 
 
-def trace_lens(parameters: Parameters, folder: Path) -> PsfBank:
-    """Point spread functions of the camera, traced once and then kept in `folder`."""
+@dataclass(frozen=True)
+class Lens:
+    """A camera and its point spread functions; None where nothing is simulated."""
+
+    camera: Camera
+    bank: PsfBank | None
+
+
+def trace_lens(parameters: Parameters, raw: Path, folder: Path) -> Lens:
+    """Point spread functions of the camera, made once and then kept in `folder`.
+
+    Args:
+        parameters: All parameters.
+        raw: The project's data/01_raw; paths in the parameters start from the project's folder.
+        folder: Where banks are kept.
+    """
+    from rangefinder.captures.importer import read_tables
     from rangefinder.optics.lens import bank_for
+    from rangefinder.optics.sources import camera_record
 
-    camera = Camera.from_params(parameters.camera)
-    return bank_for(camera, parameters.bank, parameters.range.working_m, folder)
+    home = raw.parents[1]
+    camera = camera_record(parameters.camera, home)
+    tables = read_tables(parameters.captures, home)
+    simulated = parameters.captures.source != "files" or any(
+        row.role == "rgbd" for table in tables for row in table.rows
+    )
+    if not simulated:
+        return Lens(camera, None)
+    working_m = parameters.range.working_m
+    return Lens(camera, bank_for(camera, parameters.bank, working_m, folder, home))
 
 
-def simulate(parameters: Parameters, bank: PsfBank) -> tuple[Camera, Iterator[Capture]]:
-    """Captures through the lens, rendered one by one as they are written."""
+def gather(parameters: Parameters, lens: Lens, raw: Path) -> tuple[Camera, Iterator[Capture]]:
+    """Captures, rendered or imported one by one as they are written."""
     from rangefinder.captures.builtin import render_captures
+    from rangefinder.captures.importer import import_captures, read_tables
 
-    return Camera.from_params(parameters.camera), render_captures(parameters, bank)
+    parameters = parameters.model_copy(update={"camera": lens.camera})
+    source = parameters.captures.source
+    parts: list[Iterator[Capture]] = []
+    if source != "files" and lens.bank is not None:
+        parts.append(render_captures(parameters, lens.bank))
+    if source != "builtin":
+        tables = read_tables(parameters.captures, raw.parents[1])
+        parts.append(import_captures(parameters, lens.camera, lens.bank, tables))
+    return lens.camera, itertools.chain(*parts)

@@ -21,4 +21,5 @@ def sweep(
     from rangefinder.models.device import configure_threads
 
     configure_threads(parameters.compute)
-    return fill_cache(teacher, captures, parameters.cache, folder)
+    epochs = parameters.student.max_epochs
+    return fill_cache(teacher, captures, parameters.cache, folder, epochs)

@@ -1,0 +1,72 @@
+"""`rangefinder simulate`: what a camera would see of a sharp photo with a distance map."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import click
+
+from rangefinder.commands.files import write_whole
+from rangefinder.errors import CaptureError
+
+BANKS = Path("data/02_intermediate/psf_banks")
+SUFFIXES = (".png", ".tif", ".tiff")
+
+
+@click.command()
+@click.option("--rgb", required=True, type=click.Path(path_type=Path), help="Sharp photo.")
+@click.option("--distance", required=True, type=click.Path(path_type=Path), help="Distance map.")
+@click.option("--camera", default="default", show_default=True, help="Configuration or camera.yml.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="PNG (sRGB) or TIFF.")
+@click.option("--seed", default=0, show_default=True, help="Of exposure and noise.")
+def command(rgb: Path, distance: Path, camera: str, out: Path, seed: int) -> None:
+    """Photograph an rgbd frame with a camera that is simulated: blur, vignetting and noise."""
+    import numpy as np
+
+    from rangefinder.captures.decode import decode
+    from rangefinder.captures.maps import read_distances
+    from rangefinder.captures.records import parameters_of
+    from rangefinder.captures.simulate import simulate_rgbd
+    from rangefinder.optics.lens import bank_for
+    from rangefinder.optics.sources import camera_record
+
+    if out.suffix.lower() not in SUFFIXES:
+        raise CaptureError("--out has an unknown type", got=str(out), expected=", ".join(SUFFIXES))
+    home = Path()
+    params = parameters_of(camera, home)
+    for path in (rgb, distance):
+        if not path.is_file():
+            raise CaptureError("a file is missing", got=f"no {path}")
+    picture = decode(rgb, orientation="apply").image
+    distance_m = read_distances(distance, (int(picture.shape[1]), int(picture.shape[2])))
+    record = camera_record(params.camera, home)
+    with tempfile.TemporaryDirectory(prefix="rangefinder-") as name:
+        folder = BANKS if BANKS.is_dir() else Path(name)
+        bank = bank_for(record, params.bank, params.range.working_m, folder, home)
+    capture = simulate_rgbd(bank, picture, distance_m, params, np.random.default_rng(seed))
+    write_whole(out, _encoded(capture.image, out.suffix.lower()))
+    size = "x".join(str(side) for side in reversed(capture.image.shape[1:]))
+    click.echo(f"Wrote {out}: {size} px, as {params.camera.name} would see it")
+
+
+def _encoded(image: object, suffix: str) -> bytes:
+    """File content: 16-bit linear TIFF, or 8-bit sRGB PNG."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from rangefinder.captures.images import linear_to_srgb, quantise
+
+    if not isinstance(image, torch.Tensor):
+        raise TypeError(type(image))
+    content = io.BytesIO()
+    if suffix == ".png":
+        light = linear_to_srgb(image.permute(1, 2, 0).numpy())
+        Image.fromarray(np.rint(light * 255).astype(np.uint8)).save(content, "PNG")
+    else:
+        import tifffile
+
+        tifffile.imwrite(content, quantise(image), photometric="rgb", metadata=None)
+    return content.getvalue()

@@ -1,0 +1,131 @@
+"""The project around a command: where it lies and what its pipelines leave behind.
+
+Commands that are to start quickly read this instead of Kedro's catalog; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from rangefinder.config import Parameters, parse, parse_parameters
+from rangefinder.deploy.tracking import Store, TrackingParams, parse_tracking
+from rangefinder.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rangefinder.training.adapt import AdaptationParams
+
+STUDENT_NAME = "rangefinder-student"  # in the registry
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a Kedro project in it.
+
+    Attributes:
+        root: The folder.
+        env: Configuration environment laid over `base`.
+    """
+
+    root: Path
+    env: str = "local"
+
+    @classmethod
+    def find(cls, start: Path, env: str = "local") -> Project:
+        """The project that `start` lies in.
+
+        Raises:
+            ConfigError: If it lies in none.
+        """
+        for folder in (start.resolve(), *start.resolve().parents):
+            if _is_project(folder):
+                return cls(folder, env)
+        raise ConfigError(
+            f"{start.resolve()} lies in no Rangefinder project",
+            todo="Change to the project's folder, or name a model's folder with --model.",
+        )
+
+    @property
+    def captures(self) -> Path:
+        """Captures that ingestion made."""
+        return self.root / "data/02_intermediate/captures"
+
+    @property
+    def teacher(self) -> Path:
+        """The trained teacher."""
+        return self.root / "data/06_models/teacher"
+
+    @property
+    def student(self) -> Path:
+        """The trained student."""
+        return self.root / "data/06_models/student"
+
+    @property
+    def adaptation(self) -> Path:
+        """Photos that were added since the student was trained."""
+        return self.root / "data/02_intermediate/adaptation"
+
+    @property
+    def adaptation_cache(self) -> Path:
+        """What the teacher says of all unlabelled photos, old and added."""
+        return self.root / "data/07_model_output/adaptation_cache"
+
+    @property
+    def adapted(self) -> Path:
+        """The student that learned from added photos."""
+        return self.root / "data/06_models/adapted"
+
+    def adaptation_params(self) -> AdaptationParams:
+        """How a student learns on."""
+        from rangefinder.training.adapt import AdaptationParams
+
+        raw = self._read("adaptation")
+        return parse(AdaptationParams, raw, "conf/<env>/adaptation.yml")
+
+    def parameters(self) -> Parameters:
+        """The typed parameters."""
+        return parse_parameters(self._read("parameters"))
+
+    def tracking(self) -> TrackingParams:
+        """The settings of tracking."""
+        return parse_tracking(self._read("tracking"))
+
+    def store(self) -> Store:
+        """Where runs are recorded."""
+        return Store.of(self.root, self.tracking())
+
+    def _read(self, name: str) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for env in ("base", self.env):
+            folder = self.root / "conf" / env
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"there is no configuration {folder}",
+                    expected=", ".join(sorted(p.name for p in folder.parent.glob("*/"))),
+                )
+            path = folder / f"{name}.yml"
+            if path.is_file():
+                merged = _over(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return merged
+
+
+def _is_project(folder: Path) -> bool:
+    try:
+        content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(content.get("tool", {}).get("kedro", {}).get("package_name") == "rangefinder")
+
+
+def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, key by key."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,420 @@
+"""Captures that somebody brought: what is read, what is refused, and what becomes of it."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from rangefinder.camera import Camera
+from rangefinder.captures.decode import decode
+from rangefinder.captures.importer import Importer, import_captures, plan_splits
+from rangefinder.captures.manifest import write_captures
+from rangefinder.captures.maps import read_distances
+from rangefinder.captures.safe_paths import inside
+from rangefinder.captures.tables import Row, read_table
+from rangefinder.config import CaptureParams, Parameters
+from rangefinder.errors import CaptureError
+
+SIZE = {"width_px": 64, "height_px": 48}
+RNG = np.random.default_rng(0)
+
+
+def params_of(**captures: object) -> Parameters:
+    raw = {"camera": {**SIZE, "lens": {"kind": "none"}}}
+    raw["captures"] = {"source": "files", "tables": ["."], **captures}
+    return Parameters.model_validate(raw)
+
+
+def photo(path: Path, seed: int = 0, size=(48, 64), **save: object) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **save)
+    return path
+
+
+def distances(path: Path, metres: float = 1.5, size=(48, 64)) -> Path:
+    Image.fromarray(np.full(size, metres * 1000, np.uint16)).save(path)
+    return path
+
+
+def table_of(folder: Path, *lines: str, mark: str = "\n", encoding: str = "utf-8") -> Path:
+    path = folder / "captures.csv"
+    path.write_bytes(mark.join([*lines, ""]).encode(encoding))
+    return path
+
+
+def imported(path: Path, params: Parameters | None = None):
+    params = params or params_of()
+    return list(
+        import_captures(params, Camera.from_params(params.camera), None, [read_table(path)])
+    )
+
+
+def refusal(path: Path, params: Parameters | None = None) -> str:
+    with pytest.raises(CaptureError) as caught:
+        imported(path, params)
+    return str(caught.value)
+
+
+def test_every_kind_of_row_is_imported_and_can_be_written(tmp_path):
+    for number, name in enumerate(("a.png", "b.png", "c.png")):
+        photo(tmp_path / name, number)
+    distances(tmp_path / "b_mm.png")
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:, :32] = 255
+    Image.fromarray(mask).save(tmp_path / "valid.png")
+    path = table_of(
+        tmp_path,
+        "image,role,distance_m,distance_map,valid_mask,scene,note",
+        "a.png,chart,2.0,,valid.png,sheet,hello",
+        "b.png,labelled,,b_mm.png,valid.png,kitchen,",
+        "c.png,unlabelled,,,,garden,",
+    )
+    captures = imported(path)
+    assert [capture.role for capture in captures] == ["chart", "labelled", "unlabelled"]
+    for capture, metres in zip(captures, (2.0, 1.5), strict=False):
+        assert capture.distance_map is not None
+        assert (capture.distance_map[:, :32] == metres).all()
+        assert (capture.distance_map[:, 32:] == 0).all()
+    camera = Camera.from_params(params_of().camera)
+    written = write_captures(tmp_path / "set", camera, captures)
+    assert written.table["distance_m"].tolist()[0] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "separator"),
+    [("utf-8-sig", "\r\n", ";"), ("utf-8", "\n", ","), ("utf-8", "\r\n", "\t")],
+)
+def test_tables_of_all_programs_are_read(tmp_path, encoding, mark, separator):
+    photo(tmp_path / "Küche 1.png")
+    number = "1,25" if separator == ";" else "1.25"
+    lines = (
+        f"Image {separator} role{separator}distance_m",
+        f"Küche 1.png{separator}chart {separator}{number}",
+    )
+    (row,) = read_table(table_of(tmp_path, *lines, mark=mark, encoding=encoding)).rows
+    assert (row.image, row.role, row.distance_m) == ("Küche 1.png", "chart", 1.25)
+    assert inside(tmp_path, row.image).is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("a.png,chart,,,s", "needs its distance_m"),
+        ("a.png,labelled,,,s", "needs its distance_map"),
+        ("a.png,photo,,,s", "role is 'photo', expected one of chart"),
+        ("a.png,chart,1250,,s", "were these millimetres"),
+        ("a.png,chart,-1,,s", "distance_m is -1.0"),
+        ("a.png,chart,near,,s", "distance_m is no number: 'near'"),
+        (",chart,1,,s", "image is empty"),
+        ("gone.png,chart,1,,s", "no 'gone.png'"),
+        ("../../secret.png,chart,1,,s", "leads out of the table's folder"),
+        ("/etc/passwd,chart,1,,s", "not relative"),
+        ("C:\\x.png,chart,1,,s", "not relative"),
+    ],
+)
+def test_bad_rows_are_named_with_what_is_wrong(tmp_path, line, told):
+    photo(tmp_path / "a.png")
+    message = refusal(table_of(tmp_path, "image,role,distance_m,distance_map,scene", line))
+    assert told in message
+    assert "row 2" in message
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ((), "lacks the column image and role"),
+        (("image,role",), "names no captures"),
+        (("image", "a.png"), "lacks the column role"),
+        (("image,role", "a.png\0,chart"), "zero bytes"),
+    ],
+)
+def test_tables_that_are_none_are_refused(tmp_path, lines, told):
+    with pytest.raises(CaptureError, match=told):
+        read_table(table_of(tmp_path, *lines))
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path):
+    with pytest.raises(CaptureError, match="UTF-8"):
+        read_table(table_of(tmp_path, "image,role", "Küche.png,chart", encoding="latin-1"))
+
+
+def test_a_row_twice_and_a_photo_twice_are_refused(tmp_path):
+    photo(tmp_path / "a.png", 1)
+    photo(tmp_path / "b.png", 1)
+    rows = ("a.png,chart,1", "a.png,chart,1", "b.png,chart,1")
+    message = refusal(table_of(tmp_path, "image,role,distance_m", *rows))
+    assert "stands in row 2 already" in message
+    assert "same content as a.png" in message
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    secret = photo(tmp_path / "secret.png")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "a.png").symlink_to(secret)
+    assert "symbolic link leads out" in refusal(
+        table_of(folder, "image,role,distance_m", "a.png,chart,1")
+    )
+
+
+def test_good_rows_go_on_when_told_to_and_else_nothing_is_written(tmp_path):
+    photo(tmp_path / "a.png")
+    path = table_of(tmp_path, "image,role,distance_m", "a.png,chart,1", "gone.png,chart,1")
+    assert len(imported(path, params_of(skip_bad=True))) == 1
+    params = params_of()
+    camera = Camera.from_params(params.camera)
+    with pytest.raises(CaptureError, match="one problem"):
+        write_captures(
+            tmp_path / "out", camera, import_captures(params, camera, None, [read_table(path)])
+        )
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_folder_per_distance_is_a_table(tmp_path):
+    photo(tmp_path / "charts/sheet1/1.25m/a.jpg", 1)
+    photo(tmp_path / "charts/2,5m/sheet2/b.png", 2)
+    photo(tmp_path / "photos/garden/c.png", 3)
+    rows = {row.image: row for row in read_table(tmp_path).rows}
+    assert rows["charts/sheet1/1.25m/a.jpg"].distance_m == 1.25
+    assert rows["charts/2,5m/sheet2/b.png"].distance_m == 2.5
+    assert {row.scene for row in rows.values()} == {"sheet1", "sheet2", "garden"}
+    assert rows["photos/garden/c.png"].role == "unlabelled"
+
+
+def test_a_photo_of_another_size_is_refused_unless_its_place_is_given(tmp_path):
+    photo(tmp_path / "a.png", size=(24, 32))
+    header = "image,role,distance_m,origin_x_px,origin_y_px,scale"
+    assert "does not fit the camera" in refusal(table_of(tmp_path, header, "a.png,chart,1,,,"))
+    (capture,) = imported(table_of(tmp_path, header, "a.png,chart,1,10,20,1"))
+    assert capture.placement.origin_px == (10.0, 20.0)
+    assert "does not fit" in refusal(table_of(tmp_path, header, "a.png,chart,1,40,20,1"))
+
+
+def test_exif_of_another_focal_length_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x920A] = 35.0
+    photo(tmp_path / "a.jpg", exif=exif)
+    told = refusal(table_of(tmp_path, "image,role,distance_m", "a.jpg,chart,1"))
+    assert "focal length [mm] 35, the camera record 50" in told
+
+
+def broken(folder: Path, kind: str) -> Path:
+    path = folder / "a.png"
+    pixels = RNG.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    rgb = Image.fromarray(pixels)
+    if kind == "zero bytes":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "truncated png":
+        rgb.save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind == "truncated jpeg":
+        path = path.with_suffix(".jpg")
+        rgb.save(path)
+        path.write_bytes(path.read_bytes()[:1000])
+    elif kind == "one pixel":
+        rgb.crop((0, 0, 1, 1)).save(path)
+    elif kind == "bomb":
+        rgb.save(path)  # a header that promises what nobody could unpack
+        content = bytearray(path.read_bytes())
+        content[16:24] = (40000).to_bytes(4) * 2
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
+        path.write_bytes(content)
+    elif kind == "cmyk":
+        path = path.with_suffix(".jpg")
+        rgb.convert("CMYK").save(path)
+    elif kind == "palette":
+        rgb.convert("P").save(path)
+    elif kind == "alpha":
+        rgb.putalpha(100)
+        rgb.save(path)
+    elif kind == "bright float":
+        path = path.with_suffix(".tif")
+        tifffile.imwrite(path, np.full((48, 64, 3), 2.0, np.float32), photometric="rgb")
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        path = path.with_suffix(".jpg")
+        rgb.save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("zero bytes", "empty"),
+        ("text", "no JPEG, PNG or TIFF"),
+        ("truncated png", "damaged"),
+        ("truncated jpeg", "damaged"),
+        ("one pixel", "too small"),
+        ("bomb", "too large"),
+        ("cmyk", "CMYK"),
+        ("palette", "palette"),
+        ("alpha", "transparent"),
+        ("bright float", "leaves 0..1"),
+        ("turned", "stored turned"),
+    ],
+)
+def test_pictures_that_cannot_be_used_are_refused(tmp_path, kind, told):
+    with pytest.raises(CaptureError, match=told):
+        decode(broken(tmp_path, kind))
+
+
+def test_turned_photos_are_turned_as_pillow_turns_them(tmp_path):
+    from PIL import ImageOps
+
+    for orientation in range(2, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = photo(tmp_path / f"{orientation}.png", exif=exif)
+        with Image.open(path) as picture:
+            stored, upright = np.asarray(picture), np.asarray(ImageOps.exif_transpose(picture))
+        for choice, pixels in (("ignore", stored), ("apply", upright)):
+            image = decode(path, "linear", choice).image.permute(1, 2, 0).numpy()
+            assert np.array_equal(np.rint(image * 255), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_stay_16_bits_in_png_and_tiff(tmp_path, channels):
+    pixels = RNG.integers(0, 65535, (48, 64, channels), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels.squeeze())
+    if channels == 1:
+        Image.fromarray(pixels[..., 0]).save(tmp_path / "a.png")
+    else:
+        write_png16(tmp_path / "a.png", pixels)
+    for name in ("a.tif", "a.png"):
+        image = decode(tmp_path / name).image.permute(1, 2, 0).numpy()
+        assert np.array_equal(np.rint(image[..., :channels] * 65535), pixels)
+
+
+def write_png16(path: Path, pixels) -> None:
+    """RGB PNG of 16 bits whose lines use every filter."""
+    height, width, _ = pixels.shape
+    raw = pixels.astype(">u2").view(np.uint8).reshape(height, -1).astype(int)
+    lines = []
+    for row in range(height):
+        kind = row % 5
+        left = np.r_[np.zeros(6, int), raw[row, :-6]]
+        above = raw[row - 1] if row else np.zeros_like(raw[row])
+        corner = np.r_[np.zeros(6, int), above[:-6]]
+        guess = left + above - corner
+        away = np.abs(np.stack([left, above, corner]) - guess)
+        paeth = np.choose(away.argmin(axis=0), [left, above, corner])
+        add = [np.zeros_like(left), left, above, (left + above) // 2, paeth][kind]
+        lines.append(bytes([kind]) + ((raw[row] - add) % 256).astype(np.uint8).tobytes())
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(lines)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b""))
+
+
+def write_pfm(path: Path, values) -> None:
+    body = values[::-1].astype("<f4").tobytes()
+    path.write_bytes(f"Pf\n{values.shape[1]} {values.shape[0]}\n-1.0\n".encode() + body)
+
+
+def test_maps_of_all_formats_say_the_same(tmp_path):
+    metres = RNG.uniform(0.5, 5, (48, 64)).astype(np.float32)
+    metres[0] = 0
+    Image.fromarray(np.rint(metres * 1000).astype(np.uint16)).save(tmp_path / "m.png")
+    tifffile.imwrite(tmp_path / "m.tif", metres)
+    np.save(tmp_path / "m.npy", metres)
+    write_pfm(tmp_path / "m.pfm", metres)
+    for name in ("m.png", "m.tif", "m.npy", "m.pfm"):
+        found = read_distances(tmp_path / name, (48, 64))
+        torch.testing.assert_close(found, torch.from_numpy(metres), atol=6e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (np.nan, "NaN"),
+        (np.inf, "infinity"),
+        (-1.0, "negative"),
+        (0.0, "knows no distance"),
+        (1500.0, "implausible distances"),
+    ],
+)
+def test_maps_that_cannot_be_true_are_refused(tmp_path, value, told):
+    values = np.full((48, 64), value, np.float32)
+    np.save(tmp_path / "m.npy", values)
+    with pytest.raises(CaptureError, match=told):
+        read_distances(tmp_path / "m.npy")
+
+
+def test_maps_of_other_sizes_or_kinds_are_refused(tmp_path):
+    with pytest.raises(CaptureError, match="another size"):
+        read_distances(distances(tmp_path / "m.png", size=(24, 32)), (48, 64))
+    np.save(tmp_path / "i.npy", np.ones((48, 64), np.int32))
+    with pytest.raises(CaptureError, match="floating-point metres"):
+        read_distances(tmp_path / "i.npy")
+    np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(CaptureError, match="damaged"):
+        read_distances(tmp_path / "o.npy")
+
+
+def rows_of(role: str, count: int, **values: object) -> list[Row]:
+    return [Row(i, f"{role}{i}.png", role, f"{role}-{i}", **values) for i in range(count)]
+
+
+def test_scenes_are_shared_out_whole_and_always_alike():
+    rows = rows_of("labelled", 12) + rows_of("unlabelled", 5) + rows_of("chart", 6, distance_m=1.0)
+    params = CaptureParams(validation_share=0.2, test_share=0.25, withheld_share=0.5)
+    plan = plan_splits(rows, params)
+    assert plan == plan_splits(rows[::-1], params)
+    counts = {
+        (role, split): sum(s == split and k.startswith(f"{role}-") for k, s in plan.splits.items())
+        for role in ("labelled", "unlabelled", "chart")
+        for split in ("train", "validation", "test")
+    }
+    assert [counts["labelled", s] for s in ("train", "validation", "test")] == [7, 2, 3]
+    assert counts["unlabelled", "train"] == 5
+    assert [counts["chart", s] for s in ("train", "validation", "test")] == [3, 1, 2]
+    assert len(plan.withheld) == 4
+    assert all(plan.splits[scene] == "train" for scene in plan.withheld)
+
+
+def test_a_split_column_decides_and_contradictions_are_refused():
+    rows = [*rows_of("labelled", 4), Row(9, "x.png", "labelled", "mine", split="test")]
+    assert plan_splits(rows, CaptureParams()).splits["mine"] == "test"
+    rows.append(Row(10, "y.png", "labelled", "mine", split="train"))
+    with pytest.raises(CaptureError, match="stands in two splits"):
+        plan_splits(rows, CaptureParams())
+
+
+def test_withheld_rooms_become_unlabelled(tmp_path):
+    params = params_of(withheld_share=1.0, validation_share=0, test_share=0)
+    photo(tmp_path / "a.png")
+    distances(tmp_path / "m.png")
+    path = table_of(tmp_path, "image,role,distance_map,scene", "a.png,labelled,m.png,room")
+    (capture,) = imported(path, params)
+    assert (capture.role, capture.split) == ("unlabelled", "train")
+
+
+def test_rgbd_rows_are_photographed_through_the_bank(tmp_path, bank, params):
+    photo(tmp_path / "a.png", size=(60, 90))
+    distances(tmp_path / "m.png", 3.0, (60, 90))
+    path = table_of(tmp_path, "image,role,distance_map,scene", "a.png,rgbd,m.png,room")
+    table = read_table(path)
+    camera = Camera.from_params(params.camera)
+    (capture,) = Importer(camera, params, bank).captures([table])
+    assert capture.role == "labelled"
+    assert capture.image.shape == (3, camera.height_px, camera.width_px)
+    assert (capture.distance_map == 3.0).all()
+    (again,) = Importer(camera, params, bank).captures([table])
+    assert torch.equal(capture.image, again.image)

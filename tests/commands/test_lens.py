@@ -1,0 +1,67 @@
+"""`rangefinder lens` prints, draws and keeps the limits of a camera."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from rangefinder.camera import Camera
+from rangefinder.commands.main import BAD_INPUT, main
+
+from ..conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    out = tmp_path_factory.mktemp("lens")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        done = CliRunner().invoke(main, ["lens", "--env", "smoke", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    return done, out
+
+
+def test_prints_blur_bound_and_confusion_of_every_texture(result):
+    done, _ = result
+    assert "DoubleGauss 50 mm f/2, focused at 1.5 m, patch of 17 px" in done.output
+    for word in ("strong grey", "weak coloured", "blur [px]", "least sd [m]", "confused"):
+        assert word in done.output
+
+
+def test_keeps_a_table_and_a_figure(result):
+    _, out = result
+    table = pd.read_csv(out / "lens_limit.csv")
+    assert set(table["radius"]) == {0.0, 0.8, 1.0}
+    assert (table["sd_m"] > 0).all()
+    assert table["confusion"].between(0, 0.5).all()
+    assert table["distance_m"].min() >= 0.7
+    with Image.open(out / "lens_limit.png") as figure:
+        assert figure.width > 1000
+        assert len(set(figure.convert("L").resize((64, 32)).tobytes())) > 8
+
+
+def test_a_camera_record_takes_the_place_of_the_configured_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    camera = Camera(name="odd", lens={"name": "NoSuchLens"})
+    camera.save(tmp_path / "camera.json")
+    done = CliRunner().invoke(main, ["lens", "--camera", str(tmp_path / "camera.json")])
+    assert done.exit_code == BAD_INPUT
+    assert "NoSuchLens" in done.output
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "conf/base/parameters.yml"), ({"camera": {"f_number": -1}}, "camera.f_number")],
+)
+def test_says_what_is_wrong_with_the_configuration(tmp_path, monkeypatch, content, told):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "conf/base").mkdir(parents=True)
+        (tmp_path / "conf/base/parameters.yml").write_text(json.dumps(content))
+    done = CliRunner().invoke(main, ["lens"])
+    assert done.exit_code == BAD_INPUT
+    assert told in done.output

@@ -1,0 +1,138 @@
+"""Photos that a model was not made for are refused with the reason."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import ExifTags, Image
+
+from rangefinder.deploy.photo import Terms, find_photos, read_photo
+from rangefinder.errors import CaptureError
+from rangefinder.location import Placement
+
+from .conftest import CAMERA, picture
+
+TERMS, FORCED = Terms(CAMERA), Terms(CAMERA, force=True)
+
+
+def with_exif(path, **entries):
+    exif = Image.Exif()
+    for name, value in entries.items():
+        tag = ExifTags.Base[name]
+        (exif if name == "Orientation" else exif.get_ifd(ExifTags.IFD.Exif))[tag] = value
+    Image.fromarray(picture()).save(path, exif=exif)
+    return path
+
+
+def test_photo_of_the_camera_is_taken_as_it_is(photos):
+    for path in find_photos([str(photos)]):
+        photo = read_photo(path, TERMS)
+        assert photo.image.shape == (3, 48, 64)
+        assert (photo.placement, photo.warnings) == (Placement(), ())
+
+
+def test_exif_that_agrees_is_no_reason(tmp_path):
+    right = {"FocalLength": 50.0, "FNumber": 2.0, "SubjectDistance": 1.5, "Orientation": 1}
+    assert read_photo(with_exif(tmp_path / "x.jpg", **right), TERMS).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"FocalLength": 35.0}, "focal length is 35 mm, the camera's 50 mm"),
+        ({"FNumber": 2.8}, "f-number is 2.8, the camera's 2"),
+        ({"SubjectDistance": 3.0}, "focus is 3 m, the camera's 1.5 m"),
+        ({"Orientation": 6}, "turned"),
+    ],
+)
+def test_other_settings_are_refused_unless_forced(tmp_path, entry, told):
+    path = with_exif(tmp_path / "x.jpg", **entry)
+    with pytest.raises(CaptureError, match=told):
+        read_photo(path, TERMS)
+    forced = read_photo(path, FORCED)
+    assert told in forced.warnings[0]
+
+
+def test_other_size_needs_origin_and_scale(tmp_path):
+    Image.fromarray(picture(32, 24)).save(tmp_path / "small.png")
+    path = tmp_path / "small.png"
+    with pytest.raises(CaptureError, match=r"32x24 px, the camera 64x48.*--origin"):
+        read_photo(path, TERMS)
+    assert read_photo(path, FORCED).placement == Placement((0.0, 0.0), 2.0)
+    binned, crop = Placement((0.0, 0.0), 2.0), Placement((10.0, 20.0))
+    for placement in (binned, crop):
+        photo = read_photo(path, Terms(CAMERA, placement))
+        assert (photo.placement, photo.warnings) == (placement, ())
+    with pytest.raises(CaptureError, match="reaches to"):
+        read_photo(path, Terms(CAMERA, Placement((40.0, 20.0))))
+
+
+def test_record_of_another_camera_beside_the_photo_is_seen(photos):
+    CAMERA.save(photos.parent / "camera.json")
+    assert read_photo(photos / "b.png", TERMS).warnings == ()
+    other = CAMERA.model_copy(update={"name": "other", "focus_distance_m": 2.0})
+    other.save(photos / "camera.json")
+    with pytest.raises(CaptureError, match=other.fingerprint):
+        read_photo(photos / "b.png", TERMS)
+    assert read_photo(photos / "b.png", FORCED).warnings
+
+
+def png_header(width, height):
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def whole(path):
+    return path.read_bytes()
+
+
+BROKEN = {
+    "missing.png": None,
+    "empty.png": b"",
+    "text.png": b"This is no picture.\n",
+    "bomb.png": png_header(40000, 40000),
+    "huge.png": png_header(16000, 16000),
+    "header.png": png_header(64, 48),
+    "junk.tif": b"II*\x00\xff\xff\xff\xff",
+    "text.tif": b"no TIFF",
+}
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_picture_ends_in_one_clean_error(tmp_path, name, force):
+    if BROKEN[name] is not None:
+        (tmp_path / name).write_bytes(BROKEN[name])
+    with pytest.raises(CaptureError, match=name):
+        read_photo(tmp_path / name, Terms(CAMERA, force=force))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "b.png", "c.jpg"])
+def test_cut_off_photos_are_refused(photos, name):
+    path = photos / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CaptureError, match=name):
+        read_photo(path, TERMS)
+
+
+def test_one_pixel_is_refused(tmp_path):
+    Image.fromarray(picture(1, 1)).save(tmp_path / "dot.png")
+    with pytest.raises(CaptureError, match="1x1"):
+        read_photo(tmp_path / "dot.png", TERMS)
+
+
+def test_sixteen_bit_colour_tiff_is_sized_before_it_is_read(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((10, 20, 3), np.uint16), photometric="rgb")
+    with pytest.raises(CaptureError, match="20x10"):
+        read_photo(tmp_path / "x.tif", TERMS)
+
+
+def test_photos_are_found_by_file_folder_and_pattern(photos):
+    (photos / "notes.txt").write_text("no photo")
+    every = [photos / name for name in ("a.tif", "b.png", "c.jpg")]
+    assert find_photos([str(photos)]) == every
+    assert find_photos([str(photos / "*.png"), str(photos)]) == [every[1], every[0], every[2]]
+    with pytest.raises(CaptureError, match="no photo in"):
+        find_photos([str(photos / "*.gif")])
