@@ -107,14 +107,10 @@ class CaptureParams(Strict):
     source: Literal["builtin", "files", "both"] = Field(
         "builtin", description="simulated captures, those of `tables`, or both"
     )
-    tables: tuple[str, ...] = Field(
-        (), description="captures.csv files, or folders with charts/1.25m/*; from the project"
-    )
+    tables: tuple[str, ...] = Field((), description="captures.csv, or folders of charts/1.25m/*")
     validation_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
     test_share: float = Field(0.2, ge=0, lt=1, description="of imported scenes")
-    withheld_share: float = Field(
-        0.0, ge=0, le=1, description="labelled training scenes the student sees without labels"
-    )
+    withheld_share: float = Field(0, ge=0, le=1, description="labelled scenes shown unlabelled")
     orientation: Literal["refuse", "ignore", "apply"] = Field(
         "refuse", description="photos whose EXIF says they are turned"
     )
@@ -289,11 +285,9 @@ class Parameters(Strict):
 
     @model_validator(mode="after")
     def _own_teacher_shares_nothing(self) -> Self:
-        own, sharing = self.teacher.network, self.student.sharing
-        if own is not None and sharing != "none":
-            raise ValueError(
-                f"student.sharing must be 'none' with teacher.network {own!r}, got {sharing!r}"
-            )
+        if (own := self.teacher.network) and (sharing := self.student.sharing) != "none":
+            needed = f"student.sharing must be 'none' with teacher.network {own!r}"
+            raise ValueError(f"{needed}: only the built-in teacher shares layers, got {sharing!r}")
         return self
 
 

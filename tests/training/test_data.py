@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from rangefinder.camera import Camera
+from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
-from rangefinder.training.data import mirror
+from rangefinder.training.data import ChartCrops, CropPlan, learned_inverse_dpt, mirror
 
 CAMERA = Camera(width_px=64, height_px=48)
 GRID = PatchGrid(48, 64, patch_px=9, stride_px=4)
@@ -44,3 +45,35 @@ def test_targets_move_with_the_pixels_they_are_about(falls):
     shown = mirrored["image"][:2][:, rows][:, :, cols].movedim(0, -1)
     torch.testing.assert_close(mirrored["targets"], shown, atol=1e-6, rtol=0)
     torch.testing.assert_close(mirrored["confidence"], shown[..., 0], atol=1e-6, rtol=0)
+
+
+def ramp_set(folder):
+    """A labelled capture whose distance grows from left to right, its first rows unknown."""
+    distance_m = torch.linspace(1.0, 2.0, 64).expand(48, 64).clone()
+    distance_m[:16] = 0
+    image = (1 / distance_m).nan_to_num(posinf=0).expand(3, 48, 64) / 2
+    capture = Capture(image, "labelled", "room", "train", distance_map=distance_m)
+    return write_captures(folder / "set", CAMERA, [capture])
+
+
+def test_a_labelled_capture_teaches_each_patch_the_distance_at_its_centre(tmp_path):
+    plan = CropPlan(crop_px=21, batch_size=16, steps=1, seed=0)
+    batch = ChartCrops(ramp_set(tmp_path), plan, patch_px=9, stride_px=4)[0]
+    shown = 2 * batch["image"][:, 0, 4:17:4, 4:17:4]  # patch centres show 1 / distance
+    learned = batch["inverse_dpt"]
+    assert learned.shape == (16, 4, 4)
+    known = learned > 0
+    assert bool(known.any())
+    torch.testing.assert_close(learned[known], shown[known], atol=0.02, rtol=0)
+    assert bool((learned[shown == 0] == 0).all())
+
+
+def test_labels_close_to_a_step_in_distance_are_not_learned(tmp_path):
+    distance_m = torch.ones(48, 64)
+    distance_m[:, 32:] = 2.0
+    capture = Capture(torch.rand(3, 48, 64), "labelled", "room", "train", distance_map=distance_m)
+    captures = write_captures(tmp_path / "set", CAMERA, [capture])
+    learned = learned_inverse_dpt(captures, 0, CropPlan(21, 1, 1, 0, 0.05, 6))
+    assert bool((learned[:, 25:39] == 0).all())
+    assert bool((learned[:, :25] == 1).all())
+    assert bool((learned[:, 39:] == 0.5).all())
