@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke full test test-slow lint format repro ui clean clean-cache
+.PHONY: help install run smoke full bench test test-slow lint format repro ui clean clean-cache
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ full: $(STAMP)  ## The same, large: for a GPU
 
 repro: $(STAMP)  ## Run what has changed, by DVC
 	$(BIN)/dvc repro
+
+bench: $(STAMP)  ## Time sweep, cache and student on this machine, after `make run`
+	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[bench]'
+	$(BIN)/kedro run --pipeline benchmark
 
 test: lint  ## All checks and tests
 	$(BIN)/python -m pytest

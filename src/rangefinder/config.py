@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rangefinder.benchmark_config import BenchmarkParams
 from rangefinder.strict import Strict as Strict
 from rangefinder.strict import parse as parse
 
@@ -23,9 +24,7 @@ class LensParams(Strict):
         None, description="zemax: .zmx file; measured: folder of point sources; from the project"
     )
     sha256: str | None = Field(None, description="of what `file` holds; filled in by ingestion")
-    clear_radius_factor: float = Field(
-        1.06, ge=1.0, le=2.0, description="clear radius of each surface / on-axis beam radius"
-    )
+    clear_radius_factor: float = Field(1.06, ge=1, le=2, description="of rims / on-axis beam's")
     corner_pupil: float = Field(
         0.3, ge=0.0, le=1.0, description="pupil radii that rims leave to the sensor's corners"
     )
@@ -279,13 +278,13 @@ class Parameters(Strict):
     cache: CacheParams = CacheParams()
     student: StudentParams = StudentParams()
     evaluation: EvaluationParams = EvaluationParams()
+    benchmark: BenchmarkParams = BenchmarkParams()
     limit: LimitParams = LimitParams()
     compute: ComputeParams = ComputeParams()
 
     @model_validator(mode="after")
     def _own_teacher_shares_nothing(self) -> Self:
-        own, sharing = self.teacher.network, self.student.sharing
-        if own is not None and sharing != "none":
+        if (own := self.teacher.network) and (sharing := self.student.sharing) != "none":
             needed = f"student.sharing must be 'none' with teacher.network {own!r}"
             raise ValueError(f"{needed}: only the built-in teacher shares layers, got {sharing!r}")
         return self

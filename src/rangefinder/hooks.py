@@ -47,12 +47,12 @@ class Story:
     def __init__(self) -> None:
         self._touched: tuple[str, str] | None = None
         self._started = 0.0
-        self._evaluation: dict[str, Any] | None = None
+        self._results: dict[str, dict[str, Any]] = {}
 
     @hook_impl
     def before_pipeline_run(self) -> None:
         """Forget an earlier run of the same process."""
-        self._touched = self._evaluation = None
+        self._touched, self._results = None, {}
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
@@ -73,10 +73,10 @@ class Story:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Tell how long the node took; keep the evaluation for the end."""
+        """Tell how long the node took; keep results for the end."""
         self._touched = None
-        if dataset_name == "evaluation":
-            self._evaluation = data
+        if dataset_name in ("evaluation", "benchmark"):
+            self._results[dataset_name] = data
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
             log.info("%s: %.0f s", node.name.replace("_", " "), seconds)
@@ -89,11 +89,15 @@ class Story:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Print the table of scores."""
-        if self._evaluation is not None:
+        """Print the tables of scores and of times."""
+        if "evaluation" in self._results:
             from rangefinder.evaluation.report import print_summary
 
-            print_summary(self._evaluation)
+            print_summary(self._results["evaluation"])
+        if "benchmark" in self._results:
+            from rangefinder.evaluation.speed_report import print_speed
+
+            print_speed(self._results["benchmark"])
 
 
 class Tracking:

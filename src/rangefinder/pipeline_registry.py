@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
+    benchmark,
     cache_audit,
     evaluation,
     ingestion,
@@ -14,11 +15,12 @@ from rangefinder.pipelines import (
 )
 
 CHAIN = (ingestion, teacher_training, patch_caching, student_distillation, evaluation)
+APART = (benchmark, cache_audit)  # about the machine, or a check: no stage of DVC
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Each pipeline under its own name; `distill` is the chain of `CHAIN`, and the default."""
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in CHAIN}
     distill = sum(pipelines.values(), start=Pipeline([]))
-    apart = {"cache_audit": cache_audit.create_pipeline()}
+    apart = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in APART}
     return {**pipelines, **apart, "distill": distill, "__default__": distill}

@@ -22,7 +22,7 @@ def pipelines():
 
 
 def test_all_pipelines_are_there(pipelines):
-    assert set(pipelines) == {*NAMES, "cache_audit", "distill", "__default__"}
+    assert set(pipelines) == {*NAMES, "cache_audit", "benchmark", "distill", "__default__"}
 
 
 def test_distill_chains_all_and_is_the_default(pipelines):
@@ -42,6 +42,11 @@ def test_distill_needs_nothing_but_parameters_and_working_folders(pipelines):
         ("teacher_training", {"captures"}, {"teacher"}),
         ("patch_caching", {"captures", "teacher"}, {"teacher_cache"}),
         ("student_distillation", {"captures", "teacher", "teacher_cache"}, {"student"}),
+        (
+            "benchmark",
+            {"captures", "teacher", "teacher_cache", "student"},
+            {"benchmark", "benchmark_figure"},
+        ),
         ("cache_audit", {"captures", "teacher", "teacher_cache"}, {"cache_audit"}),
         (
             "evaluation",

@@ -74,7 +74,7 @@ def _overall(models: dict[str, Any], bold: bool) -> str:
         values = [models[name]["coverage"][str(level)] for name in names]
         off = [None if value is None else abs(value - level) for value in values]
         _column(rows, f"in {100 * level:g} %", values, "{:.0%}", _best(off, False, bold))
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _regions(models: dict[str, Any], protocol: dict[str, Any], bold: bool) -> str:
@@ -91,7 +91,7 @@ def _regions(models: dict[str, Any], protocol: dict[str, Any], bold: bool) -> st
     for scene in next(iter(models.values()))["real_scenes"]:
         values = [model["real_scenes"][scene]["abs_rel"] for model in models.values()]
         rows.append([f"{scene} (real)", "", *_cells(values, bold)])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _ratios(comparisons: dict[str, Any]) -> str:
@@ -131,7 +131,8 @@ def _best(values: list[float | None], highest: bool, bold: bool) -> set[int]:
     return {place for place, value in enumerate(values) if value == target}
 
 
-def _aligned(rows: Rows) -> str:
+def aligned(rows: Rows) -> str:
+    """Cells in columns, the first to the left, under a rule below the head."""
     widths = [max(_width(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:

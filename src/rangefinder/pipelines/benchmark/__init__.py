@@ -1,0 +1,5 @@
+"""The benchmark pipeline."""
+
+from rangefinder.pipelines.benchmark.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
