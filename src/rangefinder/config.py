@@ -158,7 +158,7 @@ class TeacherParams(Strict):
     edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
     edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
     batch_size: int = Field(16, ge=1, le=65536, description="crops")
-    steps_per_epoch: int = Field(400, ge=1)
+    steps_per_epoch: int = Field(300, ge=1)
     max_epochs: int = Field(5, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
