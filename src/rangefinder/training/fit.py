@@ -186,11 +186,16 @@ class Photos:
         targets: Callable[[str], Tensor],
         card: Card,
         params: Parameters,
+        prediction: Prediction | None = None,
     ) -> Photos:
-        """Arrange captures for a student under these parameters."""
+        """Arrange captures for a student under these parameters.
+
+        `prediction` unpacks the targets; None: as the card says.
+        """
         grid = card.patch_px, card.stride_px
         train = captures.select(role="unlabelled", split="train")
-        lessons = Lessons(targets, Prediction(card.prediction), params.student.pooling)
+        packing = prediction or Prediction(card.prediction)
+        lessons = Lessons(targets, packing, params.student.pooling)
         crop_px = params.student.crop_px
         frames = UnlabelledFrames(train, lessons, *grid, params.seed, crop_px)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)

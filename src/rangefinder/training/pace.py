@@ -34,6 +34,10 @@ class Plain(Prediction):
         """The probabilities as they are, `[..., bins]`."""
         return packed
 
+    def pack(self, probs: Tensor) -> Tensor:
+        """The probabilities as they are, `[..., bins]`."""
+        return probs
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -104,7 +108,7 @@ class _Run:
         params: Parameters,
     ) -> None:
         card = teacher.card
-        photos = Photos.of(captures, targets, card, params)
+        photos = Photos.of(captures, targets, card, params, prediction)
         network = Student(params.student, card.teacher, card.prediction.bins)
         self.module = StudentModule(
             network,
