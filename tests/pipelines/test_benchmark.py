@@ -1,0 +1,33 @@
+"""The benchmark as a user runs it, on what the smoke chain left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from ..conftest import Project, SmokeRun
+
+RATIOS = {
+    "dense_vs_patch_loop_stride4",
+    "dense_vs_monai_stride4",
+    "dense_vs_patch_loop_stride1",
+    "student_vs_dense_stride4",
+    "student_vs_patch_loop_stride4",
+    "cached_epoch_vs_online_loop_epoch",
+    "cached_epoch_vs_online_dense_epoch",
+    "fixed_target_epoch_vs_cached_epoch",
+}
+
+
+def test_the_benchmark_leaves_every_ratio_it_promises(smoke_run: SmokeRun, tmp_path: Path):
+    ignored = shutil.ignore_patterns("mlartifacts", "mlflow.db")
+    shutil.copytree(smoke_run.folder, tmp_path / "project", ignore=ignored)
+    project = Project(tmp_path / "project")
+    done = project.run("kedro", "run", "--env", "smoke", "--pipeline", "benchmark")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((project.folder / "data/08_reporting/benchmark.json").read_text())
+    assert set(content["ratios"]) == RATIOS
+    measured = {name: r for name, r in content["ratios"].items() if "monai" not in name}
+    assert all(ratio > 0 for ratio in measured.values())
+    assert content["student_frames_per_s_480x360"] > 0
