@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,6 +26,7 @@ from rangefinder.training.fit import Photos
 from rangefinder.training.modules import StudentModule
 
 Targets = Callable[[str], Tensor]
+ROUNDS = 2
 CHARTS = 48  # as many charts as this are kept in memory; more would not change a step
 
 
@@ -63,11 +66,12 @@ def step_times(
         packed: Sources of packed predictions, by name.
         plain: Sources of probabilities.
         params: All parameters.
-        steps: Steps of each; one more warms up.
+        steps: Steps of each; more warm up.
 
     Returns:
-        The times by name. Sources take turns step by step, so that a machine that slows down
-        slows down all of them.
+        The times by name. Sources take turns, so that a machine that slows down slows down all of
+        them, but never within a round: batches are made ahead, and what is made ahead for one
+        source must not run during the steps of another.
     """
     few = _few_charts(captures)
     sources: dict[str, tuple[Targets, Prediction]] = {
@@ -80,17 +84,16 @@ def step_times(
         for name, (targets, prediction) in sources.items()
     }
     times = {name: Steps([], []) for name in runs}
-    for step in range(steps + 1):
-        for name, run in runs.items():
-            waited, total = run.step()
-            if step > 0:
+    for turn in range(ROUNDS):
+        for name in list(runs)[:: -1 if turn % 2 else 1]:
+            for waited, total in runs[name].round(-(-steps // ROUNDS)):
                 times[name].seconds.append(total)
                 times[name].waited.append(waited)
     return times
 
 
 def batches_of(captures: CaptureSet, params: Parameters, count: int) -> list[list[int]]:
-    """The first `count` batches of `step_times`, as indices of unlabelled captures."""
+    """The first `count` batches of every round, as indices of unlabelled captures."""
     train = captures.select(role="unlabelled", split="train")
     every = list(SameSizeBatches(train, params.student.batch_size, params.seed))
     return [every[i % len(every)] for i in range(min(count, len(every)))]
@@ -108,22 +111,28 @@ class _Run:
         params: Parameters,
     ) -> None:
         card = teacher.card
-        photos = Photos.of(captures, targets, card, params, prediction)
+        self.photos = partial(Photos.of, captures, targets, card, params, prediction)
         network = Student(params.student, card.teacher, card.prediction.bins)
         self.module = StudentModule(
             network,
             cast("Teacher | OwnTeacher", teacher.network),
             prediction,
             params.student,
-            params.student.max_epochs * photos.steps,
+            params.student.max_epochs * self.photos().steps,
         ).train()
         self.optimizer = cast("Optimizer", self.module.configure_optimizers()["optimizer"])
-        self.batches = _endless(photos)
 
-    def step(self) -> tuple[float, float]:
-        """Seconds spent waiting for the batch, and of the whole step."""
+    def round(self, steps: int) -> list[tuple[float, float]]:
+        """Steps one after the other, the first to warm up: seconds waited, and in all.
+
+        Each round is a first epoch: what a data set remembers of its targets is forgotten.
+        """
+        with closing(_endless(self.photos())) as batches:  # waits for what is made ahead
+            return [self._step(batches) for _ in range(steps + 1)][1:]
+
+    def _step(self, batches: Iterator[dict[str, Any]]) -> tuple[float, float]:
         began = time.perf_counter()
-        batch = next(self.batches)
+        batch = next(batches)
         waited = time.perf_counter() - began
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*self.log.*")  # there is no trainer
@@ -134,7 +143,7 @@ class _Run:
         return waited, time.perf_counter() - began
 
 
-def _endless(photos: Photos) -> Iterator[dict[str, Any]]:
+def _endless(photos: Photos) -> Generator[dict[str, Any]]:
     while True:
         for batches in zip(*photos.loaders.values(), strict=True):
             yield dict(zip(photos.loaders, batches, strict=True))
