@@ -134,7 +134,7 @@ def distil_student(
     card, options = teacher.card, params.student
     network = Student(options, card.teacher, card.prediction.bins)
     train = captures.select(role="unlabelled", split="train")
-    photos = Photos.of(captures, targets.read, card, params)
+    photos = Photos.of(captures, targets.read, card, params, teacher.prediction)
     module = StudentModule(
         network,
         cast("Teacher | OwnTeacher", teacher.network),
