@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -59,8 +60,10 @@ def test_a_camera_record_takes_the_place_of_the_configured_one(tmp_path, monkeyp
 )
 def test_says_what_is_wrong_with_the_configuration(tmp_path, monkeypatch, content, told):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for env in ("base", "local"):
+        (tmp_path / "conf" / env).mkdir(parents=True)
     if content is not None:
-        (tmp_path / "conf/base").mkdir(parents=True)
         (tmp_path / "conf/base/parameters.yml").write_text(json.dumps(content))
     done = CliRunner().invoke(main, ["lens"])
     assert done.exit_code == BAD_INPUT

@@ -28,10 +28,10 @@ def parameters_of(camera: str, home: Path) -> Parameters:
     path = Path(camera)
     if path.suffix in (".yml", ".yaml"):
         return Parameters(camera=read_camera(path))
-    base = _read(home / "conf" / BASE / "parameters.yml")
+    base = read_yaml(home / "conf" / BASE / "parameters.yml")
     if camera == DEFAULT:
         return parse_parameters(base) if base else Parameters()
-    change = _read(home / "conf" / camera / "parameters.yml")
+    change = read_yaml(home / "conf" / camera / "parameters.yml")
     if not change:
         names = sorted(p.parent.name for p in home.glob("conf/*/parameters.yml"))
         raise ConfigError(
@@ -49,7 +49,7 @@ def read_camera(path: Path) -> CameraParams:
     Raises:
         ConfigError: If it cannot be read or is not valid.
     """
-    content = _read(path)
+    content = read_yaml(path)
     if not content:
         raise ConfigError(
             f"{path} is no camera record",
@@ -70,7 +70,12 @@ def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Names and values of a YAML file; none where there is no file.
+
+    Raises:
+        ConfigError: If it cannot be read, or holds something else.
+    """
     if not path.is_file():
         return {}
     try:

@@ -44,12 +44,12 @@ def command(env: str, record: Path | None, out: Path) -> None:
     focus is taken for the true one, by an observer who does not know the texture. Takes a minute.
     """
     from rangefinder.camera import Camera
-    from rangefinder.commands.conf import read_parameters
+    from rangefinder.deploy.project import Project
     from rangefinder.evaluation.limit_plots import draw_limits
     from rangefinder.models.teacher import Teacher
     from rangefinder.optics.survey import survey, survey_bank
 
-    params = read_parameters(env)
+    params = Project.find(Path(), env).parameters()
     camera = Camera.load(record) if record else Camera.from_params(params.camera)
     patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
     bank = survey_bank(camera, params.bank, params.range.working_m, params.limit)

@@ -6,13 +6,11 @@ Commands that are to start quickly read this instead of Kedro's catalog; a test 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from rangefinder.captures.records import merged, read_yaml
 from rangefinder.config import Parameters, parse, parse_parameters
 from rangefinder.deploy.tracking import Store, TrackingParams, parse_tracking
 from rangefinder.errors import ConfigError
@@ -100,7 +98,7 @@ class Project:
         return Store.of(self.root, self.tracking())
 
     def _read(self, name: str) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
+        content: dict[str, Any] = {}
         for env in ("base", self.env):
             folder = self.root / "conf" / env
             if not folder.is_dir():
@@ -109,9 +107,10 @@ class Project:
                     expected=", ".join(sorted(p.name for p in folder.parent.glob("*/"))),
                 )
             path = folder / f"{name}.yml"
-            if path.is_file():
-                merged = _over(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        return merged
+            if env == "base" and not path.is_file():
+                raise ConfigError(f"there is no {path}", todo="Restore it from the repository.")
+            content = merged(content, read_yaml(path))
+        return content
 
 
 def _is_project(folder: Path) -> bool:
@@ -120,12 +119,3 @@ def _is_project(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return bool(content.get("tool", {}).get("kedro", {}).get("package_name") == "rangefinder")
-
-
-def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it, key by key."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _over(merged[key], value) if both else value
-    return merged
