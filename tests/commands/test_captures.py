@@ -14,9 +14,9 @@ from PIL import Image
 from scipy import ndimage
 
 from rangefinder.camera import Camera
-from rangefinder.captures.sharpness import blur_circle_px
 from rangefinder.commands.main import main
 from rangefinder.config import CameraParams, parse_parameters
+from rangefinder.optics.geometry import blur_px
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERA = {
@@ -31,7 +31,7 @@ CAMERA = {
 
 def chart(path: Path, distance_m: float, seed: int) -> None:
     """White noise as blurred as a lens would leave it."""
-    circle = float(blur_circle_px(Camera.model_validate(CAMERA), distance_m))
+    circle = float(blur_px(Camera.model_validate(CAMERA), distance_m))
     noise = np.random.default_rng(seed).normal(0.5, 0.4, (96, 128))
     light = ndimage.gaussian_filter(noise, (circle / 4, circle / 4)) if circle else noise
     light = (light - light.mean()) / light.std() * 0.15 + 0.5

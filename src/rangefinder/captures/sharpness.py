@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.captures.depth_edges import near_edges
+from rangefinder.optics.geometry import blur_px
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -23,19 +24,6 @@ LEAST_CONTRAST = 0.02  # mean gradient of log light per px, at the coarse scale
 LEAST_PLACES = 8  # places in a bin of distances
 LEAST_FALL = 0.1  # relative fall from the sharpest bin that shows blur
 CONTRAST_FLOOR = 0.02  # light added before the logarithm, so that black shows no noise
-
-
-def blur_circle_px(camera: Camera, distance_m: Double | float) -> Double:
-    """Diameter of a thin lens's blur circle at given distances [px].
-
-    The difference between sensor and lens as origin is left out: this is for planning.
-    """
-    focal_m, focus_m = camera.focal_length_mm / 1000, camera.focus_distance_m
-    pupil_m = focal_m / camera.f_number
-    magnification = focal_m / (focus_m - focal_m)
-    distance = np.asarray(distance_m, dtype=np.float64)
-    circle_m = pupil_m * magnification * np.abs(1 - focus_m / distance)
-    return np.asarray(circle_m / (camera.pixel_pitch_um * 1e-6))
 
 
 def sharpness_map(image: Tensor) -> tuple[Float, Float]:
@@ -168,9 +156,7 @@ def coverage(camera: Camera, distances_m: Double, working_m: tuple[float, float]
     """
     stops = np.unique(np.round([*working_m, *distances_m], 4))
     stops = stops[(stops >= working_m[0]) & (stops <= working_m[1])]
-    # In front of the focus blur counts as negative, so that crossing it is a change too.
-    signed = blur_circle_px(camera, stops) * np.sign(stops - camera.focus_distance_m)
-    steps = np.diff(signed)
+    steps = np.diff(_signed_blur(camera, stops))
     pairs = list(zip(stops[:-1].tolist(), stops[1:].tolist(), strict=True))
     missing = tuple(pair for pair, step in zip(pairs, steps, strict=True) if step > STEP_PX)
     idle = tuple(pair for pair, step in zip(pairs, steps, strict=True) if step < IDLE_PX)
@@ -180,11 +166,11 @@ def coverage(camera: Camera, distances_m: Double, working_m: tuple[float, float]
 def wanted_distances(camera: Camera, gap: tuple[float, float]) -> list[float]:
     """Distances [m] that fill a gap in equal steps of blur."""
     first, last = (1 / distance for distance in gap)
-    change = float(np.abs(np.diff(_signed_blur(camera, gap))[0]))
+    change = float(np.abs(np.diff(_signed_blur(camera, np.asarray(gap)))[0]))
     count = int(np.ceil(change / STEP_PX)) - 1
     return [1 / dpt for dpt in np.linspace(first, last, count + 2)[1:-1]]
 
 
-def _signed_blur(camera: Camera, gap: tuple[float, float]) -> Double:
-    ends = np.asarray(gap)
-    return np.asarray(blur_circle_px(camera, ends) * np.sign(ends - camera.focus_distance_m))
+def _signed_blur(camera: Camera, distances_m: Double) -> Double:
+    """Blur, negative in front of the focus, so that crossing it is a change too."""
+    return np.asarray(blur_px(camera, distances_m) * np.sign(distances_m - camera.focus_distance_m))

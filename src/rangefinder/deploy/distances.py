@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rangefinder.camera import Camera
+from rangefinder.captures.sharpness import STEP_PX
 from rangefinder.captures.sheets import MARGIN, SIZES_MM, UNITS
 from rangefinder.config import Interval
 from rangefinder.optics.geometry import blur_px, pixel_m
 
-STEP_PX = 1.5  # most that blur should change from one distance to the next
 FEWEST, MOST = 8, 60
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from rangefinder.camera import Camera
 from rangefinder.captures.check import Findings
-from rangefinder.captures.sharpness import SharpnessCurve, blur_circle_px, coverage
+from rangefinder.captures.sharpness import SharpnessCurve, coverage
 from rangefinder.config import Interval
 from rangefinder.evaluation.style import GREY, SETTINGS, distance_axis, new_figure, percent_axis
+from rangefinder.optics.geometry import blur_px
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,10 +42,10 @@ def _coverage(findings: Findings, camera: Camera, working_m: Interval) -> Figure
     figure = new_figure(7.0, 4.0)
     axes = figure.add_subplot()
     distance_m = np.geomspace(*working_m, 300)
-    axes.plot(distance_m, blur_circle_px(camera, distance_m), color=GREY, label="thin lens")
+    axes.plot(distance_m, blur_px(camera, distance_m), color=GREY, label="thin lens")
     taken = np.array(findings.chart_distances_m)
     if taken.size:
-        axes.plot(taken, blur_circle_px(camera, taken), "o", color=_BLUE, label="charts")
+        axes.plot(taken, blur_px(camera, taken), "o", color=_BLUE, label="charts")
         for near, far in coverage(camera, taken, working_m).missing:
             axes.axvspan(near, far, color=_RED, alpha=0.15, lw=0)
     places = findings.places[:, 0] if len(findings.places) else np.empty(0)

@@ -8,14 +8,13 @@ the same all over the field.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from rangefinder.camera import Camera
 from rangefinder.config import BankParams
 from rangefinder.errors import LensError
+from rangefinder.optics.geometry import from_lens_m, image_distance_m
 from rangefinder.optics.kernels import FieldPoints, Sampling
 
 Float = NDArray[np.float64]
@@ -58,16 +57,9 @@ def conjugates_mm(camera: Camera, distances_m: Float) -> tuple[Float, float]:
             the lens.
     """
     focal, focus = camera.focal_length_mm, 1000 * camera.focus_distance_m
-    if camera.distance_reference == "sensor":
-        # u + v = D and 1/u + 1/v = 1/f; the smaller v is the one that photographers use.
-        square = focus**2 - 4 * focus * focal
-        image = (focus - math.sqrt(max(square, 0.0))) / 2
-        behind = image
-    else:
-        square = focus - 2 * focal
-        image, behind = focal * focus / max(focus - focal, 1e-9), 0.0
-    objects = 1000 * np.asarray(distances_m) - behind
-    if square <= 0 or np.any(objects <= 2 * focal):
+    nearest = (4 if camera.distance_reference == "sensor" else 2) * focal  # image as large as life
+    objects = 1000 * from_lens_m(camera, distances_m) if focus > nearest else np.zeros(1)
+    if np.any(objects <= 2 * focal):
         raise LensError(
             "the lens does not work this near",
             got=f"camera.focus_distance_m {camera.focus_distance_m:g}, "
@@ -75,7 +67,7 @@ def conjugates_mm(camera: Camera, distances_m: Float) -> tuple[Float, float]:
             expected=f"more than {4 * focal / 1000:g} m",
             todo="Set camera.focus_distance_m and range.working_m farther away.",
         )
-    return objects, image
+    return objects, 1000 * image_distance_m(camera)
 
 
 def _kernel(camera: Camera, sampling: Sampling, object_mm: float, image_mm: float) -> Float:
