@@ -26,7 +26,7 @@ BURNT_SHARE = 0.05  # of the pixels
 DARK = 0.05  # linear light that a photo's brightest pixels should reach
 ALIKE = 0.995  # correlation of thumbnails of one and the same view
 THUMBNAIL = 16  # side
-EXPOSURE_TODO = "Take it again with another exposure; lock the exposure of all photos."
+EXPOSE_ANEW = "Take it again with another exposure; lock the exposure of all photos."
 
 
 @dataclass
@@ -112,9 +112,9 @@ class _Inspector:
         brightest = float(np.quantile(image.numpy(), 0.999))
         self.findings.brightest[row.image] = brightest
         if burnt > BURNT_SHARE:
-            self._note(row, f"{burnt:.0%} of the pixels are burnt out", EXPOSURE_TODO)
+            self._note(row, f"{burnt:.0%} of the pixels are burnt out", EXPOSE_ANEW)
         if brightest < DARK:
-            self._note(row, f"brightest light is {brightest:.1%} of full scale", EXPOSURE_TODO)
+            self._note(row, f"brightest light is {brightest:.1%} of full scale", EXPOSE_ANEW)
 
     def _sharpness(self, capture: Capture) -> None:
         known = capture.distance_map if capture.distance_map is not None else capture.distance_m

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from rangefinder.errors import CaptureError
 
-TODO = "Copy the file into the table's folder and name it from there."
+MOVE_IT = "Copy the file into the table's folder and name it from there."
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -27,18 +27,18 @@ def inside(folder: Path, name: str) -> Path:
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or PureWindowsPath(name).drive or "\0" in name:
         raise CaptureError(
-            "a path is not relative to the table's folder", got=repr(name), todo=TODO
+            "a path is not relative to the table's folder", got=repr(name), todo=MOVE_IT
         )
     if ".." in parts.parts:
-        raise CaptureError("a path leads out of the table's folder", got=repr(name), todo=TODO)
+        raise CaptureError("a path leads out of the table's folder", got=repr(name), todo=MOVE_IT)
     path = _spelled(folder, parts)
     try:
         is_inside = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError) as exc:  # a link that leads to itself
-        raise CaptureError(f"{name} cannot be followed ({exc})", todo=TODO) from exc
+        raise CaptureError(f"{name} cannot be followed ({exc})", todo=MOVE_IT) from exc
     if not is_inside:
         raise CaptureError(
-            "a symbolic link leads out of the table's folder", got=repr(name), todo=TODO
+            "a symbolic link leads out of the table's folder", got=repr(name), todo=MOVE_IT
         )
     if path.is_dir():
         raise CaptureError("a folder stands where a file should", got=repr(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -34,19 +35,14 @@ def command(size: str, sheets: int, kind: str, dpi: int, seed: int, out: Path) -
     from tqdm import tqdm
 
     from rangefinder.captures.sheets import SheetPlan, draw_sheet, write_pdf
+    from rangefinder.files import write_whole
 
     plan = SheetPlan(size, dpi, seed)
-    out.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(1, sheets + 1), "Drawing", unit="sheet", disable=None):
         sheet = draw_sheet(plan, number)
         path = out / f"sheet-{number:02d}.{kind}"
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            if kind == "pdf":
-                write_pdf(partial, sheet, dpi)
-            else:
-                sheet.save(partial, "PNG", dpi=(dpi, dpi))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        if kind == "pdf":
+            write_whole(path, partial(write_pdf, sheet=sheet, dpi=dpi))
+        else:
+            write_whole(path, partial(sheet.save, format="PNG", dpi=(dpi, dpi)))
         tqdm.write(str(path))

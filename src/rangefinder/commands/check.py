@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rangefinder.commands.files import write_whole
 from rangefinder.errors import CaptureError
+from rangefinder.files import write_whole
 
 if TYPE_CHECKING:
     from rangefinder.captures.check import Findings
@@ -94,12 +94,10 @@ def _write_report(folder: Path, findings: Findings, params: Parameters) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     header = ("row", "image", "fatal", "found", "todo")
     rows = ((p.row, p.image, p.is_fatal, p.found, p.todo) for p in findings.problems)
-    write_whole(folder / "problems.csv", _csv(header, rows))
+    _write_csv(folder / "problems.csv", header, rows)
     camera, working_m = Camera.from_params(params.camera), params.range.working_m
     for name, figure in capture_figures(findings, camera, working_m).items():
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        write_whole(folder / f"{name}.png", picture.getvalue())
+        write_whole(folder / f"{name}.png", partial(figure.savefig, format="png"))
 
 
 def _sort_rows(table: Table, findings: Findings) -> list[Path]:
@@ -119,14 +117,14 @@ def _sort_rows(table: Table, findings: Findings) -> list[Path]:
         if number not in good
     ]
     paths = table.folder / f"{stem}_good.csv", table.folder / f"{stem}_quarantined.csv"
-    write_whole(paths[0], _csv(columns, kept))
-    write_whole(paths[1], _csv([*columns, "reason"], bad))
+    _write_csv(paths[0], columns, kept)
+    _write_csv(paths[1], [*columns, "reason"], bad)
     return list(paths)
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8")
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    def write(unfinished: Path) -> None:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *rows])
+
+    write_whole(path, write)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rangefinder.commands.files import write_whole
 from rangefinder.errors import ConfigError
+from rangefinder.files import write_whole
 
 if TYPE_CHECKING:
     from rangefinder.captures.tables import Table
@@ -53,7 +53,7 @@ def command(name: str, tables: tuple[Path, ...], camera: Path | None, force: boo
     text = HEAD.format(name=name, source=source)
     for section in SECTIONS:
         text += "\n" + yaml.safe_dump({section: content.get(section, {})}, sort_keys=False)
-    write_whole(target, text.encode("utf-8"))
+    write_whole(target, lambda path: path.write_text(text, encoding="utf-8"))
     click.echo(f"Wrote {target}")
     click.echo(f"Next: kedro run --pipeline distill --env {name}")
 

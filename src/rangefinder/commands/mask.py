@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -32,6 +33,7 @@ def command(context: click.Context, /, photos: tuple[str, ...], out: Path) -> No
     from rangefinder.deploy.bench import stems
     from rangefinder.deploy.photo import find_photos
     from rangefinder.errors import CaptureError
+    from rangefinder.files import write_whole
 
     paths = find_photos(photos)
     missing = 0
@@ -45,9 +47,8 @@ def command(context: click.Context, /, photos: tuple[str, ...], out: Path) -> No
             missing += 1
             click.echo(f"Error: {error}", err=True)
             continue
-        out.mkdir(parents=True, exist_ok=True)
         mask = sheet.mask()
-        Image.fromarray(mask).save(out / f"{stem}.png")
+        write_whole(out / f"{stem}.png", partial(Image.fromarray(mask).save, format="PNG"))
         tqdm.write(f"{path}: sheet on {mask.mean():.0%} of the photo, {out / stem}.png")
     if missing:
         context.exit(BAD_INPUT)

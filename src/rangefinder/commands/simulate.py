@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from rangefinder.commands.files import write_whole
 from rangefinder.errors import CaptureError
+from rangefinder.files import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BANKS = Path("data/02_intermediate/psf_banks")
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -46,27 +49,20 @@ def command(rgb: Path, distance: Path, camera: str, out: Path, seed: int) -> Non
         folder = BANKS if BANKS.is_dir() else Path(name)
         bank = bank_for(record, params.bank, params.range.working_m, folder, home)
     capture = simulate_rgbd(bank, picture, distance_m, params, np.random.default_rng(seed))
-    write_whole(out, _encoded(capture.image, out.suffix.lower()))
+    write_whole(out, lambda path: _write(path, capture.image, out.suffix.lower()))
     size = "x".join(str(side) for side in reversed(capture.image.shape[1:]))
     click.echo(f"Wrote {out}: {size} px, as {params.camera.name} would see it")
 
 
-def _encoded(image: object, suffix: str) -> bytes:
-    """File content: 16-bit linear TIFF, or 8-bit sRGB PNG."""
+def _write(path: Path, image: Tensor, suffix: str) -> None:
+    """Write 16-bit linear TIFF, or 8-bit sRGB PNG."""
     import numpy as np
-    import torch
     from PIL import Image
 
-    from rangefinder.captures.images import linear_to_srgb, quantise
+    from rangefinder.captures.images import linear_to_srgb, write_linear
 
-    if not isinstance(image, torch.Tensor):
-        raise TypeError(type(image))
-    content = io.BytesIO()
-    if suffix == ".png":
-        light = linear_to_srgb(image.permute(1, 2, 0).numpy())
-        Image.fromarray(np.rint(light * 255).astype(np.uint8)).save(content, "PNG")
-    else:
-        import tifffile
-
-        tifffile.imwrite(content, quantise(image), photometric="rgb", metadata=None)
-    return content.getvalue()
+    if suffix != ".png":
+        write_linear(path, image)
+        return
+    light = linear_to_srgb(image.permute(1, 2, 0).numpy())
+    Image.fromarray(np.rint(light * 255).astype(np.uint8)).save(path, "PNG")

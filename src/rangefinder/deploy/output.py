@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rangefinder.config import Interval
 from rangefinder.deploy.measure import Measurement
 from rangefinder.deploy.overlay import draw_overlay
 from rangefinder.evaluation.metrics import Float
+from rangefinder.files import write_whole
 from rangefinder.location import Placement
 from rangefinder.optics.geometry import from_lens_m, image_distance_m
 
@@ -39,31 +39,22 @@ def write_maps(
     Returns:
         The files by what they are.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     about = {"what": "distance", "unit": "m", "made_by": title}
     sure = {"what": "probability that the truth is within 10 % of the distance", "made_by": title}
     overlay = draw_overlay(image, measurement, range_m, title)
     return {
-        "distance": _whole(
+        "distance": write_whole(
             folder / f"{stem}_{DISTANCE}",
             lambda path: _write_float(path, measurement.ranging.distance_m, about),
         ),
-        "confidence": _whole(
+        "confidence": write_whole(
             folder / f"{stem}_{CONFIDENCE}",
             lambda path: _write_float(path, measurement.confidence, sure),
         ),
-        "overlay": _whole(folder / f"{stem}_{OVERLAY}", lambda path: overlay.save(path, "PNG")),
+        "overlay": write_whole(
+            folder / f"{stem}_{OVERLAY}", lambda path: overlay.save(path, "PNG")
+        ),
     }
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> Path:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def _write_float(path: Path, values: Float, about: dict[str, Any]) -> None:
@@ -110,11 +101,7 @@ def write_cloud(
         ]
     )
     content = header.encode() + vertices.tobytes()
-    return _whole(folder / f"{stem}_{CLOUD}", lambda path: _write_bytes(path, content))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    return write_whole(folder / f"{stem}_{CLOUD}", lambda path: path.write_bytes(content))
 
 
 def back_project(distance_m: Float, camera: Camera, placement: Placement) -> NDArray[np.float32]:

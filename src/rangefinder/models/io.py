@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from rangefinder.camera import Camera
 from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
 from rangefinder.errors import ModelError
+from rangefinder.files import write_whole
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
@@ -82,13 +83,12 @@ def build_network(card: Card) -> Teacher | OwnTeacher | Student:
 
 def save_model(folder: Path, model: TrainedModel) -> None:
     """Write weights and card into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(state, partial, {_SEAL: _seal(model.card.model_dump(mode="json"))})
-    card = model.card.model_copy(update={"weights_sha256": _sha256(partial)})
-    partial.replace(folder / WEIGHTS)
-    (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    seal = {_SEAL: _seal(model.card.model_dump(mode="json"))}
+    weights = write_whole(folder / WEIGHTS, lambda path: save_file(state, path, seal))
+    card = model.card.model_copy(update={"weights_sha256": _sha256(weights)})
+    text = card.model_dump_json(indent=2) + "\n"
+    write_whole(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_model(folder: Path) -> TrainedModel:
@@ -131,8 +131,8 @@ def _seal(card: dict[str, Any]) -> str:
 
 def _check_seal(folder: Path, card: dict[str, Any]) -> None:
     with safe_open(folder / WEIGHTS, framework="pt") as file:
-        sealed = (file.metadata() or {}).get(_SEAL)
-    if sealed is not None and sealed != _seal(card):  # weights of before there were seals have none
+        sealed = (file.metadata() or {}).get(_SEAL, "none")
+    if sealed != _seal(card):
         raise ModelError(
             f"the card in {folder} was changed after training",
             got=f"sha256 {_seal(card)[:16]}",
