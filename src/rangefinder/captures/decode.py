@@ -21,10 +21,13 @@ from rangefinder.errors import CaptureError
 Orientation = Literal["refuse", "ignore", "apply"]
 RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF_SUFFIXES, *RAW_SUFFIXES)
-LARGEST_PX = 250_000_000  # pixels of one picture; no camera has that many
+LARGEST_PX = 200_000_000  # pixels of one picture; no camera has that many
 SMALLEST_PX = 16  # side
 ORIENTATION = 0x0112  # EXIF tag
-BROKEN = (OSError, ValueError, SyntaxError, EOFError, KeyError, struct.error, zlib.error)
+BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, MemoryError),
+    *(struct.error, zlib.error),
+)
 MODES = {
     "1": "black and white only",
     "P": "a palette, which holds too few shades",
@@ -145,7 +148,18 @@ def _pillow_pixels(path: Path, picture: Image.Image) -> tuple[NDArray[np.generic
 
 def exif_tags(picture: Image.Image) -> dict[int, Any]:
     """EXIF tags by number, those about the exposure among them."""
-    exif = picture.getexif()
+    return _every(picture.getexif())
+
+
+def _tiff_exif(path: Path) -> dict[int, Any]:
+    """The same of a TIFF, also of one whose pixels Pillow does not know."""
+    exif = Image.Exif()
+    with path.open("rb") as file:
+        exif.load_from_fp(file)
+        return _every(exif)
+
+
+def _every(exif: Image.Exif) -> dict[int, Any]:
     return {**exif, **exif.get_ifd(0x8769)}
 
 
@@ -164,8 +178,7 @@ def _tiff_pixels(path: Path) -> tuple[NDArray[np.generic], dict[int, Any]]:
             if page.photometric not in (0, 1, 2, 6, 32803, 34892):
                 what = getattr(page.photometric, "name", page.photometric)
                 raise CaptureError(f"{path.name} has {what} samples", todo=SAVE_AS)
-            exif = {tag.code: tag.value for tag in page.tags if tag.code == ORIENTATION}
-            return np.asarray(page.asarray()), exif
+            return np.asarray(page.asarray()), _tiff_exif(path)
     except tifffile.TiffFileError as exc:
         raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
 

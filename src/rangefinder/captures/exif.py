@@ -10,7 +10,7 @@ from rangefinder.camera import Camera
 FOCAL_LENGTH, F_NUMBER, SUBJECT_DISTANCE = 0x920A, 0x829D, 0x9206
 CAMERA_NAMES = (0x010F, 0x0110, 0xA434)  # make, model, lens
 FOCAL_LENGTH_TOLERANCE = 0.03  # relative; EXIF rounds
-F_NUMBER_TOLERANCE = 0.07  # relative; less than a third of a stop
+F_NUMBER_TOLERANCE = 0.06  # relative; a third of a stop is 0.12
 FOCUS_TOLERANCE = 0.15  # relative; lenses report it coarsely
 
 

@@ -6,28 +6,21 @@ of a photo (its size, what its EXIF data say, a camera record beside it) must ag
 
 from __future__ import annotations
 
-import struct
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.captures.images import TIFF_SUFFIXES, read_linear
+from rangefinder.captures.decode import ORIENTATION, PICTURE_SUFFIXES, decode
+from rangefinder.captures.exif import other_focus, other_lens
 from rangefinder.errors import CaptureError, RangefinderError
 from rangefinder.location import Placement
 
-SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF_SUFFIXES)
 CAMERA_FILE = "camera.json"
-MOST_PIXELS = 200_000_000
-_TOLERANCE = 0.06  # relative; EXIF data are rounded, and a third of a stop is 0.12
-_FOCUS_TOLERANCE = 0.15  # cameras write coarse steps of focus distance
 _FORCE = "Measure photos of the model's own camera, or force it: distances will be off."
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, struct.error, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -68,69 +61,19 @@ def read_photo(path: Path, terms: Terms) -> Photo:
     Raises:
         CaptureError: If it cannot be read, or is not of the camera and not forced.
     """
-    width, height, exif = _header(path)
-    if width * height > MOST_PIXELS:
-        raise CaptureError(
-            f"{path} is too large", got=f"{width}x{height} px", expected=f"<= {MOST_PIXELS} px"
-        )
-    placement, problems = _place(width, height, terms)
-    problems = [*problems, *_other_settings(exif, terms.camera), *_other_record(path, terms.camera)]
-    if problems and not terms.force:
-        raise CaptureError(f"{path.name} is refused: {'; '.join(problems)}", todo=_FORCE)
-    try:
-        image = read_linear(path)
-    except RangefinderError:
-        raise
-    except _BROKEN as exc:
-        raise _unreadable(path, exc) from exc
-    return Photo(path, image, placement, tuple(problems))
-
-
-Exif = dict[int, Any]
-
-
-def _header(path: Path) -> tuple[int, int, Exif]:
-    """Width, height and EXIF data, before any pixel is decoded."""
     if not path.is_file():
         raise CaptureError(f"there is no photo {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _read_header(path)
-    except Image.DecompressionBombError as exc:
-        raise CaptureError(f"{path} is too large ({exc})") from exc
-    except _BROKEN as exc:
-        raise _unreadable(path, exc) from exc
-
-
-def _read_header(path: Path) -> tuple[int, int, Exif]:
-    try:
-        with Image.open(path) as picture:
-            return picture.width, picture.height, _exif(picture)
-    except UnidentifiedImageError:
-        if path.suffix.lower() not in TIFF_SUFFIXES:
-            raise
-    import tifffile  # Pillow does not know TIFFs of 16 bits and three colours
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        return page.imagewidth, page.imagelength, {}
-
-
-def _exif(picture: Image.Image) -> Exif:
-    """EXIF entries by number; none where they are damaged."""
-    try:
-        exif = picture.getexif()
-        return dict(exif) | dict(exif.get_ifd(ExifTags.IFD.Exif))
-    except _BROKEN:
-        return {}
-
-
-def _unreadable(path: Path, exc: BaseException) -> CaptureError:
-    return CaptureError(
-        f"{path} cannot be read as a picture ({exc})",
-        todo="It may be cut off, or not a picture at all: copy it again.",
-    )
+    decoded = decode(path, orientation="ignore")
+    height, width = decoded.image.shape[1:]
+    placement, problems = _place(width, height, terms)
+    problems = [
+        *problems,
+        *_other_settings(decoded.exif, terms.camera),
+        *_other_record(path, terms.camera),
+    ]
+    if problems and not terms.force:
+        raise CaptureError(f"{path.name} is refused: {'; '.join(problems)}", todo=_FORCE)
+    return Photo(path, decoded.image, placement, tuple(problems))
 
 
 def _place(width: int, height: int, terms: Terms) -> tuple[Placement, Sequence[str]]:
@@ -159,29 +102,12 @@ def _middle(width: int, height: int, camera: Camera, scale: float) -> Placement:
     return Placement((x, y), scale)
 
 
-def _other_settings(exif: Exif, camera: Camera) -> list[str]:
+def _other_settings(exif: Mapping[int, Any], camera: Camera) -> list[str]:
     """What EXIF data say that is not as in the camera record."""
-    problems = []
-    if exif.get(ExifTags.Base.Orientation, 1) not in (0, 1):
+    problems = [told for told in (other_lens(exif, camera), other_focus(exif, camera)) if told]
+    if exif.get(ORIENTATION, 1) not in (0, 1):
         problems.append("it is to be turned for display, and places on the sensor would not fit")
-    for tag, name, expected, unit, tolerance in (
-        (ExifTags.Base.FocalLength, "focal length", camera.focal_length_mm, " mm", _TOLERANCE),
-        (ExifTags.Base.FNumber, "f-number", camera.f_number, "", _TOLERANCE),
-        (ExifTags.Base.SubjectDistance, "focus", camera.focus_distance_m, " m", _FOCUS_TOLERANCE),
-    ):
-        found = _number(exif.get(tag))
-        if found and abs(found - expected) > tolerance * expected:
-            problems.append(f"{name} is {found:g}{unit}, the camera's {expected:g}{unit}")
     return problems
-
-
-def _number(value: object) -> float | None:
-    """A positive finite EXIF number; None where there is none."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return number if 0 < number < float("inf") else None
 
 
 def _other_record(path: Path, camera: Camera) -> list[str]:
@@ -220,11 +146,13 @@ def find_photos(places: Sequence[str]) -> list[Path]:
         else:
             photos = [path]
         if not photos:
-            raise CaptureError(f"no photo in {place}", expected=" ".join(SUFFIXES))
+            raise CaptureError(f"no photo in {place}", expected=" ".join(PICTURE_SUFFIXES))
         found |= dict.fromkeys(photos)
     return list(found)
 
 
 def photos_in(folder: Path) -> list[Path]:
     """Photos that lie directly in a folder, by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+    )
