@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rangefinder.cache.audit import audit_cache, beyond_rounding
+from rangefinder.cache.audit import audit_cache
 from rangefinder.cache.fill import fill_cache
 from rangefinder.cache.fingerprint import cache_key
 from rangefinder.cache.pieces import Pieces
@@ -101,7 +101,7 @@ def test_rounding_is_no_difference_and_the_next_code_is_one():
     prediction = Prediction(PredictionParams(bins=12))
     probs = (3 * torch.randn(500, 12, generator=torch.Generator().manual_seed(0))).softmax(-1)
     packed = prediction.pack(probs)
-    assert float(beyond_rounding(probs, packed).max()) <= 1e-6
+    assert float(prediction.beyond_rounding(probs, packed).max()) <= 1e-6
     moved = torch.where(packed % 16 < 8, packed + 2, packed - 2)
-    beyond = beyond_rounding(probs, moved)[:, 1::2]
+    beyond = prediction.beyond_rounding(probs, moved)[:, 1::2]
     assert bool((beyond > 0).all())

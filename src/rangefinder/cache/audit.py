@@ -24,11 +24,10 @@ from rangefinder.cache.fingerprint import cache_key
 from rangefinder.cache.store import TeacherCache
 from rangefinder.cache.sweep import Sweep
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import CacheParams
+from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.errors import AuditError
 from rangefinder.models.io import TrainedModel
 
-LEVELS = 15  # highest code of `Prediction.pack`
 log = logging.getLogger(__name__)
 
 
@@ -81,6 +80,7 @@ def audit_cache(
     cache: TeacherCache,
     params: CacheParams,
     seed: int,
+    compute: ComputeParams | None = None,
 ) -> Audit:
     """Verify every checksum, then ask the teacher again about random patches of random photos.
 
@@ -90,6 +90,7 @@ def audit_cache(
         cache: Its cache.
         params: Size of the sample and tolerance.
         seed: Decides the sample.
+        compute: Where to run.
 
     Returns:
         What was found; `require` it to refuse a bad cache.
@@ -104,15 +105,18 @@ def audit_cache(
         cache.read(capture_id)
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(ids), min(params.audit_photos, len(ids)), replace=False)
-    sweep = Sweep(teacher.network, swept.camera, params, cache.key.patch_px, cache.key.stride_px)
+    grid = cache.key.patch_px, cache.key.stride_px
+    sweep = Sweep(teacher.network, swept.camera, params, *grid, compute)
+    prediction = teacher.prediction
     patches, divergence, worst = 0, 0.0, (-1.0, "")
     for index in tqdm(drawn.tolist(), "Auditing", unit="photo", disable=None):
         packed = cache.read(ids[index]).flatten(0, 1)
         count = min(params.audit_patches, len(packed))
         cells = torch.from_numpy(rng.choice(len(packed), count, replace=False))
         loop = sweep.patch_loop(swept.image(index), swept.placement(index), cells).cpu()
-        worst = max(worst, (float(beyond_rounding(loop, packed[cells]).max()), ids[index]))
-        divergence += float(_divergence(loop, teacher.prediction.unpack(packed[cells])).sum())
+        beyond = prediction.beyond_rounding(loop, packed[cells])
+        worst = max(worst, (float(beyond.max()), ids[index]))
+        divergence += float(_divergence(loop, prediction.unpack(packed[cells])).sum())
         patches += count
     found = Audit(len(drawn), patches, *worst, divergence / patches, params.audit_tolerance)
     log.info(
@@ -125,23 +129,6 @@ def audit_cache(
         found.mean_kl_nat,
     )
     return found
-
-
-def beyond_rounding(probs: Tensor, packed: Tensor) -> Tensor:
-    """How far probabilities lie outside what packed codes stand for.
-
-    Args:
-        probs: `[..., bins]` probabilities.
-        packed: `[..., bytes]` uint8, by `Prediction.pack`.
-
-    Returns:
-        `[..., bins]` difference [probability], 0 where rounding explains it.
-    """
-    code = torch.stack([packed // 16, packed % 16], dim=-1).flatten(-2)[..., : probs.shape[-1]]
-    largest = probs.amax(-1, keepdim=True)
-    low = ((code - 0.5).clamp(min=0) / LEVELS).square() * largest
-    high = ((code + 0.5).clamp(max=LEVELS) / LEVELS).square() * largest
-    return torch.maximum(low - probs, probs - high).clamp(min=0)
 
 
 def _divergence(probs: Tensor, cached: Tensor) -> Tensor:

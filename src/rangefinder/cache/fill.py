@@ -17,7 +17,7 @@ from rangefinder.cache.savings import Savings, loop_seconds
 from rangefinder.cache.store import Entry, TeacherCache, read_cache
 from rangefinder.cache.sweep import Sweep
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import CacheParams
+from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.errors import CaptureError, StaleCacheError
 from rangefinder.location import PatchGrid
 from rangefinder.models.io import TrainedModel
@@ -31,6 +31,7 @@ def fill_cache(
     params: CacheParams,
     folder: Path,
     epochs: int = 1,
+    compute: ComputeParams | None = None,
 ) -> TeacherCache:
     """Store what the teacher says of all unlabelled training captures.
 
@@ -43,6 +44,7 @@ def fill_cache(
         params: How to sweep.
         folder: Where the cache goes; work in progress lies beside it (see `work_folder`).
         epochs: How often the cache will be read, for the hours it saves.
+        compute: Where to run.
 
     Returns:
         The finished cache.
@@ -59,7 +61,8 @@ def fill_cache(
             todo="Add captures of role 'unlabelled' to the training split.",
         )
     card = teacher.card
-    sweep = Sweep(teacher.network, captures.camera, params, card.patch_px, card.stride_px)
+    grid = card.patch_px, card.stride_px
+    sweep = Sweep(teacher.network, captures.camera, params, *grid, compute)
     with only_one(folder):
         return _Filling(teacher, unlabelled, sweep, folder).run(epochs)
 
@@ -130,7 +133,7 @@ class _Filling:
         captures, first = self.captures, self.wanted[0].index
         # Dense or not is decided on the first capture, whichever is missing: a run that goes on
         # works the way the killed one did.
-        self.sweep(captures.image(first), captures.placement(first))
+        self.sweep.settle(captures.image(first), captures.placement(first))
         log.info(
             "%d of %d photos are to be swept, by %s",
             len(missing),

@@ -92,7 +92,7 @@ class Sweep:
         Yields:
             A tile and its probabilities `[rows, cols, bins]`.
         """
-        self._settle(image, placement)
+        self.settle(image, placement)
         run = self._dense_tile if self._by_dense_pass else self.patch_loop
         for tile in self.tiles(image):
             yield tile, run(tile.read(image), placement.crop(tile.left, tile.top))
@@ -160,8 +160,8 @@ class Sweep:
         tile = tiles[int(np.random.default_rng(len(tiles)).integers(len(tiles)))]
         return tile.read(image), placement.crop(tile.left, tile.top)
 
-    def _settle(self, image: Pixels, placement: Placement) -> None:
-        """Before the first photo: is the network dense, and how does it run best?"""
+    def settle(self, image: Pixels, placement: Placement) -> None:
+        """Find out on a photo, once: is the network dense, and how does it run best?"""
         if self.dense is not None:
             return
         pixels, placement = self._sample(image, placement)

@@ -135,8 +135,26 @@ class Prediction:
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Probabilities `[..., bins]` float32 of packed bytes `[..., packed_bytes]`."""
-        code = torch.stack([packed // 16, packed % 16], dim=-1).flatten(-2)[..., : self.bins]
         table = torch.arange(_LEVELS + 1, dtype=torch.float32, device=packed.device)
         table[0] = _ZERO_LEVEL
-        weight = table.square()[code.long()]
+        weight = table.square()[self._codes(packed).long()]
         return weight / weight.sum(-1, keepdim=True)
+
+    def beyond_rounding(self, probs: Tensor, packed: Tensor) -> Tensor:
+        """How far probabilities lie outside what packed codes stand for.
+
+        Args:
+            probs: `[..., bins]` probabilities.
+            packed: `[..., packed_bytes]` uint8, by `pack`.
+
+        Returns:
+            `[..., bins]` difference [probability], 0 where rounding explains it.
+        """
+        code, largest = self._codes(packed), probs.amax(-1, keepdim=True)
+        low = ((code - 0.5).clamp(min=0) / _LEVELS).square() * largest
+        high = ((code + 0.5).clamp(max=_LEVELS) / _LEVELS).square() * largest
+        return torch.maximum(low - probs, probs - high).clamp(min=0)
+
+    def _codes(self, packed: Tensor) -> Tensor:
+        """4-bit codes `[..., bins]` of packed bytes."""
+        return torch.stack([packed // 16, packed % 16], dim=-1).flatten(-2)[..., : self.bins]

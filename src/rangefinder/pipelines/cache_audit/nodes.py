@@ -23,6 +23,7 @@ def audit(
     """
     from rangefinder.cache.audit import audit_cache
 
-    result = audit_cache(teacher, captures, cache, parameters.cache, parameters.seed)
+    seed, compute = parameters.seed, parameters.compute
+    result = audit_cache(teacher, captures, cache, parameters.cache, seed, compute)
     result.require()
     return result.summary

@@ -22,4 +22,5 @@ def sweep(
 
     configure_threads(parameters.compute)
     epochs = parameters.student.max_epochs
-    return fill_cache(teacher, captures, parameters.cache, folder, epochs)
+    compute = parameters.compute
+    return fill_cache(teacher, captures, parameters.cache, folder, epochs, compute)
