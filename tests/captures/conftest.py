@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rangefinder.camera import Camera
 from rangefinder.captures.canvases import make_canvas, recipes
@@ -88,3 +91,15 @@ def labelled(generator: np.random.Generator) -> Capture:
         texture_sources=("photo:camera", "leaves:test:0"),
         exposure=0.5,
     )
+
+
+def photo(path: Path, seed: int = 0, size=(48, 64), **save: object) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **save)
+    return path
+
+
+def distances(path: Path, metres: float = 1.5, size=(48, 64)) -> Path:
+    Image.fromarray(np.full(size, metres * 1000, np.uint16)).save(path)
+    return path

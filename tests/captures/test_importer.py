@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from PIL import Image
 
 from rangefinder.camera import Camera
-from rangefinder.captures.decode import decode
 from rangefinder.captures.importer import Importer, import_captures, plan_splits
 from rangefinder.captures.manifest import write_captures
-from rangefinder.captures.maps import read_distances
 from rangefinder.captures.safe_paths import inside
 from rangefinder.captures.tables import Row, read_table
 from rangefinder.config import CaptureParams, Parameters
 from rangefinder.errors import CaptureError
+
+from .conftest import distances, photo
 
 SIZE = {"width_px": 64, "height_px": 48}
 RNG = np.random.default_rng(0)
@@ -30,18 +27,6 @@ def params_of(**captures: object) -> Parameters:
     raw = {"camera": {**SIZE, "lens": {"kind": "none"}}}
     raw["captures"] = {"source": "files", "tables": ["."], **captures}
     return Parameters.model_validate(raw)
-
-
-def photo(path: Path, seed: int = 0, size=(48, 64), **save: object) -> Path:
-    pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **save)
-    return path
-
-
-def distances(path: Path, metres: float = 1.5, size=(48, 64)) -> Path:
-    Image.fromarray(np.full(size, metres * 1000, np.uint16)).save(path)
-    return path
 
 
 def table_of(folder: Path, *lines: str, mark: str = "\n", encoding: str = "utf-8") -> Path:
@@ -205,167 +190,6 @@ def test_exif_of_another_focal_length_is_refused(tmp_path):
     photo(tmp_path / "a.jpg", exif=exif)
     told = refusal(table_of(tmp_path, "image,role,distance_m", "a.jpg,chart,1"))
     assert "focal length [mm] 35, the camera record 50" in told
-
-
-def broken(folder: Path, kind: str) -> Path:
-    path = folder / "a.png"
-    pixels = RNG.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-    rgb = Image.fromarray(pixels)
-    if kind == "zero bytes":
-        path.write_bytes(b"")
-    elif kind == "text":
-        path.write_text("hello")
-    elif kind == "truncated png":
-        rgb.save(path)
-        path.write_bytes(path.read_bytes()[:2000])
-    elif kind == "truncated jpeg":
-        path = path.with_suffix(".jpg")
-        rgb.save(path)
-        path.write_bytes(path.read_bytes()[:1000])
-    elif kind == "one pixel":
-        rgb.crop((0, 0, 1, 1)).save(path)
-    elif kind == "bomb":
-        rgb.save(path)  # a header that promises what nobody could unpack
-        content = bytearray(path.read_bytes())
-        content[16:24] = (40000).to_bytes(4) * 2
-        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
-        path.write_bytes(content)
-    elif kind == "cmyk":
-        path = path.with_suffix(".jpg")
-        rgb.convert("CMYK").save(path)
-    elif kind == "palette":
-        rgb.convert("P").save(path)
-    elif kind == "alpha":
-        rgb.putalpha(100)
-        rgb.save(path)
-    elif kind == "bright float":
-        path = path.with_suffix(".tif")
-        tifffile.imwrite(path, np.full((48, 64, 3), 2.0, np.float32), photometric="rgb")
-    elif kind == "turned":
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        path = path.with_suffix(".jpg")
-        rgb.save(path, exif=exif)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "told"),
-    [
-        ("zero bytes", "empty"),
-        ("text", "no JPEG, PNG or TIFF"),
-        ("truncated png", "damaged"),
-        ("truncated jpeg", "damaged"),
-        ("one pixel", "too small"),
-        ("bomb", "too large"),
-        ("cmyk", "CMYK"),
-        ("palette", "palette"),
-        ("alpha", "transparent"),
-        ("bright float", "leaves 0..1"),
-        ("turned", "stored turned"),
-    ],
-)
-def test_pictures_that_cannot_be_used_are_refused(tmp_path, kind, told):
-    with pytest.raises(CaptureError, match=told):
-        decode(broken(tmp_path, kind))
-
-
-def test_turned_photos_are_turned_as_pillow_turns_them(tmp_path):
-    from PIL import ImageOps
-
-    for orientation in range(2, 9):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        path = photo(tmp_path / f"{orientation}.png", exif=exif)
-        with Image.open(path) as picture:
-            stored, upright = np.asarray(picture), np.asarray(ImageOps.exif_transpose(picture))
-        for choice, pixels in (("ignore", stored), ("apply", upright)):
-            image = decode(path, "linear", choice).image.permute(1, 2, 0).numpy()
-            assert np.array_equal(np.rint(image * 255), pixels)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_16_bits_stay_16_bits_in_png_and_tiff(tmp_path, channels):
-    pixels = RNG.integers(0, 65535, (48, 64, channels), dtype=np.uint16)
-    tifffile.imwrite(tmp_path / "a.tif", pixels.squeeze())
-    if channels == 1:
-        Image.fromarray(pixels[..., 0]).save(tmp_path / "a.png")
-    else:
-        write_png16(tmp_path / "a.png", pixels)
-    for name in ("a.tif", "a.png"):
-        image = decode(tmp_path / name).image.permute(1, 2, 0).numpy()
-        assert np.array_equal(np.rint(image[..., :channels] * 65535), pixels)
-
-
-def write_png16(path: Path, pixels) -> None:
-    """RGB PNG of 16 bits whose lines use every filter."""
-    height, width, _ = pixels.shape
-    raw = pixels.astype(">u2").view(np.uint8).reshape(height, -1).astype(int)
-    lines = []
-    for row in range(height):
-        kind = row % 5
-        left = np.r_[np.zeros(6, int), raw[row, :-6]]
-        above = raw[row - 1] if row else np.zeros_like(raw[row])
-        corner = np.r_[np.zeros(6, int), above[:-6]]
-        guess = left + above - corner
-        away = np.abs(np.stack([left, above, corner]) - guess)
-        paeth = np.choose(away.argmin(axis=0), [left, above, corner])
-        add = [np.zeros_like(left), left, above, (left + above) // 2, paeth][kind]
-        lines.append(bytes([kind]) + ((raw[row] - add) % 256).astype(np.uint8).tobytes())
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(lines)))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b""))
-
-
-def write_pfm(path: Path, values) -> None:
-    body = values[::-1].astype("<f4").tobytes()
-    path.write_bytes(f"Pf\n{values.shape[1]} {values.shape[0]}\n-1.0\n".encode() + body)
-
-
-def test_maps_of_all_formats_say_the_same(tmp_path):
-    metres = RNG.uniform(0.5, 5, (48, 64)).astype(np.float32)
-    metres[0] = 0
-    Image.fromarray(np.rint(metres * 1000).astype(np.uint16)).save(tmp_path / "m.png")
-    tifffile.imwrite(tmp_path / "m.tif", metres)
-    np.save(tmp_path / "m.npy", metres)
-    write_pfm(tmp_path / "m.pfm", metres)
-    for name in ("m.png", "m.tif", "m.npy", "m.pfm"):
-        found = read_distances(tmp_path / name, (48, 64))
-        torch.testing.assert_close(found, torch.from_numpy(metres), atol=6e-4, rtol=0)
-
-
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (np.nan, "NaN"),
-        (np.inf, "infinity"),
-        (-1.0, "negative"),
-        (0.0, "knows no distance"),
-        (1500.0, "implausible distances"),
-    ],
-)
-def test_maps_that_cannot_be_true_are_refused(tmp_path, value, told):
-    values = np.full((48, 64), value, np.float32)
-    np.save(tmp_path / "m.npy", values)
-    with pytest.raises(CaptureError, match=told):
-        read_distances(tmp_path / "m.npy")
-
-
-def test_maps_of_other_sizes_or_kinds_are_refused(tmp_path):
-    with pytest.raises(CaptureError, match="another size"):
-        read_distances(distances(tmp_path / "m.png", size=(24, 32)), (48, 64))
-    np.save(tmp_path / "i.npy", np.ones((48, 64), np.int32))
-    with pytest.raises(CaptureError, match="floating-point metres"):
-        read_distances(tmp_path / "i.npy")
-    np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(CaptureError, match="damaged"):
-        read_distances(tmp_path / "o.npy")
 
 
 def rows_of(role: str, count: int, **values: object) -> list[Row]:

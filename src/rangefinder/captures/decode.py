@@ -26,7 +26,7 @@ SMALLEST_PX = 16  # side
 ORIENTATION = 0x0112  # EXIF tag
 BROKEN = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, MemoryError),
-    *(struct.error, zlib.error),
+    *(struct.error, zlib.error, RuntimeError),  # the last by codecs
 )
 MODES = {
     "1": "black and white only",
@@ -140,9 +140,9 @@ def _pillow_pixels(path: Path, picture: Image.Image) -> tuple[NDArray[np.generic
         raise CaptureError(f"{path.name} has {MODES[picture.mode]}", todo=SAVE_AS)
     exif = exif_tags(picture)
     if picture.format == "PNG" and _png_depth(path) == 16 and picture.mode != "I;16":
-        from rangefinder.captures.png16 import read_png16
+        import imagecodecs  # Pillow reduces such samples to 8 bits
 
-        return read_png16(path), exif
+        return np.asarray(imagecodecs.png_decode(path.read_bytes())), exif
     return np.asarray(picture), exif
 
 
