@@ -1,6 +1,7 @@
 """Training: what each network learns from, what is shared, what survives a kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import pytest
 import torch
 
 from rangefinder.cache.fill import fill_cache
+from rangefinder.captures.images import write_distance_png
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
 from rangefinder.models.io import load_model, save_model
-from rangefinder.training.fit import distil_student, train_teacher
+from rangefinder.training.fit import distil_student, label_digest, train_teacher
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ def long_run(tmp_path, params):
 def test_a_killed_training_goes_on_and_ends_as_if_never_killed(long_run, captures):
     folder = long_run()
     kill_after_first_epoch(folder, captures)
-    reached = torch.load(folder / "ckpt" / "last.ckpt", weights_only=False)["epoch"]
+    reached = torch.load(folder / "ckpt" / "last.ckpt", weights_only=True)["epoch"]
     assert reached < 29
     process = start(folder, captures)
     assert process.wait(timeout=240) == 0
@@ -166,3 +168,17 @@ def test_a_killed_training_of_other_parameters_is_not_continued(long_run, captur
     params = Parameters.model_validate_json((folder / "params.json").read_text())
     fresh = train_teacher(captures, params, folder / "fresh", None)
     assert same_weights(load_model(folder / "teacher"), fresh)
+
+
+def test_a_corrected_label_makes_another_training(captures, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(captures.folder, folder)
+    copied = read_captures(folder)
+    before = label_digest(copied)
+    assert before == label_digest(captures)
+    moved = copied.table.copy()
+    moved.loc[moved["role"].eq("chart").idxmax(), "distance_m"] += 0.01
+    assert label_digest(replace(copied, table=moved)) != before
+    path = folder / copied.select(role="labelled").row(0)["distance_map"]
+    write_distance_png(path, 1.01 * copied.select(role="labelled").distance_map(0))
+    assert label_digest(copied) != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def train_teacher(
             teacher=options.model_dump(),
             code=code_digest(network),
             prediction=params.prediction.model_dump(),
-            data=[train.digest, validation.digest, train.table["distance_m"].tolist()],
+            data=[*map(label_digest, (train, validation)), train.digest, validation.digest],
         ),
         max_epochs=options.max_epochs,
         patience=options.patience_epochs,
@@ -149,7 +150,7 @@ def distil_student(
             student=options.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
-            charts=taught(captures).digest,
+            charts=[taught(captures).digest, label_digest(taught(captures))],
             crops=asdict(crop_plan(params)),
             data=train.digest,
         ),
@@ -209,6 +210,17 @@ class Photos:
             listeners.append(crops)
         frames_watched = LabelledFrames(watched(captures), *grid)
         return cls(loaders, DataLoader(frames_watched), listeners, len(batches))
+
+
+def label_digest(captures: CaptureSet) -> str:
+    """Hash of what is known of distances: numbers, maps and masks. Ids are of pixels only."""
+    digest = hashlib.sha256()
+    for row in captures.table.sort_values("capture_id").to_dict("records"):
+        digest.update(f"{row['capture_id']} {row['distance_m']}".encode())
+        for column in ("distance_map", "valid_mask"):
+            if isinstance(row[column], str):
+                digest.update((captures.folder / row[column]).read_bytes())
+    return digest.hexdigest()
 
 
 def crop_plan(params: Parameters) -> CropPlan:

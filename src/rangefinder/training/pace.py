@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -27,7 +27,6 @@ from rangefinder.training.modules import StudentModule
 
 Targets = Callable[[str], Tensor]
 ROUNDS = 2
-CHARTS = 48  # as many charts as this are kept in memory; more would not change a step
 
 
 class Plain(Prediction):
@@ -73,14 +72,13 @@ def step_times(
         them, but never within a round: batches are made ahead, and what is made ahead for one
         source must not run during the steps of another.
     """
-    few = _few_charts(captures)
     sources: dict[str, tuple[Targets, Prediction]] = {
         name: (targets, teacher.prediction) for name, targets in packed.items()
     }
     for name, targets in plain.items():
         sources[name] = (targets, Plain(teacher.card.prediction))
     runs = {
-        name: _Run(few, teacher, targets, prediction, params)
+        name: _Run(captures, teacher, targets, prediction, params)
         for name, (targets, prediction) in sources.items()
     }
     times = {name: Steps([], []) for name in runs}
@@ -147,10 +145,3 @@ def _endless(photos: Photos) -> Generator[dict[str, Any]]:
     while True:
         for batches in zip(*photos.loaders.values(), strict=True):
             yield dict(zip(photos.loaders, batches, strict=True))
-
-
-def _few_charts(captures: CaptureSet) -> CaptureSet:
-    table = captures.table
-    charts = table["role"].eq("chart")
-    keep = ~charts | (charts.cumsum() <= CHARTS)
-    return replace(captures, table=table[keep].reset_index(drop=True))
