@@ -18,7 +18,10 @@ from rangefinder.training.adapt import AdaptationParams
 
 from ..conftest import ROOT, SmokeRun
 
-RUN = "from rangefinder.commands.main import main; main(prog_name='rangefinder')"
+RUN = (
+    "import logging; logging.basicConfig(level='INFO');"
+    "from rangefinder.commands.main import main; main(prog_name='rangefinder')"
+)
 
 
 def catalog(name):
@@ -71,6 +74,7 @@ def test_adapting_learns_from_new_photos_and_compares(adapted):
     project, done, _ = adapted
     assert "bad.jpg" in done.stderr
     assert "Learned from 3 new photos (1 were known before)." in done.stdout
+    assert "3 of 11 photos are to be swept" in done.stderr  # the rest was stored by training
     student = load_model(project.folder / "data/06_models/student")
     new = load_model(project.folder / "data/06_models/adapted")
     assert new.card.camera == student.card.camera

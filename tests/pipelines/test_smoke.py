@@ -44,6 +44,14 @@ def test_terminal_tells_the_story_and_ends_with_the_scores(smoke_run):
     assert "it/s" not in smoke_run.output  # no progress bars where nobody watches
 
 
+def test_errors_are_compared_with_what_the_lens_allows(evaluation):
+    over = evaluation["over_bound"]
+    assert set(over["models"]) == set(MODELS)
+    for ratios in over["models"].values():
+        assert all(ratio is None or ratio > 0.5 for ratio in ratios.values())
+    assert all(bound > 0 for bound in over["bound_m"].values())
+
+
 @pytest.mark.parametrize(
     "path",
     [

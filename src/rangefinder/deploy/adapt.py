@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from rangefinder.captures.manifest import (
     write_captures,
 )
 from rangefinder.config import Parameters
-from rangefinder.deploy.measure import ranger
+from rangefinder.deploy.answers import answers, support
 from rangefinder.deploy.photo import Terms, find_photos, read_photo
 from rangefinder.deploy.project import STUDENT_NAME, Project
 from rangefinder.deploy.registry import register
@@ -30,7 +31,6 @@ from rangefinder.deploy.source import find_model
 from rangefinder.deploy.tracking import TrackedRun, epoch_logger
 from rangefinder.errors import CaptureError
 from rangefinder.evaluation.score import evaluate
-from rangefinder.location import PatchGrid
 from rangefinder.models.io import TrainedModel, load_model, save_model
 from rangefinder.training.adapt import continue_student
 
@@ -79,7 +79,11 @@ def adapt(project: Project, folder: str, model: str | None) -> Adapted:
         tags = {"camera": captures.camera.fingerprint, "adapted_from": current.fingerprint}
         run = TrackedRun.start(project.store(), tracking.experiment, "adapt", tags)
     try:
-        cache = fill_cache(teacher, joined, params.cache, project.adaptation_cache)
+        if project.cache.is_dir() and not project.adaptation_cache.exists():
+            shutil.copytree(project.cache, project.adaptation_cache)  # only new photos are swept
+        cache = fill_cache(
+            teacher, joined, params.cache, project.adaptation_cache, compute=params.compute
+        )
         student = continue_student(
             current,
             teacher,
@@ -185,16 +189,5 @@ def _compare(
 ) -> dict[str, Any]:
     """Scores of models on the held-out captures."""
     test = captures.select(role="labelled", split="test")
-    card = models["current"].card
-
-    def answers(model: TrainedModel) -> Any:
-        measure = ranger(model, test.camera, params.cache)
-        return lambda index: measure(test.image(index), test.placement(index))
-
-    def support(index: int) -> tuple[int, int, int, int]:
-        row = test.row(index)
-        grid = PatchGrid(row["height_px"], row["width_px"], card.patch_px, card.stride_px)
-        return grid.support_px
-
-    named = {name: answers(model) for name, model in models.items()}
-    return evaluate(test, named, params, support).summary
+    named = {name: answers(model, test, params.cache) for name, model in models.items()}
+    return evaluate(test, named, params, support(models["current"].card, test)).summary

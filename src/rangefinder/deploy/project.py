@@ -64,6 +64,11 @@ class Project:
         return self.root / "data/06_models/student"
 
     @property
+    def cache(self) -> Path:
+        """What the teacher said of the photos that the student was trained on."""
+        return self.root / "data/07_model_output/teacher_cache"
+
+    @property
     def adaptation(self) -> Path:
         """Photos that were added since the student was trained."""
         return self.root / "data/02_intermediate/adaptation"

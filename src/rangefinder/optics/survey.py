@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -164,22 +165,19 @@ class _View:
 
 
 def strong_bound_m(bank: PsfBank, patch_px: int, params: LimitParams) -> tuple[Float, Float]:
-    """The bound of strong grey texture, mean over the field.
+    """The bound of strong grey texture, mean over middle and rim of the field.
 
     Returns:
         Distances `[D]` [m] and least standard deviations `[D]` [m].
     """
-    rows, cols = bank.gain.shape[1:]
+    rows, cols = ((0, nodes // 2, nodes - 1) for nodes in bank.gain.shape[1:])
     texture = textures(params)["strong grey"]
-    bounds = [
-        _View.of(bank, (row, col), patch_px, params).sd_m(texture)
-        for row in range(rows)
-        for col in range(cols)
-    ]
+    places = list(itertools.product(rows, cols))
+    bounds = [_View.of(bank, place, patch_px, params).sd_m(texture) for place in places]
     # Trapezium rule: nodes on the rim of the field stand for half the area.
-    share = [_rim(row, rows) * _rim(col, cols) for row in range(rows) for col in range(cols)]
+    share = [_rim(row, rows) * _rim(col, cols) for row, col in places]
     return bank.distances_m.numpy(), np.average(bounds, axis=0, weights=share)
 
 
-def _rim(node: int, nodes: int) -> float:
-    return 0.5 if node in (0, nodes - 1) else 1.0
+def _rim(node: int, nodes: tuple[int, ...]) -> float:
+    return 0.5 if node in (nodes[0], nodes[-1]) else 1.0

@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 score,
-                ["parameters", "captures", "teacher", "student"],
+                ["parameters", "captures", "teacher", "student", "psf_banks"],
                 ["evaluation", "per_image", "figures"],
                 name="score_models",
             )
