@@ -10,12 +10,11 @@ from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.config import CacheParams, Parameters
 from rangefinder.deploy.contenders import Contenders
-from rangefinder.deploy.fast import enlarged, fast_ranger
+from rangefinder.deploy.fast import fast_ranger
 from rangefinder.deploy.measure import ranger
 from rangefinder.errors import ModelError
 from rangefinder.location import Placement
 from rangefinder.models.io import Card, TrainedModel, build_network
-from rangefinder.models.student import full_frame
 
 PARAMS = Parameters.model_validate(
     {
@@ -91,13 +90,6 @@ def test_the_fast_student_says_what_measuring_says(height, width):
     np.testing.assert_allclose(far_m, slow.interval_m[0.8][1], rtol=1e-5)
     (alone_m,) = fast_ranger(student, CAMERA)(image, placement)
     np.testing.assert_array_equal(alone_m, distance_m)
-
-
-@pytest.mark.parametrize(("height", "width"), [(48, 64), (45, 61), (1, 3)])
-def test_enlarging_is_the_interpolation_used_everywhere(height, width):
-    cells = torch.rand(2, -(-height // 4), -(-width // 4))
-    wanted = full_frame(cells[None], height, width)[0]
-    torch.testing.assert_close(enlarged(cells, height, width), wanted)
 
 
 def test_a_teacher_is_not_fast():

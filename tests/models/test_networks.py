@@ -102,7 +102,7 @@ def test_the_student_answers_on_its_lattice_whatever_the_size(height, width):
     with torch.inference_mode():
         logits = student(torch.rand(1, 3, height, width), location)
         assert logits.shape[2:] == (-(-height // 4), -(-width // 4))
-        assert full_frame(logits, height, width).shape == (1, BINS, height, width)
+        assert full_frame(logits[0], height, width).shape == (BINS, height, width)
 
 
 def test_shared_layers_see_the_same_place_in_teacher_and_student():
@@ -141,3 +141,11 @@ def test_resampling_reproduces_a_linear_ramp_and_holds_the_border():
     wanted = torch.tensor([0.0, 2.5, 3.7, 11.0, 22.5, 40.0])
     values = resample(ramp, lattice, wanted, torch.tensor([8.0]))[0, 0, :, 0]
     torch.testing.assert_close(values, wanted.clamp(2.5, 22.5))
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (45, 61), (1, 3)])
+def test_enlarging_is_the_interpolation_used_everywhere(height, width):
+    cells = torch.rand(2, -(-height // 4), -(-width // 4))
+    y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    wanted = resample(cells[None], Student.lattice, y, x)[0]
+    torch.testing.assert_close(full_frame(cells, height, width), wanted)

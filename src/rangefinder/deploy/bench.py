@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rangefinder.config import Interval
-from rangefinder.deploy.measure import Measurement, meter
+from rangefinder.deploy.measure import LEVEL, Measurement, meter
 from rangefinder.deploy.output import write_cloud, write_maps
 from rangefinder.deploy.overlay import FORCED
 from rangefinder.deploy.photo import Photo, Terms, read_photo
@@ -20,7 +20,6 @@ from rangefinder.errors import CaptureError
 from rangefinder.location import Placement
 from rangefinder.models.io import TrainedModel
 
-LEVEL = 0.8  # of the intervals that are reported
 Point = tuple[float, float]
 
 

@@ -41,7 +41,7 @@ from rangefinder.optics.lens import PsfBank
 log = logging.getLogger(__name__)
 
 
-class Bench:
+class Race:
     """Times contenders and keeps what it found.
 
     Args:
@@ -226,30 +226,30 @@ def benchmark(
     """
     held = torch.get_num_threads()
     shown = captures.select(role="labelled", split="test")
-    bench = Bench(Contenders(*models, shown, params), params)
+    race = Race(Contenders(*models, shown, params), params)
     try:
-        bench.run()
-        points = bench.curve()
-        epochs = time_epochs(captures, models[0], cache, params, bench.seconds_per_patch())
+        race.run()
+        points = race.curve()
+        epochs = time_epochs(captures, models[0], cache, params, race.seconds_per_patch())
     finally:
         torch.set_num_threads(held)
     rendering = Timing.of(seconds_per_capture(params, bank, params.benchmark.rendered))
-    named = ratios(bench.cases, params.benchmark.sizes_px[0], bench.threads, epochs["seconds"])
-    frames = {FRAMES: frames_per_s(bench.cases, bench.threads)}
+    named = ratios(race.cases, params.benchmark.sizes_px[0], race.threads, epochs["seconds"])
+    frames = {FRAMES: frames_per_s(race.cases, race.threads)}
     return {
         "machine": machine(),
         "ratios": named,
         **frames,
         "metrics": named | frames | {"waiting_share": epochs["waiting_share"]},
-        "cases": [case.record() for case in bench.cases],
-        "equality": bench.equality,
-        "matmul_multiply_adds_per_s": {str(n): rate for n, rate in bench.rates.items()},
+        "cases": [case.record() for case in race.cases],
+        "equality": race.equality,
+        "matmul_multiply_adds_per_s": {str(n): rate for n, rate in race.rates.items()},
         "seconds_per_1000_patches": {
             name: {str(batch): s for batch, s in found.items()}
-            for name, found in bench.batches.items()
+            for name, found in race.batches.items()
         },
         "curve": {"points": points, "exponent": {k: exponent(v) for k, v in points.items()}},
         "epochs": epochs,
         "rendering": {"seconds_per_capture_and_process": vars(rendering)},
-        "notes": bench.notes,
+        "notes": race.notes,
     }

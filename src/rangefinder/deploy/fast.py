@@ -15,7 +15,7 @@ from rangefinder.errors import ModelError
 from rangefinder.location import Placement, location_map
 from rangefinder.models.io import TrainedModel
 from rangefinder.models.layers import fused
-from rangefinder.models.student import Student
+from rangefinder.models.student import Student, full_frame
 
 Maps = NDArray[np.float32]
 FastRanger = Callable[[Tensor, Placement], Maps]
@@ -61,30 +61,7 @@ def fast_ranger(
         cells = prediction.estimate_dpt(probs)[None]
         if tail is not None:
             cells = torch.cat([cells, prediction.quantile_dpt(probs, (1 - tail, tail))])
-        maps: Maps = enlarged(cells, height, width).reciprocal_().cpu().numpy()
+        maps: Maps = full_frame(cells, height, width).reciprocal_().cpu().numpy()
         return maps
 
     return measure
-
-
-def enlarged(cells: Tensor, height_px: int, width_px: int) -> Tensor:
-    """Student cells -> every pixel, bilinear; constant beyond the outermost cells.
-
-    Cell i sits on pixel 4 i, so each cell fills the pixels up to the next one by weights that are
-    the same everywhere: ten times faster than looking up both neighbours of every pixel.
-
-    Args:
-        cells: `[C, h, w]` with h = ceil(height_px / 4), w = ceil(width_px / 4).
-        height_px: Rows wanted.
-        width_px: Columns wanted.
-
-    Returns:
-        `[C, height_px, width_px]`, new memory.
-    """
-    stride = int(Student.lattice.stride_px)
-    weight = torch.arange(stride, device=cells.device, dtype=cells.dtype) / stride
-    right = torch.cat([cells[..., 1:], cells[..., -1:]], dim=-1)
-    wide = torch.lerp(cells[..., None], right[..., None], weight).flatten(-2)
-    below = torch.cat([wide[..., 1:, :], wide[..., -1:, :]], dim=-2)
-    full = torch.lerp(wide[..., None, :], below[..., None, :], weight[:, None]).flatten(-3, -2)
-    return full[..., :height_px, :width_px].contiguous()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rangefinder.cache.sweep import Sweep
 from rangefinder.camera import Camera
 from rangefinder.captures.images import resize_sharp
-from rangefinder.config import CacheParams
+from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.errors import ConfigError
 from rangefinder.evaluation.metrics import LEVELS, Float, Ranging
 from rangefinder.location import PatchGrid, Placement, location_map
@@ -21,6 +21,7 @@ from rangefinder.models.lattice import Lattice, resample
 from rangefinder.models.layers import fused
 from rangefinder.models.student import Student
 
+LEVEL = 0.8  # of the intervals that are reported
 CONFIDENT_WITHIN = 0.1  # confidence: the probability that the truth is this near, relative
 Ranger = Callable[[Tensor, Placement], Ranging]
 Distributions = Callable[[Tensor, Placement], tuple[Tensor, Lattice]]
@@ -114,11 +115,13 @@ class _On(nn.Module):
 
 def _distributions(model: TrainedModel, params: CacheParams, device: torch.device) -> Distributions:
     """Function from a photo to probabilities `[rows, cols, bins]` and their lattice."""
-    card, network = model.card, _On(model.network, device)
+    card = model.card
     if card.kind == "teacher":
-        sweep = Sweep(network, card.camera, params, card.patch_px, card.stride_px)
+        grid, compute = (card.patch_px, card.stride_px), ComputeParams(device=device.type)
+        sweep = Sweep(model.network, card.camera, params, *grid, compute)
         lattice = Lattice(card.patch_px / 2, card.stride_px)
         return lambda image, placement: (sweep(image, placement), lattice)
+    network = _On(model.network, device)
 
     @torch.inference_mode()
     def whole(image: Tensor, placement: Placement) -> tuple[Tensor, Lattice]:

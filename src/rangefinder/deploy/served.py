@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from rangefinder.config import CacheParams
-from rangefinder.deploy.measure import ranger
+from rangefinder.deploy.measure import LEVEL, ranger
 from rangefinder.location import Placement
 from rangefinder.models.io import TrainedModel, load_model
 
-LEVEL = 0.8
 OUTPUTS = ("distance_m", "near_m", "far_m")
 PLACEMENT = {"origin_x_px": 0.0, "origin_y_px": 0.0, "scale": 1.0}
 Float = NDArray[np.float32]

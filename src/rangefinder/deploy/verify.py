@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rangefinder.deploy.bench import LEVEL, Bench, Point, Reading, read_off
+from rangefinder.deploy.bench import Bench, Point, Reading, read_off
+from rangefinder.deploy.measure import LEVEL
 
 
 @dataclass(frozen=True)
