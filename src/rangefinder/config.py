@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rangefinder.benchmark_config import BenchmarkParams
+from rangefinder.limit_config import LimitParams as LimitParams
 from rangefinder.strict import Strict as Strict
 from rangefinder.strict import parse as parse
 
@@ -113,7 +114,7 @@ class CaptureParams(Strict):
         "refuse", description="photos whose EXIF says they are turned"
     )
     skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
-    train_charts: int = Field(1200, ge=1, le=1_000_000)
+    train_charts: int = Field(1000, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=1, le=100_000)
     unlabelled: int = Field(400, ge=1, le=1_000_000)
     validation: int = Field(40, ge=1, le=100_000, description="labelled scenes")
@@ -149,17 +150,19 @@ class TeacherParams(Strict):
         pattern=r"^[\w.]+:\w+$",
         description="import path of a network of one's own; null: the built-in one",
     )
-    stem_channels: tuple[int, int] = (32, 64)
-    channels: int = Field(96, ge=4, le=1024)
-    blocks: int = Field(4, ge=0, le=12, description="3x3 convolutions at the patch stride")
-    stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
+    stem_channels: tuple[int, int] = (16, 32)
+    channels: int = Field(64, ge=4, le=1024)
+    blocks: int = Field(5, ge=1, le=12, description="3x3 convolutions at the patch stride")
+    stem_blocks: int = Field(0, ge=0, le=12, description="of these, in the layers a student shares")
+    filters: int = Field(16, ge=0, le=1024, description="whose energies compare the colours")
+    mixed: int = Field(96, ge=4, le=4096, description="channels that all is mixed into")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
-    crop_px: int = Field(77, ge=16, le=4096, description="side of a training crop of a chart")
+    crop_px: int = Field(85, ge=16, le=4096, description="side of a training crop of a chart")
     edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
     edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
     batch_size: int = Field(16, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(450, ge=1)
-    max_epochs: int = Field(7, ge=1)
+    max_epochs: int = Field(6, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
@@ -201,9 +204,9 @@ class StudentParams(Strict):
 
     sharing: Literal["none", "init", "frozen", "joint"] = "frozen"
     location: bool = True
-    channels: tuple[int, int, int] = Field((64, 96, 128), description="at strides 8, 16 and 32")
+    channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(4, ge=1)
+    max_epochs: int = Field(5, ge=1)
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
@@ -236,25 +239,6 @@ class EvaluationParams(Strict):
         if self.centre_radius > self.corner_radius:
             raise ValueError("centre_radius must not be above corner_radius")
         return self
-
-
-class LimitParams(Strict):
-    """What `rangefinder lens` asks of a camera: textures, noise and how finely to look."""
-
-    planes: int = Field(64, ge=8, le=512, description="distances traced")
-    every: int = Field(4, ge=1, le=64, description="one plane in so many is reported")
-    noise: float = Field(0.01, gt=0, le=1, description="sd / mean of the light on the axis")
-    strong_contrast: float = Field(0.5, gt=0, le=5, description="sd / mean within a patch")
-    weak_contrast: float = Field(0.05, gt=0, le=5, description="sd / mean within a patch")
-    coloured: float = Field(0.15, ge=0, lt=1, description="1 - correlation of a coloured texture")
-    slope: float = Field(2.0, gt=0, le=4, description="power falls as frequency to this power")
-    slopes: Interval = Field((1.6, 2.6), description="slopes a texture may have")
-    log_contrast: float = Field(2.0, gt=0, le=10, description="contrasts: this far up and down")
-    log_colour: float = Field(0.4, gt=0, le=5, description="contrast of red and blue over green")
-    most_decorrelation: float = Field(0.6, gt=0, lt=1, description="of a texture's colours")
-    least_gap: float = Field(0.1, ge=0, le=2, description="relative distance that counts as wrong")
-    search_steps: int = Field(30, ge=1, le=1000, description="for the texture that hides best")
-    frequency_share: int = Field(8, ge=1, le=64, description="search looks at one in so many")
 
 
 class ComputeParams(Strict):

@@ -7,7 +7,7 @@ from rangefinder.camera import Camera
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
 from rangefinder.models.lattice import Lattice, resample
-from rangefinder.models.layers import encode, fused
+from rangefinder.models.layers import fused, log_light, root_light
 from rangefinder.models.student import Student, full_frame
 from rangefinder.models.teacher import Teacher
 
@@ -21,7 +21,7 @@ def scramble(network):
     generator = torch.Generator().manual_seed(1)
     for tensor in network.state_dict().values():
         if tensor.dtype.is_floating_point:
-            tensor += 0.05 * torch.rand(tensor.shape, generator=generator)
+            tensor += 0.1 * torch.rand(tensor.shape, generator=generator) - 0.05
     return network.eval()
 
 
@@ -79,19 +79,18 @@ def test_location_changes_the_answer_unless_switched_off():
         assert bool((here - there).abs().max() > 1e-3) is differs
 
 
-def test_exposure_and_white_balance_are_offsets_that_the_first_filters_do_not_see():
-    first, image = small_teacher().stem.first.conv, 0.5 + 0.5 * torch.rand(1, 3, 72, 96)
+def test_exposure_and_white_balance_are_offsets_that_the_colour_filters_do_not_see():
+    first, image = small_teacher().stem.filters.first, 0.5 + 0.5 * torch.rand(1, 3, 72, 96)
     balance = torch.tensor([0.9, 0.6, 0.8])[:, None, None]
     with torch.inference_mode():
-        plain, tinted = (encode(x) for x in (image, image * balance))
-        difference = first(plain) - first(torch.cat([tinted[:, :3], plain[:, 3:]], 1))
-        assert difference.abs().max() < 0.02 * first(plain).abs().max()
+        plain, tinted = (first(log_light(x)) for x in (image, image * balance))
+        assert (plain - tinted).abs().max() < 0.02 * plain.abs().max()
 
 
 def test_photon_noise_is_the_same_everywhere_in_the_root():
     light = torch.tensor([0.1, 0.4, 0.9])[None, :, None, None].expand(1, 3, 200, 200)
     photons = torch.poisson(light * 10000, generator=torch.Generator().manual_seed(2))
-    sd = encode(photons / 10000)[0, 3:].flatten(1).std(dim=1)
+    sd = root_light(photons / 10000)[0].flatten(1).std(dim=1)
     torch.testing.assert_close(sd, sd.mean().expand(3), rtol=0.03, atol=0)
 
 
@@ -105,22 +104,33 @@ def test_the_student_answers_on_its_lattice_whatever_the_size(height, width):
         assert full_frame(logits[0], height, width).shape == (BINS, height, width)
 
 
-def test_shared_layers_see_the_same_place_in_teacher_and_student():
-    """Features of the padded stem are those of the unpadded one, on the same pixels."""
-    stem, image = small_teacher().stem, torch.rand(1, 3, 72, 96)
+def tensors(early):
+    return [early.features, *early.products]
+
+
+@pytest.mark.parametrize("stem_blocks", [0, 1, 2])
+def test_shared_layers_see_the_same_place_in_teacher_and_student(stem_blocks):
+    """Away from the edges, what the stem finds of the whole photo is what it finds of patches."""
+    stem, image = small_teacher(stem_blocks=stem_blocks).stem, torch.rand(1, 3, 72, 96)
     with torch.inference_mode():
-        valid, padded = stem(image), stem(image, pad=True)
-    torch.testing.assert_close(padded[:, :, 2:-2, 2:-2], valid, atol=1e-5, rtol=0)
+        valid, centred = tensors(stem(image)), tensors(stem.centred(image))
+    for mine, yours in zip(valid, centred, strict=True):
+        assert yours.shape[2:] == (18, 24)
+        border = (yours.shape[2] - mine.shape[2]) // 2
+        inside = yours[:, :, border:-border, border:-border]
+        torch.testing.assert_close(inside, mine, atol=1e-5, rtol=0)
 
 
-def test_student_cells_sit_where_the_lattice_says():
+@pytest.mark.parametrize("stem_blocks", [0, 1, 2])
+def test_student_cells_sit_where_the_lattice_says(stem_blocks):
     """What a cell of the shared layers sees is centred on the cell's place."""
     image = torch.rand(1, 3, 72, 96, requires_grad=True)
-    small_student().stem(image, pad=True)[0, :, 8, 10].abs().sum().backward()
-    rows, cols = image.grad.abs().sum((0, 1)).nonzero(as_tuple=True)
-    seen = torch.stack([rows.min() + rows.max(), cols.min() + cols.max()]) / 2 + 0.5
-    lattice = Student.lattice
-    assert seen.tolist() == [lattice.positions(9)[8].item(), lattice.positions(11)[10].item()]
+    lattice, stem = Student.lattice, small_teacher(stem_blocks=stem_blocks).stem
+    for found in tensors(stem.centred(image)):
+        (change,) = torch.autograd.grad(found[:, :, 8, 10].abs().sum(), image, retain_graph=True)
+        rows, cols = change.abs().sum((0, 1)).nonzero(as_tuple=True)
+        seen = torch.stack([rows.min() + rows.max(), cols.min() + cols.max()]) / 2 + 0.5
+        assert seen.tolist() == [lattice.positions(9)[8].item(), lattice.positions(11)[10].item()]
 
 
 @pytest.mark.parametrize("build", [small_teacher, small_student])

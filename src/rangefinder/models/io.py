@@ -40,7 +40,7 @@ class Card(Strict):
     prediction: PredictionParams
     patch_px: int = Field(ge=1, description="side of the teacher's patch")
     stride_px: int = Field(ge=1)
-    input_encoding: Literal["log_and_root_of_linear_light"] = "log_and_root_of_linear_light"
+    input_encoding: Literal["linear_light"] = "linear_light"
     dataset: str = Field(description="digest of the captures trained on")
     seed: int
     cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")

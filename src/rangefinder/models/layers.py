@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from typing import TypeVar, cast
 
 import torch
@@ -11,49 +10,45 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rangefinder.config import TeacherParams
-
 M = TypeVar("M", bound=nn.Module)
 
 DARK = 0.02  # added before the logarithm: about the light where read noise takes over
-ROOT_GAIN = 4.0  # brings both encodings to the same size
-ENCODED = 6  # channels that `encode` makes
+ROOT_GAIN = 4.0  # brings the square root to the size of the logarithm
 
 
-def encode(image: Tensor) -> Tensor:
-    """Linear light `[N, 3, H, W]` -> its logarithm and its square root, `[N, 6, H, W]`.
+def log_light(image: Tensor) -> Tensor:
+    """Logarithm of linear light, any shape: exposure and white balance are offsets."""
+    return torch.log(image.clamp(min=0) + DARK)
 
-    In the logarithm exposure and white balance are offsets. The square root has the same photon
-    noise everywhere (Anscombe 1948), which tells faint texture from noise.
-    """
-    light = image.clamp(min=0)
-    return torch.cat([torch.log(light + DARK), ROOT_GAIN * torch.sqrt(light)], dim=1)
+
+def root_light(image: Tensor) -> Tensor:
+    """Square root of linear light, any shape: the same photon noise everywhere (Anscombe 1948)."""
+    return ROOT_GAIN * torch.sqrt(image.clamp(min=0))
+
+
+def zero_sum(filters: Tensor) -> Tensor:
+    """Filters `[out, in, k, k]` whose every plane sums to zero."""
+    return filters - filters.mean(dim=(2, 3), keepdim=True)
 
 
 class ZeroSumConv2d(nn.Conv2d):
-    """Convolution whose every filter plane sums to zero.
-
-    It sees no offsets, so in the logarithm neither exposure nor white balance.
-    """
-
-    def zero_sum_weight(self) -> Tensor:
-        """Filters `[out, in, k, k]` as applied."""
-        return self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
+    """Convolution whose every filter plane sums to zero, so that it sees no offsets."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to `[N, in, H, W]`."""
-        return F.conv2d(x, self.zero_sum_weight(), self.bias, self.stride)
+        return F.conv2d(x, zero_sum(self.weight), self.bias, self.stride)
 
 
 class ConvNorm(nn.Module):
-    """Valid convolution, batch normalisation, ReLU; `pad` makes it size-keeping by replication.
+    """Convolution, batch normalisation, ReLU.
 
     Args:
         channels_in: Input channels.
         channels_out: Output channels.
         kernel: Side of the filters, odd.
         stride: Step.
-        zero_sum: Let the filters sum to zero.
+        padded: Keep the size, by zeros; else only whole windows answer.
+        zero_sum: Let the filters sum to zero; never padded.
     """
 
     def __init__(
@@ -63,19 +58,20 @@ class ConvNorm(nn.Module):
         kernel: int = 3,
         stride: int = 1,
         *,
+        padded: bool = False,
         zero_sum: bool = False,
     ) -> None:
         super().__init__()
         conv_class = ZeroSumConv2d if zero_sum else nn.Conv2d
-        self.conv: nn.Conv2d = conv_class(channels_in, channels_out, kernel, stride, bias=False)
+        padding = kernel // 2 if padded else 0
+        self.conv: nn.Conv2d = conv_class(
+            channels_in, channels_out, kernel, stride, padding, bias=False
+        )
         self.norm: nn.Module = nn.BatchNorm2d(channels_out)
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
 
-    def forward(self, x: Tensor, *, pad: bool = False) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """`[N, in, H, W]` -> `[N, out, h, w]`."""
-        margin = self.conv.kernel_size[0] // 2
-        if pad and margin:
-            x = F.pad(x, (margin,) * 4, mode="replicate")
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
     def fuse(self) -> None:
@@ -87,14 +83,46 @@ class ConvNorm(nn.Module):
             self.conv.out_channels,
             cast("tuple[int, int]", self.conv.kernel_size),
             cast("tuple[int, int]", self.conv.stride),
+            cast("tuple[int, int]", self.conv.padding),
             bias=False,
         ).to(self.conv.weight.device)
         weight = self.conv.weight
         if isinstance(self.conv, ZeroSumConv2d):
-            weight = self.conv.zero_sum_weight()
+            weight = zero_sum(self.conv.weight)
         conv.weight.data.copy_(weight.detach())
         norm = cast("nn.BatchNorm2d", self.norm)
         self.conv = fuse_conv_bn_eval(conv.eval(), norm.eval())
+        self.norm = nn.Identity()
+
+
+class Mix(nn.Module):
+    """Batch normalisation of what comes from different sources, then `ConvNorm` cell by cell.
+
+    Args:
+        channels_in: Input channels, of any scale.
+        channels_out: Output channels.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.norm: nn.Module = nn.BatchNorm2d(channels_in)
+        self.mix = ConvNorm(channels_in, channels_out, kernel=1)
+
+    def forward(self, sources: list[Tensor]) -> Tensor:
+        """Tensors `[N, *, h, w]` of `channels_in` channels in all -> `[N, channels_out, h, w]`."""
+        return cast("Tensor", self.mix(self.norm(torch.cat(sources, dim=1))))
+
+    def fuse(self) -> None:
+        """Fold both normalisations into the convolution, in place."""
+        if isinstance(self.norm, nn.Identity):
+            return
+        self.mix.fuse()
+        norm, conv = cast("nn.BatchNorm2d", self.norm), self.mix.conv
+        mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        shift = norm.bias - mean * scale
+        cast("Tensor", conv.bias).data += conv.weight.data[:, :, 0, 0] @ shift.data
+        conv.weight.data *= scale.data[:, None, None]
         self.norm = nn.Identity()
 
 
@@ -102,39 +130,9 @@ def fused(model: M) -> M:
     """Copy of a network for inference: normalisation folded in, channels-last, evaluation mode."""
     model = copy.deepcopy(model).eval()
     for module in model.modules():
-        if isinstance(module, ConvNorm):
+        if isinstance(module, ConvNorm | Mix):
             module.fuse()
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-class Stem(nn.Module):
-    """Early layers, total stride 4: what teacher and student share.
-
-    Args:
-        params: Widths, and how many of the teacher's blocks belong to the early layers.
-    """
-
-    stride_px = 4
-
-    def __init__(self, params: TeacherParams) -> None:
-        super().__init__()
-        fine, coarse = params.stem_channels
-        self.first = ConvNorm(ENCODED, fine, kernel=5, stride=2, zero_sum=True)
-        self.second = ConvNorm(fine, coarse, kernel=3, stride=2)
-        widths = [coarse] + [params.channels] * params.stem_blocks
-        self.blocks = nn.ModuleList(ConvNorm(a, b) for a, b in itertools.pairwise(widths))
-        self.channels = widths[-1]
-
-    def forward(self, image: Tensor, *, pad: bool = False) -> Tensor:
-        """Linear light `[N, 3, H, W]` -> features `[N, C, h, w]`.
-
-        Without `pad` (teacher) feature (0, 0) sees a patch at the image's corner; with it (student)
-        feature i is centred on pixel 4 i, so both lattices coincide.
-        """
-        features = self.second(self.first(encode(image), pad=pad), pad=pad)
-        for block in self.blocks:
-            features = block(features, pad=pad)
-        return cast("Tensor", features)
 
 
 class LocationModulation(nn.Module):

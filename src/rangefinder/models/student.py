@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 import torch
@@ -9,34 +10,89 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rangefinder.config import StudentParams, TeacherParams
+from rangefinder.models.energies import COMPARED, Products
 from rangefinder.models.lattice import Lattice
-from rangefinder.models.layers import ConvNorm, LocationModulation, Stem
+from rangefinder.models.layers import ConvNorm, LocationModulation, Mix
+from rangefinder.models.stem import Stem
+
+WINDOWS = (5, 3, 3)  # cells along a side that each level averages colours over
 
 
-class Residual(nn.Module):
-    """Two size-keeping convolutions around a shortcut, `[N, C, h, w]` -> the same shape."""
+class Look(nn.Module):
+    """A size-keeping convolution beside a shortcut, `[N, C, h, w]` -> the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = ConvNorm(channels, channels)
-        self.second = ConvNorm(channels, channels)
+        self.around = ConvNorm(channels, channels, padded=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add what two convolutions find."""
-        return cast("Tensor", x + self.second(self.first(x, pad=True), pad=True))
+        """Add what is found around each cell."""
+        return cast("Tensor", x + self.around(x))
 
 
-class Down(nn.Module):
-    """Halve the resolution, then look around, `[N, in, h, w]` -> `[N, out, h/2, w/2]`."""
+class Comparison(nn.Module):
+    """Comparison of the colours at half the resolution, hence over a wider neighbourhood.
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    Args:
+        filters: Filters per colour.
+        channels: Channels that come out.
+        window: Cells of the input along a side that are averaged, odd.
+    """
+
+    def __init__(self, filters: int, channels: int, window: int) -> None:
         super().__init__()
-        self.reduce = ConvNorm(channels_in, channels_out, stride=2)
-        self.look = Residual(channels_out)
+        self.window = window
+        self.mix = Mix(COMPARED * filters, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Cell i of the result is centred on cell 2 i of the input."""
-        return cast("Tensor", self.look(self.reduce(x, pad=True)))
+    def forward(self, products: Products) -> tuple[Tensor, Products]:
+        """Products of a level -> features `[N, channels, h/2, w/2]` and products of the next."""
+        mean = products.each(self._mean)
+        return self.mix(mean.compared()), mean
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.window, 2, self.window // 2, count_include_pad=False)
+
+
+class Level(nn.Module):
+    """Halve the resolution, compare the colours, then look around with the place in mind.
+
+    Args:
+        channels_in: Channels of the finer level.
+        channels_out: Channels of this one.
+        filters: Filters per colour; 0: none.
+        window: See `Comparison`.
+        location: Let the place on the sensor have its say.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, filters: int, window: int, *, location: bool
+    ) -> None:
+        super().__init__()
+        self.reduce = ConvNorm(channels_in, channels_out, stride=2, padded=True)
+        self.comparison = Comparison(filters, channels_out, window) if filters else None
+        self.modulation = LocationModulation(channels_out) if location else None
+        self.look = Look(channels_out)
+
+    def forward(
+        self, x: Tensor, products: Products | None, location: Tensor
+    ) -> tuple[Tensor, Products | None]:
+        """Cell i of the result is centred on cell 2 i of the input.
+
+        Args:
+            x: `[N, in, h, w]` features of the finer level.
+            products: Of the finer level, or None without filters.
+            location: `[N, 2, h/2, w/2]` places of this level's cells.
+
+        Returns:
+            Features `[N, out, h/2, w/2]`, and the products of this level.
+        """
+        x = self.reduce(x)
+        if self.comparison is not None:
+            found, products = self.comparison(products)
+            x = x + found
+        if self.modulation is not None:
+            x = self.modulation(x, location)
+        return self.look(x), products
 
 
 class Student(nn.Module):
@@ -56,14 +112,15 @@ class Student(nn.Module):
         fine, middle, coarse = params.channels
         self.stem = Stem(teacher)
         early = self.stem.channels
-        self.modulation = LocationModulation(fine) if params.location else None
-        self.down8 = Down(early, fine)
-        self.down16 = Down(fine, middle)
-        self.down32 = Down(middle, coarse)
+        widths = itertools.pairwise((early, *params.channels))
+        self.levels = nn.ModuleList(
+            Level(*pair, teacher.filters, window, location=params.location)
+            for pair, window in zip(widths, WINDOWS, strict=True)
+        )
         self.up16 = nn.Conv2d(coarse, middle, 1)
         self.up8 = nn.Conv2d(middle, fine, 1)
-        self.look16 = Residual(middle)
-        self.look8 = Residual(fine)
+        self.look16 = Look(middle)
+        self.look8 = Look(fine)
         self.up4 = nn.Conv2d(fine, early, 1)
         self.mix = ConvNorm(early, early, kernel=1)
         self.head = nn.Conv2d(early, bins, 1)
@@ -78,12 +135,13 @@ class Student(nn.Module):
         Returns:
             `[N, bins, h, w]` logits on `lattice`: h = ceil(H / 4), w = ceil(W / 4).
         """
-        at4 = self.stem(image, pad=True)
-        at8 = self.down8(at4)
-        if self.modulation is not None:
-            at8 = self.modulation(at8, location[:, :, ::8, ::8])
-        at16 = self.down16(at8)
-        at32 = self.down32(at16)
+        at4, products = self.stem.centred(image)
+        found, stride = [at4], Stem.stride_px
+        for level in self.levels:
+            stride *= 2
+            x, products = level(found[-1], products, location[:, :, ::stride, ::stride])
+            found.append(x)
+        _, at8, at16, at32 = found
         at16 = self.look16(at16 + _enlarge(self.up16(at32), at16))
         at8 = self.look8(at8 + _enlarge(self.up8(at16), at8))
         at4 = at4 + _enlarge(self.up4(at8), at4)

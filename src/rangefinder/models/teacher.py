@@ -12,9 +12,9 @@ from typing import cast
 from torch import Tensor, nn
 
 from rangefinder.config import TeacherParams
-from rangefinder.models.layers import ConvNorm, LocationModulation, Stem
-
-STEM_PATCH_PX = 9  # what the two strided convolutions see
+from rangefinder.models.energies import COMPARED, PatchEnergies
+from rangefinder.models.layers import ConvNorm, LocationModulation, Mix
+from rangefinder.models.stem import Stem
 
 
 class Teacher(nn.Module):
@@ -31,9 +31,11 @@ class Teacher(nn.Module):
         self.stem = Stem(params)
         widths = [self.stem.channels] + [params.channels] * (params.blocks - params.stem_blocks)
         self.trunk = nn.Sequential(*(ConvNorm(a, b) for a, b in itertools.pairwise(widths)))
-        self.modulation = LocationModulation(widths[-1]) if params.location else None
-        self.mix = ConvNorm(widths[-1], params.channels, kernel=1)
-        self.head = nn.Conv2d(params.channels, bins, 1)
+        self.energies = PatchEnergies(2 * params.blocks - 1) if params.filters else None
+        self.mix = Mix(widths[-1] + COMPARED * params.filters, params.mixed)
+        self.modulation = LocationModulation(params.mixed) if params.location else None
+        self.decide = ConvNorm(params.mixed, params.mixed, kernel=1)
+        self.head = nn.Conv2d(params.mixed, bins, 1)
 
     @property
     def stride_px(self) -> int:
@@ -43,7 +45,7 @@ class Teacher(nn.Module):
     @property
     def patch_px(self) -> int:
         """Side of the patch one prediction sees [px]."""
-        return STEM_PATCH_PX + 2 * Stem.stride_px * self.params.blocks
+        return Stem.strided_px + 2 * Stem.stride_px * self.params.blocks
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
         """Predict.
@@ -55,7 +57,9 @@ class Teacher(nn.Module):
         Returns:
             `[N, bins, rows, cols]` logits.
         """
-        features = self.trunk(self.stem(image))
+        features, products = self.stem(image)
+        compared = self.energies(products) if self.energies is not None else []
+        features = self.mix([self.trunk(features), *compared])
         if self.modulation is not None:
             features = self.modulation(features, location)
-        return cast("Tensor", self.head(self.mix(features)))
+        return cast("Tensor", self.head(self.decide(features)))
