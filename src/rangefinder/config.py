@@ -114,9 +114,9 @@ class CaptureParams(Strict):
         "refuse", description="photos whose EXIF says they are turned"
     )
     skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
-    train_charts: int = Field(1000, ge=1, le=1_000_000)
+    train_charts: int = Field(600, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=1, le=100_000)
-    unlabelled: int = Field(400, ge=1, le=1_000_000)
+    unlabelled: int = Field(700, ge=1, le=1_000_000)
     validation: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     test: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     objects: tuple[int, int] = Field((4, 10), description="fewest and most objects in a scene")
@@ -162,7 +162,7 @@ class TeacherParams(Strict):
     edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
     batch_size: int = Field(16, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(450, ge=1)
-    max_epochs: int = Field(6, ge=1)
+    max_epochs: int = Field(5, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
@@ -206,7 +206,7 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(5, ge=1)
+    max_epochs: int = Field(3, ge=1)
     learning_rate: float = Field(3e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
