@@ -8,10 +8,9 @@ from pydantic import Field, model_validator
 
 from rangefinder.benchmark_config import BenchmarkParams
 from rangefinder.limit_config import LimitParams as LimitParams
+from rangefinder.strict import Interval as Interval
 from rangefinder.strict import Strict as Strict
 from rangefinder.strict import parse as parse
-
-Interval = tuple[float, float]
 
 
 class LensParams(Strict):

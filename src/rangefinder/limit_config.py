@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from rangefinder.strict import Strict
-
-Interval = tuple[float, float]
+from rangefinder.strict import Interval, Strict
 
 
 class LimitParams(Strict):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rangefinder.errors import ConfigError
 
+Interval = tuple[float, float]
 Model = TypeVar("Model", bound=BaseModel)
 
 
