@@ -36,7 +36,7 @@ class ZeroSumConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to `[N, in, H, W]`."""
-        return F.conv2d(x, zero_sum(self.weight), self.bias, self.stride)
+        return F.conv2d(x, zero_sum(self.weight), self.bias, self.stride, self.padding)
 
 
 class ConvNorm(nn.Module):
@@ -48,7 +48,7 @@ class ConvNorm(nn.Module):
         kernel: Side of the filters, odd.
         stride: Step.
         padded: Keep the size, by zeros; else only whole windows answer.
-        zero_sum: Let the filters sum to zero; never padded.
+        zero_sum: Let the filters sum to zero.
     """
 
     def __init__(
