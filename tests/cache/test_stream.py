@@ -92,14 +92,15 @@ from rangefinder.config import CacheParams, ComputeParams, TeacherParams
 from rangefinder.location import Placement
 from rangefinder.models.teacher import Teacher
 
-folder, height, width = Path(sys.argv[1]), *map(int, sys.argv[2:])
+folder, height, width, tile_px = Path(sys.argv[1]), *map(int, sys.argv[2:])
 file = folder / "image.npy"
 image = np.lib.format.open_memmap(file, "w+", np.uint16, (3, height, width))
 del image
 network = Teacher(TeacherParams(), 48)
 camera = Camera(width_px=width, height_px=height)
 compute = ComputeParams(device="cpu")
-sweep = Sweep(network, camera, CacheParams(), network.patch_px, 4, compute)
+params = CacheParams(tile_px=tile_px)
+sweep = Sweep(network, camera, params, network.patch_px, 4, compute)
 sweep_to_file(sweep, NpyImage(file), Placement(), folder / "out.npy")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
@@ -107,14 +108,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_image(tmp_path):
-    def peak_bytes(height, width):
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(height), str(width)]
+    def peak_bytes(*sizes_px):
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), *map(str, sizes_px)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    small = peak_bytes(1440, 2160)  # several tiles of full size; smaller images have smaller ones
-    large = peak_bytes(3200, 5000)
+    # Tiles small enough to be of about one size in both images.
+    small, large = peak_bytes(800, 1250, 384), peak_bytes(3200, 5000, 384)
     output_bytes = (tmp_path / "out.npy").stat().st_size
     assert output_bytes > 180e6
     assert large - small < 0.5 * output_bytes
-    assert large < 1.2e9
+    assert peak_bytes(3200, 5000, CacheParams().tile_px) < 1.2e9

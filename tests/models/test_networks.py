@@ -29,8 +29,8 @@ def small_teacher(**changes):
     return scramble(Teacher(TEACHER.model_copy(update=changes), BINS))
 
 
-def small_student(**changes):
-    return scramble(Student(StudentParams(channels=(8, 8, 8), **changes), TEACHER, BINS))
+def small_student(teacher=TEACHER, **changes):
+    return scramble(Student(StudentParams(channels=(8, 8, 8), **changes), teacher, BINS))
 
 
 @torch.inference_mode()
@@ -131,6 +131,22 @@ def test_student_cells_sit_where_the_lattice_says(stem_blocks):
         rows, cols = change.abs().sum((0, 1)).nonzero(as_tuple=True)
         seen = torch.stack([rows.min() + rows.max(), cols.min() + cols.max()]) / 2 + 0.5
         assert seen.tolist() == [lattice.positions(9)[8].item(), lattice.positions(11)[10].item()]
+
+
+@pytest.mark.parametrize("filters", [0, 3])
+def test_colour_filters_are_optional_in_both_networks(filters):
+    teacher = small_teacher(filters=filters)
+    student = small_student(teacher.params)
+    for network in (teacher, student):
+        names = [name for name, _ in network.named_modules()]
+        assert ("stem.filters" in names) is bool(filters)
+    image, location = torch.rand(1, 3, 72, 96), torch.rand(1, 2, 72, 96)
+    whole = teacher_on(teacher, image[0], Placement())
+    size = teacher.patch_px
+    patch = teacher_on(teacher, image[0, :, :size, :size], Placement())
+    torch.testing.assert_close(patch[:, 0, 0], whole[:, 0, 0], atol=1e-5, rtol=0)
+    with torch.inference_mode():
+        assert student(image, location).shape == (1, BINS, 18, 24)
 
 
 @pytest.mark.parametrize("build", [small_teacher, small_student])

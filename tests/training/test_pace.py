@@ -7,27 +7,17 @@ from collections import Counter
 import torch
 
 from rangefinder.config import PredictionParams
-from rangefinder.models.io import Card, TrainedModel
+from rangefinder.models.io import TrainedModel
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.teacher import Teacher
+from rangefinder.training.fit import teacher_card
 from rangefinder.training.pace import ROUNDS, batches_of, step_times
 
 
 def test_every_source_is_asked_anew_in_every_round(captures, params):
     prediction = Prediction(PredictionParams())
     network = Teacher(params.teacher, prediction.bins)
-    card = Card(
-        kind="teacher",
-        camera=captures.camera,
-        camera_fingerprint=captures.camera.fingerprint,
-        teacher=params.teacher,
-        prediction=params.prediction,
-        patch_px=network.patch_px,
-        stride_px=network.stride_px,
-        dataset=captures.digest,
-        seed=0,
-    )
-    teacher = TrainedModel(network, card)
+    teacher = TrainedModel(network, teacher_card(captures, network, params))
     side = (48 - network.patch_px) // 4 + 1, (64 - network.patch_px) // 4 + 1
     probs = torch.full((*side, prediction.bins), 1 / prediction.bins)
     asked: Counter[str] = Counter()
