@@ -51,7 +51,7 @@ class Products(NamedTuple):
 
 
 def _next_colour(x: Tensor) -> Tensor:
-    return x.roll(-x.shape[1] // COLOURS, dims=1)
+    return x.roll(-(x.shape[1] // COLOURS), dims=1)
 
 
 class ColourConv2d(nn.Conv2d):
