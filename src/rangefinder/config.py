@@ -159,6 +159,9 @@ class TeacherParams(Strict):
     crop_px: int = Field(85, ge=16, le=4096, description="side of a training crop of a chart")
     edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
     edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
+    occluded_share: float = Field(
+        0.5, ge=0, le=1, description="crops that show one chart before another"
+    )
     batch_size: int = Field(16, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(450, ge=1)
     max_epochs: int = Field(5, ge=1)
@@ -194,8 +197,11 @@ class PoolingParams(Strict):
     """How a cell's neighbours have their say in what the student is taught there."""
 
     reach_px: int = Field(48, ge=8, le=1024, description="farthest neighbour along each axis")
-    colour_sd: float = Field(0.15, gt=0, le=10, description="logarithm of light")
+    colour_sd: float = Field(0.1, gt=0, le=10, description="logarithm of light")
     confidence_power: float = Field(2.0, ge=0, le=10, description="of what a neighbour knows")
+    own_power: float = Field(0.25, ge=0, le=10, description="of the cell's own distribution")
+    open_share: float = Field(0.05, ge=0, le=1, description="of neighbours' say that stays open")
+    turns: int = Field(2, ge=1, le=16, description="how often neighbours learn from each other")
 
 
 class StudentParams(Strict):

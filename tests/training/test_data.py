@@ -6,13 +6,8 @@ import torch
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
-from rangefinder.training.data import (
-    ChartCrops,
-    CropPlan,
-    UnlabelledFrames,
-    learned_inverse_dpt,
-    mirror,
-)
+from rangefinder.training.charts import ChartCrops, CropPlan, learned_inverse_dpt
+from rangefinder.training.data import UnlabelledFrames, mirror
 
 CAMERA = Camera(width_px=64, height_px=48)
 GRID = PatchGrid(48, 64, patch_px=9, stride_px=4)

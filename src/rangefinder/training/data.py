@@ -1,9 +1,8 @@
-"""Training data: crops of charts for the teacher, whole photos for the student."""
+"""Training data: photos, whole or in parts, with what is known of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,114 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from rangefinder.captures.depth_edges import near_edges
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.captures.pixels import Pixels
-from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, grid_location, location_map
 from rangefinder.training.pooling import Lessons
-
-_TRIES = 8  # draws of a crop until enough of its patches have a distance
-_LEAST_KNOWN = 0.25  # share that is enough
-
-
-@dataclass(frozen=True)
-class CropPlan:
-    """How crops of charts are drawn.
-
-    Attributes:
-        crop_px: Side of a crop.
-        batch_size: Crops per batch.
-        steps: Batches per epoch.
-        seed: Start of all randomness.
-        edge_step: Relative step of a distance map around which nothing is learned.
-        edge_band_px: How far around.
-    """
-
-    crop_px: int
-    batch_size: int
-    steps: int
-    seed: int
-    edge_step: float = 0.05
-    edge_band_px: int = 8
-
-
-class ChartCrops(Dataset[dict[str, Tensor]]):
-    """Batches of crops of charts; one dense pass over a crop trains many patches.
-
-    Captures with a distance map serve as well: each patch learns the distance at its centre, and
-    none where that is unknown or close to a step in distance, which no single distance describes.
-
-    Photos stay on disk and are read in parts. A batch depends on the seed, the epoch and its number
-    only, so training that was resumed sees what it would have seen.
-
-    Args:
-        captures: Charts, each with its distance, and labelled captures, each with its map.
-        plan: How crops are drawn.
-        patch_px: Side of the teacher's patch.
-        stride_px: The teacher's stride.
-    """
-
-    def __init__(self, captures: CaptureSet, plan: CropPlan, patch_px: int, stride_px: int) -> None:
-        if len(captures) == 0:
-            raise CaptureError(
-                "there is nothing to train the teacher on",
-                todo="Add captures of role 'chart' or 'labelled' to the training split.",
-            )
-        self.captures, self.plan = captures, plan
-        self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
-        self.pixels = Pixels(captures)
-        self.inverse_dpt = [learned_inverse_dpt(captures, i, plan) for i in range(len(captures))]
-        x, y = self.grid.centres_px
-        self.centres = torch.from_numpy(y).long()[:, None], torch.from_numpy(x).long()[None]
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return self.plan.steps
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """One batch: image `[N, 3, c, c]`, location `[N, 2, r, r]`, inverse_dpt `[N, r, r]`.
-
-        An inverse distance of 0 stands for a patch that learns nothing.
-        """
-        rng = np.random.default_rng([self.plan.seed, self.epoch, step])
-        charts = rng.integers(len(self.captures), size=self.plan.batch_size)
-        crops = [self._crop(int(chart), rng) for chart in charts]
-        return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
-
-    def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        size, (height, width) = self.plan.crop_px, self.pixels.sizes[chart]
-        for _ in range(_TRIES):
-            top = int(rng.integers(height - size + 1))
-            left = int(rng.integers(width - size + 1))
-            inverse_dpt = self._cells(chart, top, left)
-            if (inverse_dpt > 0).float().mean() >= _LEAST_KNOWN:
-                break
-        crop = self.pixels.crop(chart, top, left, size, size)
-        placement = self.pixels.placements[chart].crop(left, top)
-        location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))
-        item = {"image": crop, "location": location, "inverse_dpt": inverse_dpt}
-        return mirror(item, rng) if self.captures.camera.symmetric else item
-
-    def _cells(self, chart: int, top: int, left: int) -> Tensor:
-        """Inverse distance at the patch centres of a crop `[r, r]` [dpt], 0 for none."""
-        known = self.inverse_dpt[chart]
-        rows, cols = self.centres
-        if known.ndim == 0:
-            return known.expand(rows.shape[0], cols.shape[1])
-        return known[rows + top, cols + left]
-
-
-def learned_inverse_dpt(captures: CaptureSet, index: int, plan: CropPlan) -> Tensor:
-    """What a capture teaches: one inverse distance, or one per pixel `[H, W]` [dpt], 0 for none."""
-    row = captures.row(index)
-    if row["distance_map"] is None:
-        return torch.tensor(1.0 / row["distance_m"], dtype=torch.float32)
-    distance_m = captures.distance_map(index)
-    near = near_edges(distance_m.numpy(), plan.edge_step, plan.edge_band_px)
-    usable = (distance_m > 0) & ~torch.from_numpy(near)
-    return torch.where(usable, 1.0 / distance_m, 0.0)
 
 
 def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:

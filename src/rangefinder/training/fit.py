@@ -21,13 +21,8 @@ from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
-from rangefinder.training.data import (
-    ChartCrops,
-    CropPlan,
-    LabelledFrames,
-    SameSizeBatches,
-    UnlabelledFrames,
-)
+from rangefinder.training.charts import ChartCrops, CropPlan
+from rangefinder.training.data import LabelledFrames, SameSizeBatches, UnlabelledFrames
 from rangefinder.training.feed import Ahead, DataWait
 from rangefinder.training.modules import StudentModule, TeacherModule
 from rangefinder.training.pooling import Lessons
@@ -233,6 +228,7 @@ def crop_plan(params: Parameters) -> CropPlan:
         params.seed,
         options.edge_step,
         options.edge_band_px,
+        options.occluded_share,
     )
 
 

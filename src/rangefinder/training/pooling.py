@@ -2,8 +2,9 @@
 
 One patch often cannot tell distances in front of the focus from those behind it, or shows nothing
 at all, while its neighbours on the same surface can. The student sees the whole photo, so it is
-taught the confidence-weighted mean of the teacher's distributions over neighbours of like colour
-(the range kernel of the bilateral filter, Tomasi and Manduchi 1998, on blurred colours).
+taught what a cell's own distribution and the confidence-weighted mean over its neighbours of like
+colour (the range kernel of the bilateral filter, Tomasi and Manduchi 1998, on blurred colours) say
+together.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rangefinder.models.prediction import Prediction
 BLOCK = 2  # cells along each side that are merged before neighbours are compared
 STEP = 2  # blocks from one neighbour to the next
 SMOOTHED_PX = 9  # side of the window that a cell's colour is averaged over
+LEAST = 1e-6  # probability that counts as none
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Pooled:
 
     Attributes:
         probs: `[rows, cols, bins]` distributions.
-        confidence: `[rows, cols]` what the neighbourhood knows, 0 to 1.
+        confidence: `[rows, cols]` what the teacher knows in the neighbourhood, 0 to 1.
     """
 
     probs: Tensor
@@ -81,44 +83,90 @@ class Lessons:
 def pool(
     probs: Tensor, image: Tensor, grid: PatchGrid, prediction: Prediction, params: PoolingParams
 ) -> Pooled:
-    """Confidence-weighted mean of distributions over neighbours of like colour.
+    """What each cell's patch and its neighbours of like colour say together.
+
+    Neighbours say the confidence-weighted mean of their distributions, of which a small part stays
+    open. It is multiplied with the cell's own distribution to a power (a logarithmic opinion pool);
+    from then on neighbours speak with what they have learned in turn.
 
     Args:
         probs: `[rows, cols, bins]` the teacher's predictions on the grid.
         image: `[3, H, W]` the photo, linear light.
         grid: Where the predictions sit.
         prediction: Measures what a distribution knows.
-        params: Reach, sharpness in colour, and weight of confidence.
+        params: Reach, sharpness in colour, weights.
     """
-    weight = prediction.information(probs).pow(params.confidence_power)
-    weighted = torch.cat([weight[..., None], weight[..., None] * probs], dim=-1).movedim(-1, 0)
-    blocks, colour = _blocks(weighted), _blocks(cell_colour(image, grid))
-    steps = max(1, params.reach_px // (BLOCK * STEP * grid.stride_px))
+    alike = likeness(_blocks(cell_colour(image, grid)), grid.stride_px, params)
+    own = probs.clamp(min=LEAST).pow(params.own_power)
+    belief, confidence = probs, probs.new_zeros(())
+    for turn in range(params.turns):
+        said, known = _neighbours(belief, alike, prediction, params)
+        belief = own * torch.lerp(
+            said, torch.full_like(said, 1 / prediction.bins), params.open_share
+        )
+        belief /= belief.sum(-1, keepdim=True)
+        confidence = confidence if turn else known
+    return Pooled(belief, confidence)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """How much blocks and those a fixed step away look alike.
+
+    Attributes:
+        to: Blocks that have such a neighbour.
+        of: Those neighbours.
+        alike: `[r, c]` 0 to 1.
+    """
+
+    to: tuple[slice, slice]
+    of: tuple[slice, slice]
+    alike: Tensor
+
+
+def likeness(colour: Tensor, stride_px: int, params: PoolingParams) -> list[Neighbour]:
+    """Likeness of blocks to their neighbours.
+
+    Args:
+        colour: `[3, rows, cols]` logarithm of light of each block.
+        stride_px: Pixels from one cell to the next.
+        params: Reach and sharpness in colour.
+    """
+    steps = max(1, params.reach_px // (BLOCK * STEP * stride_px))
     offsets = [STEP * step for step in range(-steps, steps + 1)]
-    total, count = torch.zeros_like(blocks), torch.zeros_like(blocks[0])
-    rows, cols = blocks.shape[-2:]
+    rows, cols = colour.shape[1:]
+    found = []
     for down, right in product(offsets, repeat=2):
         if abs(down) >= rows or abs(right) >= cols:
             continue
         to, of = _overlap((rows, cols), down, right)
         unlike = (colour[:, *to] - colour[:, *of]).square().sum(0)
-        alike = torch.exp(unlike / (-2 * params.colour_sd**2))
-        total[:, *to] += alike * blocks[:, *of]
-        count[to] += alike
-    mean = total / count
-    cells = mean.repeat_interleave(BLOCK, -2).repeat_interleave(BLOCK, -1)
-    cells = cells[:, : grid.rows, : grid.cols].movedim(0, -1)
+        found.append(Neighbour(to, of, torch.exp(unlike / (-2 * params.colour_sd**2))))
+    return found
+
+
+def _neighbours(
+    probs: Tensor, alike: list[Neighbour], prediction: Prediction, params: PoolingParams
+) -> tuple[Tensor, Tensor]:
+    """Mean over neighbours `[rows, cols, bins]`, and how sure they are `[rows, cols]`."""
+    weight = prediction.information(probs).pow(params.confidence_power)[..., None]
+    blocks = _blocks(torch.cat([weight, weight * probs], dim=-1).movedim(-1, 0))
+    total, count = torch.zeros_like(blocks), torch.zeros_like(blocks[0])
+    for neighbour in alike:
+        total[:, *neighbour.to] += neighbour.alike * blocks[:, *neighbour.of]
+        count[neighbour.to] += neighbour.alike
+    cells = (total / count).repeat_interleave(BLOCK, -2).repeat_interleave(BLOCK, -1)
+    cells = cells[:, : probs.shape[0], : probs.shape[1]].movedim(0, -1)
     known = cells[..., 0]
-    return Pooled(cells[..., 1:] / known[..., None].clamp(min=1e-9), known)
+    return cells[..., 1:] / known[..., None].clamp(min=1e-9), known
 
 
 def cell_colour(image: Tensor, grid: PatchGrid) -> Tensor:
     """Logarithm of light around each patch centre, `[3, rows, cols]`."""
-    half = SMOOTHED_PX // 2
-    log = torch.log(image + DARK)[None]
-    smooth = F.avg_pool2d(log, SMOOTHED_PX, 1, half, count_include_pad=False)[0]
-    x, y = (torch.from_numpy(centre).long() for centre in grid.centres_px)
-    return smooth[:, y][:, :, x]
+    window = min(SMOOTHED_PX, grid.patch_px)
+    left, top = (start + (grid.patch_px - window) // 2 for start in grid.origin_px)
+    middle = torch.log(image[None, :, top:, left:] + DARK)
+    return F.avg_pool2d(middle, window, grid.stride_px)[0, :, : grid.rows, : grid.cols]
 
 
 def _blocks(values: Tensor) -> Tensor:

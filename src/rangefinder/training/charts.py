@@ -1,0 +1,149 @@
+"""What the teacher learns from: crops of charts, and of photos whose distances are known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rangefinder.captures.depth_edges import near_edges
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.pixels import Pixels
+from rangefinder.errors import CaptureError
+from rangefinder.location import PatchGrid, grid_location
+from rangefinder.training.data import mirror
+from rangefinder.training.occlusion import occlude
+
+_TRIES = 8  # draws of a crop until enough of its patches have a distance
+_LEAST_KNOWN = 0.25  # share that is enough
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """How crops of charts are drawn.
+
+    Attributes:
+        crop_px: Side of a crop.
+        batch_size: Crops per batch.
+        steps: Batches per epoch.
+        seed: Start of all randomness.
+        edge_step: Relative step of a distance map around which nothing is learned.
+        edge_band_px: How far around.
+        occluded_share: Crops of charts that a nearer chart hides a part of.
+    """
+
+    crop_px: int
+    batch_size: int
+    steps: int
+    seed: int
+    edge_step: float = 0.05
+    edge_band_px: int = 8
+    occluded_share: float = 0.0
+
+
+class ChartCrops(Dataset[dict[str, Tensor]]):
+    """Batches of crops of charts; one dense pass over a crop trains many patches.
+
+    Captures with a distance map serve as well: each patch learns the distance at its centre, and
+    none where that is unknown or close to a step in distance, which no single distance describes.
+
+    Photos stay on disk and are read in parts. A batch depends on the seed, the epoch and its number
+    only, so training that was resumed sees what it would have seen.
+
+    Args:
+        captures: Charts, each with its distance, and labelled captures, each with its map.
+        plan: How crops are drawn.
+        patch_px: Side of the teacher's patch.
+        stride_px: The teacher's stride.
+    """
+
+    def __init__(self, captures: CaptureSet, plan: CropPlan, patch_px: int, stride_px: int) -> None:
+        if len(captures) == 0:
+            raise CaptureError(
+                "there is nothing to train the teacher on",
+                todo="Add captures of role 'chart' or 'labelled' to the training split.",
+            )
+        self.captures, self.plan = captures, plan
+        self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
+        self.pixels = Pixels(captures)
+        self.inverse_dpt = [learned_inverse_dpt(captures, i, plan) for i in range(len(captures))]
+        self.others = self._alike()
+        x, y = self.grid.centres_px
+        self.centres = torch.from_numpy(y).long()[:, None], torch.from_numpy(x).long()[None]
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self.plan.steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """One batch: image `[N, 3, c, c]`, location `[N, 2, r, r]`, inverse_dpt `[N, r, r]`.
+
+        An inverse distance of 0 stands for a patch that learns nothing.
+        """
+        rng = np.random.default_rng([self.plan.seed, self.epoch, step])
+        charts = rng.integers(len(self.captures), size=self.plan.batch_size)
+        crops = [self._crop(int(chart), rng) for chart in charts]
+        return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
+
+    def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        size, (height, width) = self.plan.crop_px, self.pixels.sizes[chart]
+        for _ in range(_TRIES):
+            top = int(rng.integers(height - size + 1))
+            left = int(rng.integers(width - size + 1))
+            inverse_dpt = self._cells(chart, top, left)
+            if (inverse_dpt > 0).float().mean() >= _LEAST_KNOWN:
+                break
+        image = self.pixels.crop(chart, top, left, size, size)
+        others = self.others[chart]
+        if others and rng.random() < self.plan.occluded_share:
+            pair = chart, others[rng.integers(len(others))]
+            image, inverse_dpt = self._occluded(pair, top, left, rng)
+        placement = self.pixels.placements[chart].crop(left, top)
+        location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))
+        item = {"image": image, "location": location, "inverse_dpt": inverse_dpt}
+        return mirror(item, rng) if self.captures.camera.symmetric else item
+
+    def _occluded(
+        self, pair: tuple[int, int], top: int, left: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Crop of two charts, the nearer before the farther, and what patch centres show."""
+        far, near = sorted(pair, key=lambda chart: float(self.inverse_dpt[chart]))
+        size, scale = self.plan.crop_px, self.pixels.placements[near].scale
+        before, behind = (self.pixels.crop(i, top, left, size, size) for i in (near, far))
+        near_dpt, far_dpt = self.inverse_dpt[near], self.inverse_dpt[far]
+        image, front = occlude(self.captures.camera, before, behind, float(near_dpt), scale, rng)
+        rows, cols = self.centres
+        return image, torch.where(front[rows, cols] >= 0.5, near_dpt, far_dpt)
+
+    def _alike(self) -> list[list[int]]:
+        """For each flat chart: those of its size at its place of the sensor; else none."""
+        flat = [known.ndim == 0 for known in self.inverse_dpt]
+        seats = list(zip(self.pixels.sizes, self.pixels.placements, strict=True))
+        alike: dict[object, list[int]] = defaultdict(list)
+        for chart in np.flatnonzero(flat).tolist():
+            alike[seats[chart]].append(chart)
+        return [alike[seat] if even else [] for seat, even in zip(seats, flat, strict=True)]
+
+    def _cells(self, chart: int, top: int, left: int) -> Tensor:
+        """Inverse distance at the patch centres of a crop `[r, r]` [dpt], 0 for none."""
+        known = self.inverse_dpt[chart]
+        rows, cols = self.centres
+        if known.ndim == 0:
+            return known.expand(rows.shape[0], cols.shape[1])
+        return known[rows + top, cols + left]
+
+
+def learned_inverse_dpt(captures: CaptureSet, index: int, plan: CropPlan) -> Tensor:
+    """What a capture teaches: one inverse distance, or one per pixel `[H, W]` [dpt], 0 for none."""
+    row = captures.row(index)
+    if row["distance_map"] is None:
+        return torch.tensor(1.0 / row["distance_m"], dtype=torch.float32)
+    distance_m = captures.distance_map(index)
+    near = near_edges(distance_m.numpy(), plan.edge_step, plan.edge_band_px)
+    usable = (distance_m > 0) & ~torch.from_numpy(near)
+    return torch.where(usable, 1.0 / distance_m, 0.0)

@@ -1,0 +1,125 @@
+"""One chart before another: the border is blurred as the nearer one is, labels follow the front."""
+
+import numpy as np
+import pytest
+import torch
+
+from rangefinder.camera import Camera
+from rangefinder.captures.manifest import Capture, write_captures
+from rangefinder.location import Placement
+from rangefinder.optics.geometry import blur_px
+from rangefinder.training.charts import ChartCrops, CropPlan
+from rangefinder.training.occlusion import blur_disc, occlude
+
+CAMERA = Camera(width_px=160, height_px=120, pixel_pitch_um=125.0)
+SIZE = 64
+
+
+def before(near_dpt, seed, scale=1.0):
+    """A white chart before a black one: the picture is the share of light from the nearer."""
+    white, black = torch.ones(3, SIZE, SIZE), torch.zeros(3, SIZE, SIZE)
+    return occlude(CAMERA, white, black, near_dpt, scale, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("diameter_px", [0.0, 0.6, 3.0, 8.4, 23.7])
+def test_a_disc_has_the_area_and_the_spread_of_a_lenss(diameter_px):
+    disc = blur_disc(diameter_px)
+    place = np.arange(disc.shape[0]) - disc.shape[0] // 2
+    assert disc.sum() == pytest.approx(1, abs=1e-5)
+    variance = float((disc * place[None] ** 2).sum())
+    assert variance == pytest.approx(diameter_px**2 / 16, rel=0.1, abs=0.1)  # of a uniform disc
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_border_is_as_wide_as_the_nearer_charts_blur(seed):
+    """Light mixes within the blur's radius of the border, and nowhere else."""
+    near_dpt = 1 / 0.8
+    image, front = before(near_dpt, seed)
+    mixed = (image[0] > 0.01) & (image[0] < 0.99)
+    radius = float(blur_px(CAMERA, 1 / near_dpt)) / 2
+    edges = torch.nn.functional.max_pool2d(front[None], 3, 1, 1)[0] != front
+    reach = 2 * int(np.ceil(radius + 1)) + 1
+    close = torch.nn.functional.max_pool2d(edges.float()[None], reach, 1, reach // 2)[0] > 0
+    inner = slice(reach, SIZE - reach)  # the outline goes on beyond the crop
+    assert not bool((mixed & ~close)[inner, inner].any())
+    assert 0 < float(front.mean()) < 1
+
+
+def test_blur_is_smaller_in_a_binned_photo_and_none_at_the_focus():
+    def mixed(near_dpt, scale):
+        found = [before(near_dpt, seed, scale)[0][0] for seed in range(20)]
+        return float(torch.stack([(x * (1 - x)).sum() for x in found]).mean())
+
+    assert mixed(1 / CAMERA.focus_distance_m, 1.0) < mixed(1.25, 2.0) < mixed(1.25, 1.0)
+
+
+def charts(folder, distances_m, **changes):
+    """Charts that are as bright as they are near."""
+
+    def chart(index, distance_m):
+        image = torch.full((3, 120, 160), 0.5 / distance_m)
+        return Capture(image, "chart", f"s{index}", "train", distance_m=distance_m, **changes)
+
+    return write_captures(folder / "set", CAMERA, [chart(*one) for one in enumerate(distances_m)])
+
+
+def crops(captures, share):
+    plan = CropPlan(crop_px=61, batch_size=32, steps=4, seed=0, occluded_share=share)
+    return ChartCrops(captures, plan, patch_px=9, stride_px=4)
+
+
+def test_each_patch_is_taught_the_chart_that_is_in_front_at_its_centre(tmp_path):
+    batch = crops(charts(tmp_path, (0.8, 2.0, 4.0)), 1.0)[0]
+    shown = 2 * batch["image"][:, 0, 4:57:4, 4:57:4]  # brightness is inverse distance
+    learned = batch["inverse_dpt"]
+    two = (learned != learned[:, :1, :1]).flatten(1).any(1)
+    assert 0.3 < float(two.float().mean()) < 1
+    other = torch.where(
+        learned == learned.amax((1, 2), True),
+        learned.amin((1, 2), True),
+        learned.amax((1, 2), True),
+    )
+    closer = (shown - learned).abs() <= (shown - other).abs()
+    assert float(closer[two].float().mean()) > 0.9
+    pure = (shown - learned).abs() < 0.01
+    assert float(pure[two].float().mean()) > 0.4
+    assert bool((learned[~two] > 0).all())
+
+
+def test_no_share_shows_whole_charts(tmp_path):
+    batch = crops(charts(tmp_path, (0.8, 2.0)), 0.0)[0]
+    learned = batch["inverse_dpt"]
+    assert bool((learned == learned[:, :1, :1]).all())
+    assert float(batch["image"].flatten(1).std(1).max()) < 1e-5
+
+
+def test_a_batch_is_the_same_again(tmp_path):
+    captures = charts(tmp_path, (0.8, 2.0, 4.0))
+    one, again, next_one = crops(captures, 0.5)[1], crops(captures, 0.5)[1], crops(captures, 0.5)[2]
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["image"], next_one["image"])
+
+
+def test_only_charts_at_one_place_of_the_sensor_are_laid_over_each_other(tmp_path):
+    captures = charts(tmp_path / "a", (0.8, 2.0))
+    assert crops(captures, 0.5).others == [[0, 1], [0, 1]]
+    moved = [
+        Capture(
+            torch.full((3, 100, 100), 0.5 / distance_m),
+            "chart",
+            f"s{index}",
+            "train",
+            distance_m=distance_m,
+            placement=Placement((10.0 * index, 0.0)),
+        )
+        for index, distance_m in enumerate((0.8, 2.0))
+    ]
+    assert crops(write_captures(tmp_path / "b", CAMERA, moved), 0.5).others == [[0], [1]]
+
+
+def test_a_photo_with_a_distance_map_stays_as_it_is(tmp_path):
+    image, distance_m = torch.rand(3, 120, 160), torch.full((120, 160), 2.0)
+    room = Capture(image, "labelled", "room", "train", distance_map=distance_m)
+    captures = write_captures(tmp_path / "set", CAMERA, [room])
+    assert crops(captures, 1.0).others == [[]]
+    assert bool((crops(captures, 1.0)[0]["inverse_dpt"] == 0.5).all())
