@@ -14,6 +14,7 @@ from rangefinder.deploy.fast import fast_ranger
 from rangefinder.deploy.measure import ranger
 from rangefinder.errors import ModelError
 from rangefinder.location import Placement
+from rangefinder.models.calibration import LEVELS, Calibration
 from rangefinder.models.io import Card, TrainedModel, build_network
 
 PARAMS = Parameters.model_validate(
@@ -26,6 +27,7 @@ PARAMS = Parameters.model_validate(
 )
 CAMERA = Camera.from_params(PARAMS.camera)
 SIZE, SAMPLE = (70, 50), 30
+HALF = Calibration(central=tuple(level / 2 for level in LEVELS))
 
 
 def model(kind):
@@ -79,9 +81,11 @@ def test_monai_cuts_the_same_patches(contenders, stride_px, sample):
     assert monai.scale * len(wanted) == pytest.approx(len(dense))
 
 
+@pytest.mark.parametrize("calibration", [None, HALF])
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (45, 61), (33, 30)])
-def test_the_fast_student_says_what_measuring_says(height, width):
+def test_the_fast_student_says_what_measuring_says(height, width, calibration):
     student = model("student")
+    student.card = student.card.model_copy(update={"calibration": calibration})
     image, placement = torch.rand(3, height, width), Placement((3.0, 2.0))
     slow = ranger(student, CAMERA, CacheParams())(image, placement)
     distance_m, near_m, far_m = fast_ranger(student, CAMERA, level=0.8)(image, placement)
@@ -90,6 +94,18 @@ def test_the_fast_student_says_what_measuring_says(height, width):
     np.testing.assert_allclose(far_m, slow.interval_m[0.8][1], rtol=1e-5)
     (alone_m,) = fast_ranger(student, CAMERA)(image, placement)
     np.testing.assert_array_equal(alone_m, distance_m)
+
+
+def test_calibration_moves_the_interval_and_nothing_else():
+    plain, narrow = model("student"), model("student")
+    narrow.card = narrow.card.model_copy(update={"calibration": HALF})
+    image = torch.rand(3, 48, 64)
+    one, other = (ranger(m, CAMERA, CacheParams())(image, Placement()) for m in (plain, narrow))
+    np.testing.assert_array_equal(one.distance_m, other.distance_m)
+    np.testing.assert_array_equal(one.sd_dpt, other.sd_dpt)
+    for level in (0.5, 0.8, 0.95):
+        assert (one.interval_m[level][0] < other.interval_m[level][0]).all()
+        assert (one.interval_m[level][1] > other.interval_m[level][1]).all()
 
 
 def test_a_teacher_is_not_fast():

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from rangefinder.cache.fill import fill_cache
 from rangefinder.captures.images import write_distance_png
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
+from rangefinder.deploy.measure import ranger
 from rangefinder.models.io import load_model, save_model
 from rangefinder.training.fit import distil_student, label_digest, train_teacher
 
@@ -49,6 +51,22 @@ def test_training_is_reproducible_and_leaves_no_checkpoints(captures, params, te
 def test_another_seed_trains_another_teacher(captures, params, teacher, tmp_path):
     other = params.model_copy(update={"seed": 1})
     assert not same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
+
+
+def test_intervals_of_trained_models_are_set_right_on_the_watched_scenes(
+    captures, params, teacher, cache, tmp_path
+):
+    student = student_of(captures, teacher, cache, params, tmp_path)
+    watched = captures.select(role="labelled", split="validation")
+    for model in (teacher, student):
+        inside = []
+        for index in range(len(watched)):
+            measure = ranger(model, captures.camera, params.cache)
+            near, far = measure(watched.image(index), watched.placement(index)).interval_m[0.8]
+            truth, seen = watched.distance_map(index).numpy(), np.isfinite(near)
+            inside.append(((near <= truth) & (truth <= far))[seen])
+        assert np.concatenate(inside).mean() == pytest.approx(0.8, abs=0.12)
+    assert teacher.card.calibration != student.card.calibration
 
 
 def test_a_model_survives_the_disk(teacher, tmp_path):

@@ -50,7 +50,7 @@ def fast_ranger(
     if model.card.kind != "student":
         raise ModelError("only a student is fast", got=model.card.kind, expected="student")
     network, prediction = fused(cast("Student", model.network)).to(device), model.prediction
-    tail = (1 - level) / 2 if level is not None else None
+    tail = model.tail(level) if level is not None else None
 
     @torch.inference_mode()
     def measure(image: Tensor, placement: Placement) -> Maps:

@@ -138,7 +138,7 @@ def _to_pixels(
     model: TrainedModel, probs: Tensor, lattice: Lattice, y_px: Tensor, x_px: Tensor
 ) -> Measurement:
     """Decode on the lattice, then interpolate in dioptres to every pixel."""
-    tails = [(1 - level) / 2 for level in LEVELS]
+    tails = [model.tail(level) for level in LEVELS]
     prediction = model.prediction
     estimate = prediction.estimate_dpt(probs)
     low_dpt, high_dpt = estimate / (1 + CONFIDENT_WITHIN), estimate / (1 - CONFIDENT_WITHIN)

@@ -19,6 +19,7 @@ from rangefinder.camera import Camera
 from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
 from rangefinder.errors import ModelError
 from rangefinder.files import write_whole
+from rangefinder.models.calibration import Calibration
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
@@ -44,6 +45,7 @@ class Card(Strict):
     dataset: str = Field(description="digest of the captures trained on")
     seed: int
     cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
+    calibration: Calibration | None = None
     weights_sha256: str = ""
 
 
@@ -59,6 +61,11 @@ class TrainedModel:
         self.network = network.eval()
         self.card = card
         self.prediction = Prediction(card.prediction)
+
+    def tail(self, level: float) -> float:
+        """Share of a predicted distribution on either side of the interval of this level."""
+        calibration = self.card.calibration
+        return (1 - (calibration.part(level) if calibration else level)) / 2
 
     @property
     def fingerprint(self) -> str:

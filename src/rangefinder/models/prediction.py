@@ -103,12 +103,14 @@ class Prediction:
 
         return (below(high_dpt) - below(low_dpt)) / cdf[..., -1]
 
+    def mean_dpt(self, probs: Tensor) -> Tensor:
+        """Mean of inverse distance [dpt], `[...]`."""
+        return (probs * self.centres_dpt.to(probs)).sum(-1)
+
     def sd_dpt(self, probs: Tensor) -> Tensor:
         """Standard deviation of inverse distance [dpt], `[...]`."""
-        centres = self.centres_dpt.to(probs)
-        mean = (probs * centres).sum(-1)
-        second = (probs * centres.square()).sum(-1)
-        return (second - mean.square()).clamp(min=0).sqrt()
+        second = (probs * self.centres_dpt.to(probs).square()).sum(-1)
+        return (second - self.mean_dpt(probs).square()).clamp(min=0).sqrt()
 
     def information(self, probs: Tensor) -> Tensor:
         """What a distribution knows, `[...]`: 1 - entropy / log(bins), 0 (nothing) to 1."""

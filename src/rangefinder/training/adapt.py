@@ -15,6 +15,7 @@ from rangefinder.errors import ModelError
 from rangefinder.models.io import TrainedModel, build_network
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
+from rangefinder.training.calibrate import calibrated
 from rangefinder.training.fit import Photos, Targets
 from rangefinder.training.modules import StudentModule
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
@@ -89,7 +90,8 @@ def continue_student(
     )
     run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners)])
     changes = {"dataset": train.digest, "seed": params.seed, "cache": targets.fingerprint}
-    return TrainedModel(network, student.card.model_copy(update=changes))
+    adapted = TrainedModel(network, student.card.model_copy(update=changes))
+    return calibrated(adapted, module, photos.watched)
 
 
 def _options(

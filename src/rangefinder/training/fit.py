@@ -21,6 +21,7 @@ from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
+from rangefinder.training.calibrate import calibrated
 from rangefinder.training.charts import ChartCrops, CropPlan
 from rangefinder.training.data import LabelledFrames, SameSizeBatches, UnlabelledFrames
 from rangefinder.training.feed import Ahead, DataWait
@@ -84,9 +85,11 @@ def train_teacher(
         compute=params.compute,
         logger=logger,
     )
-    loaders = DataLoader(crops, batch_size=None), DataLoader(frames)
+    frame_loader = DataLoader(frames)
+    loaders = DataLoader(crops, batch_size=None), frame_loader
     run.fit(module, *loaders, [NewEpoch(crops), DataWait()])
-    return TrainedModel(network, teacher_card(captures, network, params))
+    teacher = TrainedModel(network, teacher_card(captures, network, params))
+    return calibrated(teacher, module, frame_loader)
 
 
 def teacher_card(captures: CaptureSet, network: Teacher | OwnTeacher, params: Parameters) -> Card:
@@ -156,7 +159,7 @@ def distil_student(
     run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners), DataWait()])
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
-    return TrainedModel(network, student_card)
+    return calibrated(TrainedModel(network, student_card), module, photos.watched)
 
 
 @dataclass(frozen=True)
