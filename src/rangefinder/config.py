@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rangefinder.ablation_config import AblationParams
 from rangefinder.benchmark_config import BenchmarkParams
 from rangefinder.limit_config import LimitParams as LimitParams
 from rangefinder.strict import Interval as Interval
@@ -155,6 +156,10 @@ class TeacherParams(Strict):
     stem_blocks: int = Field(0, ge=0, le=12, description="of these, in the layers a student shares")
     filters: int = Field(16, ge=0, le=1024, description="whose energies compare the colours")
     mixed: int = Field(96, ge=4, le=4096, description="channels that all is mixed into")
+    form: Literal["categorical", "laplace"] = Field(
+        "categorical", description="laplace: one distance and how sure, to compare with"
+    )
+    colour: bool = Field(True, description="false: both networks see the mean of the colours")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
     crop_px: int = Field(85, ge=16, le=4096, description="side of a training crop of a chart")
     edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
@@ -220,6 +225,9 @@ class StudentParams(Strict):
     confidence_weighting: bool = Field(
         True, description="weigh each cell by what the teacher knows there"
     )
+    near_power: float = Field(
+        1.0, ge=0, le=4, description="cells count by inverse distance to this power"
+    )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
     crop_px: int | None = Field(None, ge=16, description="side of training crops; null: all")
 
@@ -268,6 +276,7 @@ class Parameters(Strict):
     student: StudentParams = StudentParams()
     evaluation: EvaluationParams = EvaluationParams()
     benchmark: BenchmarkParams = BenchmarkParams()
+    ablation: AblationParams = AblationParams()
     limit: LimitParams = LimitParams()
     compute: ComputeParams = ComputeParams()
 

@@ -75,7 +75,7 @@ class Story:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Tell how long the node took; keep results for the end."""
         self._touched = None
-        if dataset_name in ("evaluation", "benchmark"):
+        if dataset_name in ("evaluation", "benchmark", "ablation"):
             self._results[dataset_name] = data
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
@@ -89,7 +89,7 @@ class Story:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Print the tables of scores and of times."""
+        """Print the tables of scores, of times, and of variants."""
         if "evaluation" in self._results:
             from rangefinder.evaluation.report import print_summary
 
@@ -98,6 +98,10 @@ class Story:
             from rangefinder.evaluation.speed_report import print_speed
 
             print_speed(self._results["benchmark"])
+        if "ablation" in self._results:
+            from rangefinder.evaluation.claims_report import print_claims
+
+            print_claims(self._results["ablation"])
 
 
 class Tracking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
+    ablation,
     benchmark,
     cache_audit,
     evaluation,
@@ -15,7 +16,7 @@ from rangefinder.pipelines import (
 )
 
 CHAIN = (ingestion, teacher_training, patch_caching, student_distillation, evaluation)
-APART = (benchmark, cache_audit)  # about the machine, or a check: no stage of DVC
+APART = (ablation, benchmark, cache_audit)  # studies and checks: no stages of `dvc repro`
 
 
 def register_pipelines() -> dict[str, Pipeline]:

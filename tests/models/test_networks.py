@@ -7,7 +7,7 @@ from rangefinder.camera import Camera
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
 from rangefinder.models.lattice import Lattice, resample
-from rangefinder.models.layers import fused, log_light, root_light
+from rangefinder.models.layers import Mix, fused, log_light, root_light
 from rangefinder.models.student import Student, full_frame
 from rangefinder.models.teacher import Teacher
 
@@ -175,3 +175,33 @@ def test_enlarging_is_the_interpolation_used_everywhere(height, width):
     y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
     wanted = resample(cells[None], Student.lattice, y, x)[0]
     torch.testing.assert_close(full_frame(cells, height, width), wanted)
+
+
+@pytest.mark.parametrize("channels", [5, 16, 20])
+def test_a_mix_begins_with_the_strongest_of_what_another_makes_of_its_last_inputs(channels):
+    generator = torch.Generator().manual_seed(0)
+    other, mine = Mix(10, 16), Mix(6, channels)
+    for norm in (other.norm, other.mix.norm):
+        for values in norm.state_dict().values():
+            if values.ndim:
+                values.copy_(0.5 + torch.rand(values.shape, generator=generator))
+    x = torch.rand(2, 6, 3, 3, generator=generator)
+    mine.begin_with(other)
+    other.mix.conv.weight.data[:, :4] = 0
+    theirs = other.eval()([torch.rand(2, 4, 3, 3), x])
+    strength = other.mix.conv.weight.abs().sum((1, 2, 3))
+    taken = strength.argsort(descending=True)[:channels]
+    torch.testing.assert_close(mine.eval()([x])[:, : len(taken)], theirs[:, taken])
+
+
+def test_a_student_begins_with_the_teachers_eyes():
+    params = TeacherParams(stem_channels=(6, 8), channels=12, blocks=2, filters=4, mixed=16)
+    teacher = Teacher(params, 10)
+    student = Student(StudentParams(channels=(8, 12, 16)), params, 10)
+    student.begin_with(teacher)
+    image = torch.rand(1, 3, 40, 48)
+    torch.testing.assert_close(student.stem(image).features, teacher.stem(image).features)
+    strongest = teacher.mix.mix.conv.weight[:, -24:].abs().sum((1, 2, 3)).max()
+    for level in student.levels:
+        found = level.comparison.mix.mix.conv.weight.abs().sum((1, 2, 3))
+        torch.testing.assert_close(found[0], strongest)

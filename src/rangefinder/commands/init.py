@@ -20,7 +20,7 @@ NAME = re.compile(r"[a-z0-9_-]+")
 TAKEN = ("base", "local", "smoke", "full")
 SECTIONS = (
     *("seed", "camera", "range", "bank", "noise", "captures", "prediction"),
-    *("teacher", "cache", "student", "evaluation", "limit", "benchmark", "compute"),
+    *("teacher", "cache", "student", "evaluation", "limit", "ablation", "benchmark", "compute"),
 )
 HEAD = """\
 # Camera {name}: made by `rangefinder init` from {source}.

@@ -112,6 +112,28 @@ class Mix(nn.Module):
         """Tensors `[N, *, h, w]` of `channels_in` channels in all -> `[N, channels_out, h, w]`."""
         return cast("Tensor", self.mix(self.norm(torch.cat(sources, dim=1))))
 
+    @torch.no_grad()
+    def begin_with(self, other: Mix) -> None:
+        """Take over what another one makes of its last inputs: its strongest outputs, in place.
+
+        Args:
+            other: With at least as many inputs, the last of which mean the same.
+        """
+        inputs = self.mix.conv.in_channels
+        weight = other.mix.conv.weight[:, -inputs:]
+        strongest = weight.abs().sum((1, 2, 3)).argsort(descending=True, stable=True)
+        taken = strongest[: self.mix.conv.out_channels]
+        ours = slice(0, len(taken))
+        self.mix.conv.weight[ours] = weight[taken]
+        for mine, theirs, to, of in (
+            (self.norm, other.norm, slice(None), slice(-inputs, None)),
+            (self.mix.norm, other.mix.norm, ours, taken),
+        ):
+            state = theirs.state_dict()
+            for name, values in mine.state_dict().items():
+                if values.ndim:
+                    values[to] = state[name][of]
+
     def fuse(self) -> None:
         """Fold both normalisations into the convolution, in place."""
         if isinstance(self.norm, nn.Identity):

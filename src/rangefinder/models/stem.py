@@ -43,6 +43,7 @@ class Stem(nn.Module):
         widths = [coarse] + [params.channels] * params.stem_blocks
         self.blocks = nn.Sequential(*(ConvNorm(a, b) for a, b in itertools.pairwise(widths)))
         self.filters = ColourFilters(params.filters) if params.filters else None
+        self.colour = params.colour
         self.channels = widths[-1]
 
     @property
@@ -52,6 +53,8 @@ class Stem(nn.Module):
 
     def forward(self, image: Tensor) -> Early:
         """Linear light `[N, 3, H, W]` -> features and products whose cells begin at its corner."""
+        if not self.colour:
+            image = image.mean(dim=1, keepdim=True).expand_as(image)
         features = self.blocks(self.second(self.first(root_light(image))))
         return Early(features, self.filters(image) if self.filters is not None else None)
 

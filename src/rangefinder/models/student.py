@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.models.energies import COMPARED, Products
+from rangefinder.models.heads import build_head
 from rangefinder.models.lattice import Lattice
 from rangefinder.models.layers import ConvNorm, LocationModulation, Mix
 from rangefinder.models.stem import Stem
+from rangefinder.models.teacher import Teacher
 
 WINDOWS = (5, 3, 3)  # cells along a side that each level averages colours over
 
@@ -123,7 +125,15 @@ class Student(nn.Module):
         self.look8 = Look(fine)
         self.up4 = nn.Conv2d(fine, early, 1)
         self.mix = ConvNorm(early, early, kernel=1)
-        self.head = nn.Conv2d(early, bins, 1)
+        self.head = build_head(teacher, early, bins)
+
+    def begin_with(self, teacher: Teacher) -> None:
+        """Take over the teacher's early layers, and how it compares colours as a start."""
+        self.stem.load_state_dict(teacher.stem.state_dict())
+        for level in self.levels:
+            comparison = cast("Level", level).comparison
+            if comparison is not None:
+                comparison.mix.begin_with(teacher.mix)
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
         """Predict.

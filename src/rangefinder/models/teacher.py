@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rangefinder.config import TeacherParams
 from rangefinder.models.energies import COMPARED, PatchEnergies
+from rangefinder.models.heads import build_head
 from rangefinder.models.layers import ConvNorm, LocationModulation, Mix
 from rangefinder.models.stem import Stem
 
@@ -35,7 +36,7 @@ class Teacher(nn.Module):
         self.mix = Mix(widths[-1] + COMPARED * params.filters, params.mixed)
         self.modulation = LocationModulation(params.mixed) if params.location else None
         self.decide = ConvNorm(params.mixed, params.mixed, kernel=1)
-        self.head = nn.Conv2d(params.mixed, bins, 1)
+        self.head = build_head(params, params.mixed, bins)
 
     @property
     def stride_px(self) -> int:

@@ -136,7 +136,7 @@ class StudentModule(RangingModule):
     ) -> None:
         if params.sharing != "none":
             teacher = _with_layers_to_share(teacher, params.sharing)
-            student.stem.load_state_dict(teacher.stem.state_dict())
+            student.begin_with(teacher)
         super().__init__(student, prediction, params, total_steps)
         self.student_params = params
         self.chart_teacher: Teacher | None = None
@@ -155,12 +155,20 @@ class StudentModule(RangingModule):
         """One batch of photos; with joint sharing also one of chart crops."""
         photos = batch["photos"]
         target = self.prediction.unpack(photos["targets"])
-        weight = photos["confidence"] if self.student_params.confidence_weighting else None
-        loss = cross_entropy(self.grid_logits(photos), target, weight)
+        loss = cross_entropy(self.grid_logits(photos), target, self._weight(photos, target))
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
             loss = loss + self.student_params.chart_loss_weight * on_charts
         return self._report(loss)
+
+    def _weight(self, photos: Batch, target: Tensor) -> Tensor:
+        """What each cell counts `[N, rows, cols]`.
+
+        An answer that is off by so many bins is the worse, relative to the distance, the nearer the
+        thing is; and what the teacher does not know is not worth learning.
+        """
+        weight = self.prediction.mean_dpt(target).pow(self.student_params.near_power)
+        return weight * photos["confidence"] if self.student_params.confidence_weighting else weight
 
     def grid_logits(self, batch: Batch) -> Tensor:
         """Student's logits, read at the patch centres."""

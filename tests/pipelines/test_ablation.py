@@ -1,0 +1,68 @@
+"""The ablation as a user runs it: a table, claims, and nothing trained twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ..conftest import Project, SmokeRun
+
+COMMAND = ("kedro", "run", "--pipeline", "ablation", "--env", "smoke")
+COLUMNS = ["variant", "seed", "abs_rel", "delta1"]
+COLUMNS += ["corner_abs_rel", "strong_abs_rel", "weak_abs_rel"]
+
+
+@pytest.fixture(scope="module")
+def ablated(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    folder = tmp_path_factory.mktemp("ablation") / "project"
+    shutil.copytree(smoke_run.folder, folder)
+    done = Project(folder).run(*COMMAND)
+    return SmokeRun(folder, done.stdout + done.stderr)
+
+
+def table(project: Project) -> pd.DataFrame:
+    return pd.read_csv(project.folder / "data/08_reporting/ablation.csv")
+
+
+def results(project: Project) -> dict[str, int]:
+    every = (project.folder / "data/06_models/ablation").glob("*/result.json")
+    return {path.parent.name: path.stat().st_mtime_ns for path in every}
+
+
+def test_every_variant_has_a_row_of_scores(ablated):
+    found = table(ablated)
+    assert list(found.columns[: len(COLUMNS)]) == COLUMNS
+    assert set(found["variant"]) == {"all", "teacher", "no_location", "on_charts"}
+    assert found[COLUMNS[2:]].notna().all(axis=None)
+    assert found["abs_rel"].nunique() == len(found)
+
+
+def test_claims_are_told_and_written(ablated):
+    claims = json.loads((ablated.folder / "data/08_reporting/ablation.json").read_text())["claims"]
+    assert {claim["numbers"]["score"] for claim in claims} >= {"abs_rel", "corner_abs_rel"}
+    assert all(isinstance(claim["holds"], bool) for claim in claims)
+    for claim in claims:
+        assert claim["claim"] in ablated.output
+    with Image.open(ablated.folder / "data/08_reporting/ablation.png") as picture:
+        assert picture.width > 500
+
+
+def test_only_what_is_missing_is_trained_again(ablated):
+    before, first = results(ablated), table(ablated)
+    shutil.rmtree(ablated.folder / "data/06_models/ablation/on_charts-0")
+    ablated.run(*COMMAND)
+    after = results(ablated)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"on_charts-0"}
+    pd.testing.assert_frame_equal(table(ablated), first)
+
+
+def test_other_parameters_are_trained_afresh(ablated):
+    before = results(ablated)
+    ablated.run(*COMMAND, "--params", "student.max_epochs=1")
+    after = results(ablated)
+    assert all(before[name] != after[name] for name in before)
