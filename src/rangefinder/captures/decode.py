@@ -230,7 +230,10 @@ def _tensor(pixels: NDArray[np.generic], encoding: str) -> Tensor:
 
 
 def _raw_pixels(path: Path) -> NDArray[np.generic]:
-    """Demosaicked, linear 16-bit samples of a camera's raw file, without any brightening."""
+    """Demosaicked, linear 16-bit samples of a camera's raw file, in the sensor's own colours.
+
+    Neither brightened nor brought to a colour space, which would mix the blurs of three colours.
+    """
     try:
         import rawpy
     except ImportError as exc:
@@ -241,7 +244,13 @@ def _raw_pixels(path: Path) -> NDArray[np.generic]:
     try:
         with rawpy.imread(str(path)) as raw:
             developed: NDArray[np.generic] = raw.postprocess(
-                gamma=(1, 1), no_auto_bright=True, output_bps=16, use_camera_wb=True, user_flip=0
+                gamma=(1, 1),
+                no_auto_bright=True,
+                adjust_maximum_thr=0.0,
+                output_bps=16,
+                output_color=rawpy.ColorSpace.raw,
+                user_wb=[1.0, 1.0, 1.0, 1.0],
+                user_flip=0,
             )
     except (rawpy.LibRawError, OSError) as exc:
         raise CaptureError(f"{path.name} is damaged or an unknown raw file ({exc})") from exc
