@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
@@ -89,10 +90,14 @@ def build_network(card: Card) -> Teacher | OwnTeacher | Student:
 
 
 def save_model(folder: Path, model: TrainedModel) -> None:
-    """Write weights and card into `folder`."""
+    """Write weights and card into `folder`.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     seal = {_SEAL: _seal(model.card.model_dump(mode="json"))}
-    weights = write_whole(folder / WEIGHTS, lambda path: save_file(state, path, seal))
+    weights = write_whole(folder / WEIGHTS, lambda path: _save(state, path, seal))
     card = model.card.model_copy(update={"weights_sha256": _sha256(weights)})
     text = card.model_dump_json(indent=2) + "\n"
     write_whole(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
@@ -128,6 +133,13 @@ def load_model(folder: Path) -> TrainedModel:
     except (SafetensorError, RuntimeError) as exc:
         raise ModelError(f"weights in {folder} do not fit their card ({exc})") from exc
     return TrainedModel(network, card)
+
+
+def _save(state: dict[str, Tensor], path: Path, seal: dict[str, str]) -> None:
+    try:
+        save_file(state, path, seal)
+    except SafetensorError as exc:  # its own kind even for a full disk
+        raise OSError(f"weights cannot be written into {path.parent} ({exc})") from exc
 
 
 def _seal(card: dict[str, Any]) -> str:
