@@ -72,14 +72,6 @@ def test_machine_failure_is_told_apart_from_bad_input(models, photos, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_folder_without_permission_is_a_failure_of_the_machine(models, photos, tmp_path):  # noqa: F811
-    (tmp_path / "locked").mkdir(mode=0o500)
-    out = tmp_path / "locked/out"
-    done = run("measure", photos / "b.png", "--model", models / "student", "--out", out)
-    assert done.exit_code == 1
-
-
 def test_verify_tells_inside_from_outside(models, photos):  # noqa: F811
     model = ("--model", models / "student", "--device", "cpu")
     said = run("verify", photos / "b.png", "--distance", 2, "--json", *model)

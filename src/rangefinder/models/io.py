@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file, save
 
 from rangefinder.camera import Camera
 from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
@@ -97,7 +96,8 @@ def save_model(folder: Path, model: TrainedModel) -> None:
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     seal = {_SEAL: _seal(model.card.model_dump(mode="json"))}
-    weights = write_whole(folder / WEIGHTS, lambda path: _save(state, path, seal))
+    content = save(state, seal)  # `save_file` would make a file that only its owner may read
+    weights = write_whole(folder / WEIGHTS, lambda path: path.write_bytes(content))
     card = model.card.model_copy(update={"weights_sha256": _sha256(weights)})
     text = card.model_dump_json(indent=2) + "\n"
     write_whole(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
@@ -133,13 +133,6 @@ def load_model(folder: Path) -> TrainedModel:
     except (SafetensorError, RuntimeError) as exc:
         raise ModelError(f"weights in {folder} do not fit their card ({exc})") from exc
     return TrainedModel(network, card)
-
-
-def _save(state: dict[str, Tensor], path: Path, seal: dict[str, str]) -> None:
-    try:
-        save_file(state, path, seal)
-    except SafetensorError as exc:  # its own kind even for a full disk
-        raise OSError(f"weights cannot be written into {path.parent} ({exc})") from exc
 
 
 def _seal(card: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.config import BankParams, Interval
 from rangefinder.errors import LensError
+from rangefinder.files import write_whole
 
 Float = NDArray[np.float64]
 CanvasNodes = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
@@ -99,13 +99,8 @@ class PsfBank:
     def save(self, path: Path) -> None:
         """Write the bank; a reader never meets half a file."""
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            save_file(tensors, partial, {"camera": self.camera, "fingerprint": self.fingerprint})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        content = save(tensors, {"camera": self.camera, "fingerprint": self.fingerprint})
+        write_whole(path, lambda partial: partial.write_bytes(content))
 
     @classmethod
     def load(cls, path: Path, fingerprint: str | None = None) -> PsfBank:

@@ -1,12 +1,15 @@
-"""A disk that takes no more: one message, nothing half-written, and later runs go on.
+"""A disk that takes no more, or gives nothing: one message, nothing half-written.
 
 The kernel's limit on file sizes stands for the full disk: every write beyond it fails as there.
 """
 
 from __future__ import annotations
 
+import os
 import resource
+import shutil
 import signal
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from rangefinder.models.io import save_model
 from .cache.conftest import CAMERA, PARAMS, make_photo, make_teacher
 from .deploy.conftest import models, photos  # noqa: F401
 
+NOBODY = 65534
+
 
 @contextmanager
 def full_disk(limit_bytes: int):
@@ -33,6 +38,69 @@ def full_disk(limit_bytes: int):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+@contextmanager
+def somebody():
+    """The superuser, who may do everything, acts as nobody for a while."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def shared(models, photos):  # noqa: F811
+    """A folder that everybody may enter, with a model and a photo."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(models / "student", folder / "student")
+        shutil.copy(photos / "b.png", folder / "b.png")
+        for path in (folder, folder / "student", *(folder / "student").iterdir()):
+            path.chmod(0o755)
+        yield folder
+
+
+def measured(folder: Path, out: Path):
+    arguments = ["measure", folder / "b.png", "--model", folder / "student", "--out", out]
+    with somebody():
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_a_photo_that_may_not_be_read_is_named(shared):
+    (shared / "b.png").chmod(0)
+    done = measured(shared, shared / "out")
+    assert done.exit_code == 2, done.output
+    assert "b.png cannot be opened (Permission denied)" in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_a_folder_that_may_not_be_written_is_named(shared):
+    (shared / "locked").mkdir(mode=0o555)
+    done = measured(shared, shared / "locked/out")
+    assert done.exit_code == 1, done.output
+    assert "locked" in done.output
+    assert "Permission denied" in done.output
+
+
+def test_models_may_be_read_by_those_who_may_read_the_folder(tmp_path):
+    save_model(tmp_path, make_teacher())
+    other = tmp_path / "other"
+    other.touch()
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {other.stat().st_mode}
+
+
+def test_a_model_that_may_not_be_read_is_named(shared):
+    (shared / "student/card.json").chmod(0)
+    (shared / "out").mkdir()
+    done = measured(shared, shared / "out")
+    assert done.exit_code == 2, done.output
+    assert "no readable model in" in done.output
+    assert files(shared / "out") == {}
 
 
 def files(folder: Path) -> dict[str, bytes]:
