@@ -1,0 +1,62 @@
+"""What a training step counts."""
+
+import pytest
+import torch
+
+from rangefinder.config import Parameters
+from rangefinder.models.prediction import Prediction
+from rangefinder.models.student import Student
+from rangefinder.models.teacher import Teacher
+from rangefinder.training.modules import StudentModule
+
+BINS = 48
+
+
+def loss_of(params: Parameters, photos: dict, **changes) -> float:
+    torch.manual_seed(0)
+    options = params.student.model_copy(update=changes)
+    teacher = Teacher(params.teacher, BINS)
+    module = StudentModule(
+        Student(options, params.teacher, BINS), teacher, Prediction(params.prediction), options, 10
+    )
+    return float(module.training_step({"photos": photos}, 0))
+
+
+@pytest.fixture
+def photos(params):
+    """Left half near, right half far; the student knows nothing of either."""
+    prediction = Prediction(params.prediction)
+    dpt = torch.full((1, 4, 8), 1.2)
+    dpt[..., 4:] = 0.3
+    return {
+        "image": torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1)),
+        "location": torch.zeros(1, 2, 48, 64),
+        "targets": prediction.pack(prediction.soft_targets(dpt)),
+        "confidence": torch.ones(1, 4, 8),
+        "y_px": torch.tensor([[12.5, 20.5, 28.5, 36.5]]),
+        "x_px": torch.linspace(12.5, 52.5, 8)[None],
+    }
+
+
+def test_near_things_count_by_what_a_relative_error_of_theirs_costs(params, photos):
+    """The loss is the mean over halves, weighted by inverse distance to the power asked for."""
+
+    def half(name: str, **changes) -> float:
+        confidence = torch.zeros(1, 4, 8)
+        confidence[..., slice(0, 4) if name == "near" else slice(4, 8)] = 1
+        return loss_of(params, photos | {"confidence": confidence}, **changes)
+
+    near, far = half("near"), half("far")
+    assert near != pytest.approx(far, rel=1e-3)
+    for power in (0.0, 1.0, 2.0):
+        weights = 1.2**power, 0.3**power
+        expected = (weights[0] * near + weights[1] * far) / sum(weights)
+        found = loss_of(params, photos, near_power=power)
+        assert found == pytest.approx(expected, rel=2e-3)
+
+
+def test_confidence_counts_only_if_asked_to(params, photos):
+    unsure = photos | {"confidence": torch.linspace(0, 1, 32).reshape(1, 4, 8)}
+    even = loss_of(params, photos)
+    assert loss_of(params, unsure) != pytest.approx(even, rel=1e-4)
+    assert loss_of(params, unsure, confidence_weighting=False) == pytest.approx(even)
