@@ -20,8 +20,8 @@ class Pixels:
     """Pictures of captures as 16-bit linear light, whole or in parts.
 
     Uncompressed 16-bit TIFF, which is what captures are written as, is mapped where it lies; the
-    operating system keeps in its cache what memory allows. (Files are replaced, never changed.) Other pictures are decoded
-    once and kept, as long as they fit into `KEEP_BYTES`.
+    operating system keeps in its cache what memory allows. (Files are replaced, never changed.)
+    Other pictures are decoded once and kept, as long as they fit into `KEEP_BYTES`.
 
     Args:
         captures: The captures.
