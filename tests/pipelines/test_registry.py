@@ -13,6 +13,7 @@ NAMES = [
     "student_distillation",
     "evaluation",
 ]
+STUDIES = ["ablation", "benchmark", "cache_audit"]
 FOLDERS = {"raw", "psf_banks", "teacher_checkpoints", "student_checkpoints", "teacher_cache_folder"}
 
 
@@ -22,7 +23,7 @@ def pipelines():
 
 
 def test_all_pipelines_are_there(pipelines):
-    assert set(pipelines) == {*NAMES, "cache_audit", "benchmark", "distill", "__default__"}
+    assert set(pipelines) == {*NAMES, *STUDIES, "distill", "__default__"}
 
 
 def test_distill_chains_all_and_is_the_default(pipelines):
@@ -48,6 +49,11 @@ def test_distill_needs_nothing_but_parameters_and_working_folders(pipelines):
             {"benchmark", "benchmark_figure"},
         ),
         ("cache_audit", {"captures", "teacher", "teacher_cache"}, {"cache_audit"}),
+        (
+            "ablation",
+            {"captures", "ablation_folder"},
+            {"ablation_table", "ablation_figure", "ablation"},
+        ),
         (
             "evaluation",
             {"captures", "teacher", "student"},

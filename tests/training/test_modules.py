@@ -19,7 +19,7 @@ def loss_of(params: Parameters, photos: dict, **changes) -> float:
     module = StudentModule(
         Student(options, params.teacher, BINS), teacher, Prediction(params.prediction), options, 10
     )
-    return float(module.training_step({"photos": photos}, 0))
+    return module.training_step({"photos": photos}, 0).item()
 
 
 @pytest.fixture
