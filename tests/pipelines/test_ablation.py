@@ -61,8 +61,9 @@ def test_only_what_is_missing_is_trained_again(ablated):
     pd.testing.assert_frame_equal(table(ablated), first)
 
 
-def test_other_parameters_are_trained_afresh(ablated):
+def test_other_parameters_are_trained_afresh_and_only_wanted_variants(ablated):
     before = results(ablated)
-    ablated.run(*COMMAND, "--params", "student.max_epochs=1")
+    ablated.run(*COMMAND, "--params", "student.max_epochs=1,ablation.variants=[no_location]")
     after = results(ablated)
-    assert all(before[name] != after[name] for name in before)
+    assert {name for name in before if before[name] != after[name]} == {"all-0", "no_location-0"}
+    assert set(table(ablated)["variant"]) == {"all", "teacher", "no_location"}

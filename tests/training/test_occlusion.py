@@ -53,12 +53,12 @@ def test_blur_is_smaller_in_a_binned_photo_and_none_at_the_focus():
     assert mixed(1 / CAMERA.focus_distance_m, 1.0) < mixed(1.25, 2.0) < mixed(1.25, 1.0)
 
 
-def charts(folder, distances_m, **changes):
+def charts(folder, distances_m):
     """Charts that are as bright as they are near."""
 
     def chart(index, distance_m):
         image = torch.full((3, 120, 160), 0.5 / distance_m)
-        return Capture(image, "chart", f"s{index}", "train", distance_m=distance_m, **changes)
+        return Capture(image, "chart", f"s{index}", "train", distance_m=distance_m)
 
     return write_captures(folder / "set", CAMERA, [chart(*one) for one in enumerate(distances_m)])
 

@@ -1,11 +1,13 @@
 """Variants change what they say they change, and nothing else."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from rangefinder.ablation_config import VariantName
 from rangefinder.config import Parameters
 from rangefinder.location import PatchGrid
-from rangefinder.models.io import build_network
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.data import UnlabelledFrames
@@ -45,6 +47,14 @@ def differences(one: Parameters, other: Parameters) -> set[str]:
 )
 def test_a_variant_changes_what_it_says(name, changed):
     assert differences(BASE, variants_of(BASE)[name].params(BASE, seed=0)) == changed
+
+
+def test_every_name_that_may_be_asked_for_is_a_variant():
+    modes = [
+        BASE.model_copy(update={"student": BASE.student.model_copy(update={"sharing": sharing})})
+        for sharing in ("frozen", "joint")
+    ]
+    assert set().union(*map(variants_of, modes)) == set(get_args(VariantName))
 
 
 def test_a_variant_takes_another_seed():
@@ -151,4 +161,3 @@ def test_charts_take_the_photos_place(captures, params):
     item = frames[0]
     estimate = truth.prediction.estimate_m(truth.prediction.unpack(item["targets"]))
     assert float(estimate.mean()) == pytest.approx(photos.row(0)["distance_m"], rel=0.05)
-    assert isinstance(build_network(card), Teacher)

@@ -17,22 +17,27 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from rangefinder.cache.fill import fill_cache, work_folder
+from rangefinder.cache.fill import fill_cache
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
-from rangefinder.deploy.answers import Box, answers
+from rangefinder.deploy.answers import answers, support
 from rangefinder.evaluation.held_out import held_out
 from rangefinder.evaluation.score import evaluate
 from rangefinder.files import write_whole
-from rangefinder.location import PatchGrid
 from rangefinder.models.io import TrainedModel, load_model, save_model
 from rangefinder.models.own import build_teacher
-from rangefinder.training.fit import Targets, distil_student, label_digest, train_teacher
+from rangefinder.training.fit import (
+    Targets,
+    distil_student,
+    label_digest,
+    teacher_key,
+    train_teacher,
+)
 from rangefinder.training.run import training_key
 from rangefinder.training.truth import Truth, charts_as_photos
 from rangefinder.training.variants import Variant, variants_of
 
-RESULT = "result.json"
+RESULT, CACHE = "result.json", "cache"
 TEACHER_ROW = "teacher"  # the teacher of the whole method, scored like a variant
 log = logging.getLogger(__name__)
 
@@ -53,32 +58,25 @@ def ablate(captures: CaptureSet, params: Parameters, folder: Path) -> pd.DataFra
     for trial in tqdm(trials, desc="ablation", unit="training", disable=None):
         log.info("Variant %s, seed %d", trial.variant.name, trial.params.seed)
         rows += trial.result()
-    shutil.rmtree(folder / "caches", ignore_errors=True)
+    shutil.rmtree(folder / CACHE, ignore_errors=True)
     return pd.DataFrame(rows)
 
 
 def _trials(captures: CaptureSet, params: Parameters, folder: Path) -> Iterator[Trial]:
-    variants = variants_of(params).values()
+    """Every variant with every seed; those with the same teacher follow each other."""
     test, _ = held_out(captures)
-    for seed in params.ablation.seeds:
-        every = [(variant, variant.params(params, seed)) for variant in variants]
-        widest = max(_patch_px(changed) for _, changed in every)
-        for variant, changed in sorted(every, key=lambda pair: _teacher_key(captures, pair[1])):
-            yield Trial(variant, changed, captures, test, folder, widest)
-
-
-def _patch_px(params: Parameters) -> int:
-    return build_teacher(params.teacher, params.prediction.bins).patch_px
-
-
-def _teacher_key(captures: CaptureSet, params: Parameters) -> str:
-    """Hash of everything that a teacher depends on."""
-    return training_key(
-        seed=params.seed,
-        teacher=params.teacher.model_dump(),
-        prediction=params.prediction.model_dump(),
-        data=[captures.digest, label_digest(captures)],
-    )[:16]
+    every = [
+        (variant, variant.params(params, seed))
+        for seed in params.ablation.seeds
+        for variant in variants_of(params).values()
+    ]
+    widest = max(
+        build_teacher(changed.teacher, changed.prediction.bins).patch_px for _, changed in every
+    )
+    labels = label_digest(captures)
+    found = [(teacher_key(captures, changed), variant, changed) for variant, changed in every]
+    for key, variant, changed in sorted(found, key=lambda one: one[0]):
+        yield Trial(variant, changed, captures, test, folder, widest, key, labels)
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,8 @@ class Trial:
         test: Those that are scored.
         folder: Of the whole ablation.
         widest_px: The largest patch among all variants, which decides the pixels scored.
+        teacher_key: Hash of everything its teacher depends on.
+        labels: Hash of all distances that are known.
     """
 
     variant: Variant
@@ -100,6 +100,8 @@ class Trial:
     test: CaptureSet
     folder: Path
     widest_px: int
+    teacher_key: str
+    labels: str
 
     def result(self) -> list[dict[str, Any]]:
         """Rows of the table, trained for unless they are there."""
@@ -117,7 +119,8 @@ class Trial:
 
     def _key(self) -> str:
         return training_key(
-            teacher=_teacher_key(self.captures, self.params),
+            teacher=self.teacher_key,
+            data=[self.captures.digest, self.labels],
             student=self.params.student.model_dump(),
             lesson=self.variant.lesson,
             evaluation=self.params.evaluation.model_dump(),
@@ -134,7 +137,8 @@ class Trial:
         named = {
             name: answers(model, self.test, self.params.cache) for name, model in models.items()
         }
-        summary = evaluate(self.test, named, self.params, self._support).summary["models"]
+        pixels = support(teacher.card.model_copy(update={"patch_px": self.widest_px}), self.test)
+        summary = evaluate(self.test, named, self.params, pixels).summary["models"]
         says = {self.variant.name: self.variant.says, TEACHER_ROW: "the teacher, every patch"}
         return [self._row(name, says[name], scores) for name, scores in summary.items()]
 
@@ -152,12 +156,8 @@ class Trial:
             "says": says,
         }
 
-    def _support(self, index: int) -> Box:
-        row = self.test.row(index)
-        return PatchGrid(row["height_px"], row["width_px"], self.widest_px, 1).support_px
-
     def _teacher(self) -> TrainedModel:
-        home = self.folder / "teachers" / _teacher_key(self.captures, self.params)
+        home = self.folder / "teachers" / self.teacher_key[:16]
         if not home.is_dir():
             log.info("Its teacher")
             checkpoints = self.folder / "checkpoints"
@@ -180,11 +180,7 @@ class Trial:
             return charts, Truth(charts, teacher.card)
         if self.variant.lesson == "truth":
             return self.captures, Truth(self.captures, teacher.card)
-        caches = self.folder / "caches"
-        wanted = caches / teacher.fingerprint
-        for other in caches.glob("*") if caches.is_dir() else ():
-            if other not in (wanted, work_folder(wanted)):  # of a teacher that is done with
-                shutil.rmtree(other, ignore_errors=True)
-        params = self.params
-        cache = fill_cache(teacher, self.captures, params.cache, wanted, compute=params.compute)
-        return self.captures, cache
+        params, place = self.params, self.folder / CACHE
+        return self.captures, fill_cache(
+            teacher, self.captures, params.cache, place, compute=params.compute
+        )

@@ -23,8 +23,9 @@ def calibrated(
     """
     prediction = model.prediction
     ranks = []
+    module.eval()
     for batch in watched:
-        probs = module.eval().grid_logits(batch).movedim(1, -1).float().softmax(-1)
+        probs = module.grid_logits(batch).movedim(1, -1).float().softmax(-1)
         known = batch["inverse_dpt"] > 0
         truth_dpt = batch["inverse_dpt"][known]
         least = torch.full_like(truth_dpt, -1.0)  # below all bins

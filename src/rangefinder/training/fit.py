@@ -73,13 +73,7 @@ def train_teacher(
     )
     run = TrainingRun(
         folder=checkpoints,
-        key=training_key(
-            seed=params.seed,
-            teacher=options.model_dump(),
-            code=code_digest(network),
-            prediction=params.prediction.model_dump(),
-            data=[*map(label_digest, (train, validation)), train.digest, validation.digest],
-        ),
+        key=teacher_key(captures, params),
         max_epochs=options.max_epochs,
         patience=options.patience_epochs,
         compute=params.compute,
@@ -90,6 +84,18 @@ def train_teacher(
     run.fit(module, *loaders, [NewEpoch(crops), DataWait()])
     teacher = TrainedModel(network, teacher_card(captures, network, params))
     return calibrated(teacher, module, frame_loader)
+
+
+def teacher_key(captures: CaptureSet, params: Parameters) -> str:
+    """Hash of everything that the training of a teacher depends on."""
+    train, validation = taught(captures), watched(captures)
+    return training_key(
+        seed=params.seed,
+        teacher=params.teacher.model_dump(),
+        code=code_digest(build_teacher(params.teacher, params.prediction.bins)),
+        prediction=params.prediction.model_dump(),
+        data=[*map(label_digest, (train, validation)), train.digest, validation.digest],
+    )
 
 
 def teacher_card(captures: CaptureSet, network: Teacher | OwnTeacher, params: Parameters) -> Card:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from rangefinder.config import Parameters, TeacherParams, parse_parameters
 
 Lesson = Literal["teacher", "charts", "truth"]
-AROUND_PX = 36  # by which training crops are larger than a patch
 
 
 @dataclass(frozen=True)
