@@ -73,6 +73,9 @@ def _mapped(path: Path, size: tuple[int, int]) -> Samples | None:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
             plain = page.is_memmappable and page.dtype == np.uint16 and page.shape == (*size, 3)
-            return tifffile.memmap(path, mode="r") if plain else None
+            if not plain:
+                return None
+            start = page.dataoffsets[0]
+            return np.memmap(path, f"{file.byteorder}u2", "r", start, page.shape)
     except (OSError, ValueError):
         return None
