@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ from rangefinder.evaluation.speed import (
     frames_per_s,
     ratios,
 )
-from rangefinder.evaluation.timing import Effort, Timing, clock, peak_bytes, threads
+from rangefinder.evaluation.timing import Effort, Timing, clock, clock_in_turns, peak_bytes, threads
 from rangefinder.evaluation.work import multiply_adds
 
 PHOTO = (480, 360)
@@ -27,12 +29,34 @@ def case(method, stride_px, seconds, threads_used=2):
     return Case(setting, timing, False, 100, 0.5, None)
 
 
-def test_work_is_repeated_as_asked_after_one_call_to_warm_up():
+def test_what_is_slow_is_called_once_a_turn_after_two_calls_to_warm_up():
     calls = []
-    timing = clock(lambda: calls.append(0), Effort(least=3, most=5, seconds=60.0))
+
+    def slow():
+        calls.append(0)
+        time.sleep(0.06)
+
+    timing = clock(slow, Effort(least=3, most=5, seconds=60.0))
     assert timing.repeats == 5
-    assert len(calls) == 6
-    assert clock(lambda: None, Effort(least=4, most=9, seconds=0.0)).repeats == 4
+    assert len(calls) == 7
+    assert clock(slow, Effort(least=4, most=9, seconds=0.0)).repeats == 4
+
+
+def test_what_is_timed_together_takes_turns():
+    calls = []
+
+    def work(name, seconds):
+        calls.append(name)
+        time.sleep(seconds)
+
+    works = {"slow": lambda: work("slow", 0.06), "quick": lambda: work("quick", 0.03)}
+    timings = clock_in_turns(works, Effort(least=2, most=2, seconds=60.0))
+    turns = "".join(name[0] for name in calls[4:])
+    assert turns.startswith("sq")
+    assert turns.count("sq") == 2
+    assert timings["slow"].repeats == 2
+    assert timings["quick"].repeats == turns.count("q") > 2
+    assert timings["quick"].seconds < timings["slow"].seconds
 
 
 def test_a_timing_is_median_and_quartiles_and_scales():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,16 +17,17 @@ import torch
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _RESET_PEAK = "5"  # see proc(5)
+_TURN_S = 0.1  # that one thing may take of a turn by being repeated
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How often to repeat.
+    """How often something takes its turn.
 
     Attributes:
-        least: Fewest repeats.
-        most: Most repeats.
-        seconds: Enough: no further repeat is begun after this time.
+        least: Fewest turns.
+        most: Most turns.
+        seconds: Enough: no further turn is begun after this time.
     """
 
     least: int
@@ -68,16 +69,39 @@ class Timing:
 
 def clock(work: Callable[[], Any], effort: Effort) -> Timing:
     """Time `work` after one call to warm up."""
-    work()
-    samples: list[float] = []
-    began = time.perf_counter()
-    while len(samples) < effort.least or (
-        len(samples) < effort.most and time.perf_counter() - began < effort.seconds
-    ):
-        start = time.perf_counter()
+    return clock_in_turns({"": work}, effort)[""]
+
+
+def clock_in_turns(works: Mapping[str, Callable[[], Any]], effort: Effort) -> dict[str, Timing]:
+    """Time several things, so that a machine that slows down slows down all of them.
+
+    They take turns after one call each to warm up. What is quick is called more often in a turn.
+
+    Args:
+        works: What to time, by name.
+        effort: How many turns; its seconds are for each of them.
+
+    Returns:
+        Their timings by name.
+    """
+    calls = {}
+    for name, work in works.items():
         work()
-        samples.append(time.perf_counter() - start)
-    return Timing.of(samples)
+        calls[name] = max(1, int(_TURN_S / _seconds(work)))
+    samples: dict[str, list[float]] = {name: [] for name in works}
+    began = time.perf_counter()
+    for turn in range(effort.most):
+        if turn >= effort.least and time.perf_counter() - began > effort.seconds * len(works):
+            break
+        for name, work in works.items():
+            samples[name] += [_seconds(work) for _ in range(calls[name])]
+    return {name: Timing.of(found) for name, found in samples.items()}
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def peak_bytes(work: Callable[[], Any]) -> int | None:

@@ -1,4 +1,4 @@
-"""How much arithmetic something is, and how fast this machine could do it at best."""
+"""How much arithmetic something is, and what a machine does best."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rangefinder.evaluation.timing import Effort, clock
-
 
 def multiply_adds(work: Callable[[], Any]) -> int:
     """Multiply-adds of the matrix products and convolutions in one call of `work`."""
@@ -18,18 +16,17 @@ def multiply_adds(work: Callable[[], Any]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def matmul_rate(side: int, effort: Effort) -> float:
-    """Multiply-adds per second of a large float32 matrix product on the threads in use.
+def matrix_product(side: int) -> Callable[[], None]:
+    """A large float32 matrix product, `side`^3 multiply-adds, ready to be timed.
 
     Args:
         side: Rows and columns of the matrices.
-        effort: How often to repeat.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     left, right = torch.rand(2, side, side, device=device)
 
     def product() -> None:
-        (left @ right)[0, 0].item()  # a GPU is done when the number is here
+        with torch.inference_mode():
+            (left @ right)[0, 0].item()  # a GPU is done when the number is here
 
-    with torch.inference_mode():
-        return side**3 / clock(product, effort).seconds
+    return product

@@ -18,12 +18,12 @@ ROOT_GAIN = 4.0  # brings the square root to the size of the logarithm
 
 def log_light(image: Tensor) -> Tensor:
     """Logarithm of linear light, any shape: exposure and white balance are offsets."""
-    return torch.log(image.clamp(min=0) + DARK)
+    return image.clamp(min=0).add_(DARK).log_()
 
 
 def root_light(image: Tensor) -> Tensor:
     """Square root of linear light, any shape: the same photon noise everywhere (Anscombe 1948)."""
-    return ROOT_GAIN * torch.sqrt(image.clamp(min=0))
+    return image.clamp(min=0).mul_(ROOT_GAIN**2).sqrt_()
 
 
 def zero_sum(filters: Tensor) -> Tensor:
