@@ -96,6 +96,17 @@ def test_the_fast_student_says_what_measuring_says(height, width, calibration):
     np.testing.assert_array_equal(alone_m, distance_m)
 
 
+def test_the_fast_student_goes_by_the_place_of_each_photo():
+    student = model("student")
+    fast, image = fast_ranger(student, CAMERA), torch.rand(3, 30, 33)
+    places = [Placement(), Placement((30.0, 17.0)), Placement()]
+    said = [fast(image, placement) for placement in places]
+    assert np.abs(said[1] / said[0] - 1).max() > 1e-3
+    np.testing.assert_array_equal(said[2], said[0])
+    (other,) = fast(image[:, :, :30], Placement())
+    assert other.shape == (30, 30)
+
+
 def test_calibration_moves_the_interval_and_nothing_else():
     plain, narrow = model("student"), model("student")
     narrow.card = narrow.card.model_copy(update={"calibration": HALF})

@@ -71,10 +71,13 @@ def open_bench(
     env: str,
 ) -> Bench:
     """The bench that `model_options` describe."""
+    from rangefinder.config import ComputeParams
     from rangefinder.deploy.bench import Bench
     from rangefinder.deploy.source import find_model
     from rangefinder.location import Placement
+    from rangefinder.models.device import configure_cpu
 
+    configure_cpu(ComputeParams())
     placement = None
     if origin is not None or scale is not None:
         placement = Placement(origin or (0.0, 0.0), scale or 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -52,12 +53,16 @@ def fast_ranger(
     network, prediction = fused(cast("Student", model.network)).to(device), model.prediction
     tail = model.tail(level) if level is not None else None
 
+    @lru_cache(maxsize=1)
+    def tuned(placement: Placement, height: int, width: int) -> list[Tensor | None]:
+        location = torch.from_numpy(location_map(camera, placement, height, width)).to(device)
+        return network.tuned(location[None])
+
     @torch.inference_mode()
     def measure(image: Tensor, placement: Placement) -> Maps:
         height, width = image.shape[1:]
-        location = torch.from_numpy(location_map(camera, placement, height, width)).to(device)
-        batch = image[None].to(device, memory_format=torch.channels_last)
-        probs = torch.softmax(network(batch, location[None])[0].movedim(0, -1).float(), dim=-1)
+        logits = network.seen(image[None].to(device), tuned(placement, height, width))
+        probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
         cells = prediction.estimate_dpt(probs)[None]
         if tail is not None:
             cells = torch.cat([cells, prediction.quantile_dpt(probs, (1 - tail, tail))])

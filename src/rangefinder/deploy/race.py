@@ -18,7 +18,7 @@ from rangefinder.errors import ModelError
 from rangefinder.evaluation.speed import DENSE, MONAI, PATCH_LOOP, STUDENT, USUAL, Case, Setting
 from rangefinder.evaluation.timing import Effort, Timing, clock_in_turns, peak_bytes, threads
 from rangefinder.evaluation.work import matrix_product, multiply_adds
-from rangefinder.models.device import configure_threads, use_gpu
+from rangefinder.models.device import configure_cpu, use_gpu
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Race:
         self.contenders, self.params = contenders, params
         options = params.benchmark
         self.effort = Effort(options.min_repeats, options.max_repeats, options.seconds_per_case)
-        configure_threads(params.compute)
+        configure_cpu(params.compute)
         self.threads = torch.get_num_threads()
         self.cases: list[Case] = []
         self.equality: list[dict[str, Any]] = []

@@ -176,7 +176,16 @@ class LocationModulation(nn.Module):
 
     def forward(self, features: Tensor, location: Tensor) -> Tensor:
         """Features `[N, C, h, w]` at sensor places `[N, 2, h, w]` (or one N for all)."""
+        return modulated(features, self.at(location))
+
+    def at(self, location: Tensor) -> Tensor:
+        """Scale and shift `[N, 2 C, h, w]` of sensor places `[N, 2, h, w]`, whatever is seen."""
         x, y = location[:, :1], location[:, 1:]
         basis = torch.cat([x, y, x * x, y * y, x * y, (x * x + y * y).square()], dim=1)
-        scale, shift = self.net(basis).chunk(2, dim=1)
-        return torch.addcmul(features + shift, features, scale)
+        return cast("Tensor", self.net(basis))
+
+
+def modulated(features: Tensor, modulation: Tensor) -> Tensor:
+    """Features `[N, C, h, w]`, scaled and shifted by what `LocationModulation.at` gave."""
+    scale, shift = modulation.chunk(2, dim=1)
+    return torch.addcmul(features + shift, features, scale)

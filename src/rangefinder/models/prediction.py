@@ -54,16 +54,14 @@ class Prediction:
         """Quantiles of inverse distance.
 
         Args:
-            probs: `[..., bins]` probabilities.
+            probs: `[..., bins]` probabilities, up to a factor.
             levels: K levels in 0..1.
 
         Returns:
             `[K, ...]` inverse distance [dpt].
         """
-        cdf = probs.cumsum(-1)
-        cdf = (cdf / cdf[..., -1:]).contiguous()
-        wanted = torch.tensor(levels, dtype=cdf.dtype, device=cdf.device)
-        wanted = wanted.expand(*cdf.shape[:-1], len(levels)).contiguous()
+        cdf = probs.cumsum(-1).contiguous()
+        wanted = cdf[..., -1:] * torch.tensor(levels, dtype=cdf.dtype, device=cdf.device)
         index = torch.searchsorted(cdf, wanted).clamp_(max=self.bins - 1)
         upper = cdf.gather(-1, index)
         lower = torch.where(index > 0, cdf.gather(-1, (index - 1).clamp(min=0)), 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,7 +66,8 @@ class Stem(nn.Module):
         """
         seen = (self.reach_px, ColourFilters.reach_px)
         margin_px = max(seen) // 2
-        features, products = self(F.pad(image, (margin_px,) * 4, mode="replicate"))
+        padded = F.pad(image, (margin_px,) * 4, mode="replicate")
+        features, products = self(padded.contiguous(memory_format=torch.channels_last))
         surplus = [(margin_px - reach_px // 2) // self.stride_px for reach_px in seen]
         features = _without(features, surplus[0])
         if products is not None:

@@ -24,7 +24,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rangefinder.config import ComputeParams
-from rangefinder.models.device import configure_threads, use_gpu
+from rangefinder.models.device import configure_cpu, use_gpu
 
 MONITOR = "validation_nll"
 NAME = "training.json"
@@ -77,7 +77,7 @@ class TrainingRun:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         """Train `module` in place; it ends with the weights to keep."""
-        configure_threads(self.compute)
+        configure_cpu(self.compute)
         keep = ModelCheckpoint(
             self.folder, monitor=MONITOR if self.patience else None, save_last=True
         )

@@ -18,9 +18,9 @@ def sweep(
 ) -> TeacherCache:
     """What the teacher says of every local area of every unlabelled capture."""
     from rangefinder.cache.fill import fill_cache
-    from rangefinder.models.device import configure_threads
+    from rangefinder.models.device import configure_cpu
 
-    configure_threads(parameters.compute)
+    configure_cpu(parameters.compute)
     epochs = parameters.student.max_epochs
     compute = parameters.compute
     return fill_cache(teacher, captures, parameters.cache, folder, epochs, compute)
