@@ -34,7 +34,7 @@ def test_what_is_slow_is_called_once_a_turn_after_two_calls_to_warm_up():
 
     def slow():
         calls.append(0)
-        time.sleep(0.06)
+        time.sleep(0.2)
 
     timing = clock(slow, Effort(least=3, most=5, seconds=60.0))
     assert timing.repeats == 5
@@ -49,7 +49,7 @@ def test_what_is_timed_together_takes_turns():
         calls.append(name)
         time.sleep(seconds)
 
-    works = {"slow": lambda: work("slow", 0.06), "quick": lambda: work("quick", 0.03)}
+    works = {"slow": lambda: work("slow", 0.2), "quick": lambda: work("quick", 0.05)}
     timings = clock_in_turns(works, Effort(least=2, most=2, seconds=60.0))
     turns = "".join(name[0] for name in calls[4:])
     assert turns.startswith("sq")

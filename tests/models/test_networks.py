@@ -161,6 +161,21 @@ def test_the_inference_copy_agrees(build):
     torch.testing.assert_close(copy, original, atol=1e-5, rtol=0)
 
 
+def test_the_inference_copy_goes_by_the_place_it_is_given():
+    network = small_student().eval()
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    copy, image = fused(network), torch.rand(1, 3, 72, 96)
+    here, there = torch.rand(2, 1, 2, 72, 96)
+    with torch.inference_mode():
+        said = {}
+        for name, location in (("here", here), ("there", there), ("here again", here)):
+            said[name] = network(image, location).softmax(1)
+            found = copy(image, location).softmax(1)
+            torch.testing.assert_close(found, said[name], atol=1e-5, rtol=0)
+    assert (said["here"] - said["there"]).abs().max() > 1e-3
+
+
 def test_resampling_reproduces_a_linear_ramp_and_holds_the_border():
     lattice = Lattice(first_px=2.5, stride_px=4)
     ramp = lattice.positions(6)[None, None, :, None].expand(1, 1, 6, 5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -53,15 +52,11 @@ def fast_ranger(
     network, prediction = fused(cast("Student", model.network)).to(device), model.prediction
     tail = model.tail(level) if level is not None else None
 
-    @lru_cache(maxsize=1)
-    def tuned(placement: Placement, height: int, width: int) -> list[Tensor | None]:
-        location = torch.from_numpy(location_map(camera, placement, height, width)).to(device)
-        return network.tuned(location[None])
-
     @torch.inference_mode()
     def measure(image: Tensor, placement: Placement) -> Maps:
         height, width = image.shape[1:]
-        logits = network.seen(image[None].to(device), tuned(placement, height, width))
+        location = torch.from_numpy(location_map(camera, placement, height, width)).to(device)
+        logits = network(image[None].to(device), location[None])
         probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
         cells = prediction.estimate_dpt(probs)[None]
         if tail is not None:

@@ -17,7 +17,7 @@ import torch
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _RESET_PEAK = "5"  # see proc(5)
-_TURN_S = 0.1  # that one thing may take of a turn by being repeated
+_TURN_S = 0.3  # that one thing may take of a turn by being repeated
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def fused(model: M) -> M:
     """Copy of a network for inference: normalisation folded in, channels-last, evaluation mode."""
     model = copy.deepcopy(model).eval()
     for module in model.modules():
-        if isinstance(module, ConvNorm | Mix):
+        if isinstance(module, ConvNorm | Mix | LocationModulation):
             module.fuse()
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -173,19 +173,27 @@ class LocationModulation(nn.Module):
         last = cast("nn.Conv2d", self.net[2])
         nn.init.zeros_(last.weight)
         nn.init.zeros_(cast("Tensor", last.bias))
+        self._remembers = False
+        self._known: tuple[Tensor, Tensor] | None = None
 
     def forward(self, features: Tensor, location: Tensor) -> Tensor:
         """Features `[N, C, h, w]` at sensor places `[N, 2, h, w]` (or one N for all)."""
-        return modulated(features, self.at(location))
+        scale, shift = self._at(location).chunk(2, dim=1)
+        return torch.addcmul(features + shift, features, scale)
 
-    def at(self, location: Tensor) -> Tensor:
-        """Scale and shift `[N, 2 C, h, w]` of sensor places `[N, 2, h, w]`, whatever is seen."""
+    def fuse(self) -> None:
+        """Remember the last places, because photos of one size and camera share theirs."""
+        self._remembers = True
+
+    def _at(self, location: Tensor) -> Tensor:
+        """Scale and shift `[N, 2 C, h, w]` of places, whatever is seen there."""
+        if not self._remembers or location.is_cuda:  # a GPU would have to wait for the comparison
+            return self._computed(location)
+        if self._known is None or not torch.equal(self._known[0], location):
+            self._known = location.clone(), self._computed(location)
+        return self._known[1]
+
+    def _computed(self, location: Tensor) -> Tensor:
         x, y = location[:, :1], location[:, 1:]
         basis = torch.cat([x, y, x * x, y * y, x * y, (x * x + y * y).square()], dim=1)
         return cast("Tensor", self.net(basis))
-
-
-def modulated(features: Tensor, modulation: Tensor) -> Tensor:
-    """Features `[N, C, h, w]`, scaled and shifted by what `LocationModulation.at` gave."""
-    scale, shift = modulation.chunk(2, dim=1)
-    return torch.addcmul(features + shift, features, scale)

@@ -11,6 +11,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rangefinder.config import PredictionParams
 
@@ -90,7 +91,7 @@ class Prediction:
 
     def probability_between(self, probs: Tensor, low_dpt: Tensor, high_dpt: Tensor) -> Tensor:
         """Probability that inverse distance [dpt] lies between two values, all `[...]`."""
-        cdf = torch.nn.functional.pad(probs.cumsum(-1), (1, 0))
+        cdf = F.pad(probs.cumsum(-1), (1, 0))
         left_edge = self.centres_dpt[0] - self.width_dpt / 2
 
         def below(value_dpt: Tensor) -> Tensor:
@@ -130,14 +131,15 @@ class Prediction:
         root = probs.float().clamp(min=0).sqrt()
         code = (root / root.amax(-1, keepdim=True) * _LEVELS).round().to(torch.uint8)
         if self.bins % 2:
-            code = torch.nn.functional.pad(code, (0, 1))
+            code = F.pad(code, (0, 1))
         return code[..., 0::2] * 16 + code[..., 1::2]
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Probabilities `[..., bins]` float32 of packed bytes `[..., packed_bytes]`."""
-        table = torch.arange(_LEVELS + 1, dtype=torch.float32, device=packed.device)
-        table[0] = _ZERO_LEVEL
-        weight = table.square()[self._codes(packed).long()]
+        level = torch.arange(_LEVELS + 1, dtype=torch.float32, device=packed.device)
+        level[0] = _ZERO_LEVEL
+        pairs = torch.cartesian_prod(level, level).square()  # of every byte: both of its codes
+        weight = F.embedding(packed.int(), pairs).flatten(-2)[..., : self.bins]
         return weight / weight.sum(-1, keepdim=True)
 
     def beyond_rounding(self, probs: Tensor, packed: Tensor) -> Tensor:

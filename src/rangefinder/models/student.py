@@ -13,7 +13,7 @@ from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.models.energies import COMPARED, Products
 from rangefinder.models.heads import build_head
 from rangefinder.models.lattice import Lattice
-from rangefinder.models.layers import ConvNorm, LocationModulation, Mix, modulated
+from rangefinder.models.layers import ConvNorm, LocationModulation, Mix
 from rangefinder.models.stem import Stem
 from rangefinder.models.teacher import Teacher
 
@@ -75,14 +75,14 @@ class Level(nn.Module):
         self.modulation = LocationModulation(channels_out) if location else None
 
     def forward(
-        self, x: Tensor, products: Products | None, modulation: Tensor | None
+        self, x: Tensor, products: Products | None, location: Tensor
     ) -> tuple[Tensor, Products | None]:
         """Cell i of the result is centred on cell 2 i of the input.
 
         Args:
             x: `[N, in, h, w]` features of the finer level.
             products: Of the finer level, or None without filters.
-            modulation: Of this level's cells, or None without location.
+            location: `[N, 2, h/2, w/2]` places of this level's cells.
 
         Returns:
             Features `[N, out, h/2, w/2]`, and the products of this level.
@@ -91,7 +91,9 @@ class Level(nn.Module):
         if self.comparison is not None:
             found, products = self.comparison(products)
             x = x + found
-        return x if modulation is None else modulated(x, modulation), products
+        if self.modulation is not None:
+            x = self.modulation(x, location)
+        return x, products
 
 
 class Student(nn.Module):
@@ -143,30 +145,11 @@ class Student(nn.Module):
         Returns:
             `[N, bins, h, w]` logits on `lattice`: h = ceil(H / 4), w = ceil(W / 4).
         """
-        return self.seen(image, self.tuned(location))
-
-    def tuned(self, location: Tensor) -> list[Tensor | None]:
-        """What the place on the sensor has to say at each level, the same for every photo there.
-
-        Args:
-            location: `[N, 2, H, W]` sensor place of every pixel centre.
-
-        Returns:
-            Of each level `[N, 2 C, h, w]`, or None without location.
-        """
-        found: list[Tensor | None] = []
-        for number, level in enumerate(self.levels, 1):
-            modulation, stride = cast("Level", level).modulation, Stem.stride_px * 2**number
-            cells = location[:, :, ::stride, ::stride]
-            found.append(None if modulation is None else modulation.at(cells))
-        return found
-
-    def seen(self, image: Tensor, modulations: list[Tensor | None]) -> Tensor:
-        """Predict as `forward` does, from an image and what `tuned` gave."""
         at4, products = self.stem.centred(image)
-        found = [at4]
-        for level, modulation in zip(self.levels, modulations, strict=True):
-            x, products = level(found[-1], products, modulation)
+        found, stride = [at4], Stem.stride_px
+        for level in self.levels:
+            stride *= 2
+            x, products = level(found[-1], products, location[:, :, ::stride, ::stride])
             found.append(x)
         _, at8, at16, at32 = found
         at16 = self.look16(at16 + _enlarge(self.up16(self.look32(at32)), at16))
