@@ -128,11 +128,10 @@ class Prediction:
         Returns:
             `[..., packed_bytes]` uint8.
         """
-        root = probs.float().clamp(min=0).sqrt()
-        code = (root / root.amax(-1, keepdim=True) * _LEVELS).round().to(torch.uint8)
-        if self.bins % 2:
-            code = F.pad(code, (0, 1))
-        return code[..., 0::2] * 16 + code[..., 1::2]
+        root = probs.float().clamp(min=0).sqrt_()
+        code = root.div_(root.amax(-1, keepdim=True)).mul_(_LEVELS).round_()
+        pairs = F.pad(code, (0, self.bins % 2)).unflatten(-1, (-1, 2))
+        return torch.add(pairs[..., 1], pairs[..., 0], alpha=_LEVELS + 1).to(torch.uint8)
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Probabilities `[..., bins]` float32 of packed bytes `[..., packed_bytes]`."""
