@@ -142,7 +142,23 @@ def test_simulate_blurs_what_is_out_of_focus(captures):
         done = call("simulate", *wanted, "--camera", "mine/thin.yml")
         assert done.exit_code == 0, done.output
     contrast = {name: np.asarray(Image.open(f"{name}.png")).std() for name in ("focus", "far")}
+    assert not Path("data").exists()  # nobody is given a project who has none
     assert contrast["far"] < 0.5 * contrast["focus"]
+
+
+def test_a_project_keeps_the_lens_that_simulate_traced(captures):
+    Path("data/02_intermediate").mkdir(parents=True)
+    record = CameraParams.model_validate(CAMERA | {"lens": {"kind": "thin"}})
+    (captures / "thin.yml").write_text(yaml.safe_dump(record.model_dump(mode="json")))
+    chart(captures / "sharp.png", 1.5, 3)
+    Image.fromarray(np.full((96, 128), 1500, np.uint16)).save("d.png")
+    wanted = ("--rgb", "mine/sharp.png", "--distance", "d.png", "--camera", "mine/thin.yml")
+    assert call("simulate", *wanted, "--out", "first.png").exit_code == 0
+    (bank,) = Path("data/02_intermediate/psf_banks").iterdir()
+    written = bank.stat().st_mtime_ns
+    assert call("simulate", *wanted, "--out", "second.png").exit_code == 0
+    assert bank.stat().st_mtime_ns == written
+    assert Path("first.png").read_bytes() == Path("second.png").read_bytes()
 
 
 def test_simulate_refuses_what_is_not_there_and_other_sizes(captures):

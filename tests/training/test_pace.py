@@ -27,8 +27,13 @@ def test_every_source_is_asked_anew_in_every_round(captures, params):
         return probs.clone()
 
     packed = prediction.pack(probs)
-    times = step_times(captures, teacher, {"cached": lambda _: packed}, {"live": live}, params, ROUNDS)
-    assert {name: len(steps.seconds) for name, steps in times.items()} == {"cached": ROUNDS, "live": ROUNDS}
+    times = step_times(
+        captures, teacher, {"cached": lambda _: packed}, {"live": live}, params, ROUNDS
+    )
+    assert {name: len(steps.seconds) for name, steps in times.items()} == {
+        "cached": ROUNDS,
+        "live": ROUNDS,
+    }
     for steps in times.values():
         assert all(0 <= w < s for w, s in zip(steps.waited, steps.seconds, strict=True))
     train = captures.select(role="unlabelled", split="train")

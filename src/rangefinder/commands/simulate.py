@@ -46,7 +46,7 @@ def command(rgb: Path, distance: Path, camera: str, out: Path, seed: int) -> Non
     distance_m = read_distances(distance, (int(picture.shape[1]), int(picture.shape[2])))
     record = camera_record(params.camera, home)
     with tempfile.TemporaryDirectory(prefix="rangefinder-") as name:
-        folder = BANKS if BANKS.is_dir() else Path(name)
+        folder = BANKS if BANKS.parent.is_dir() else Path(name)
         bank = bank_for(record, params.bank, params.range.working_m, folder, home)
     capture = simulate_rgbd(bank, picture, distance_m, params, np.random.default_rng(seed))
     write_whole(out, lambda path: _write(path, capture.image, out.suffix.lower()))
