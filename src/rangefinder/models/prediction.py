@@ -130,8 +130,8 @@ class Prediction:
         """
         root = probs.float().clamp(min=0).sqrt_()
         code = root.div_(root.amax(-1, keepdim=True)).mul_(_LEVELS).round_()
-        pairs = F.pad(code, (0, self.bins % 2)).unflatten(-1, (-1, 2))
-        return torch.add(pairs[..., 1], pairs[..., 0], alpha=_LEVELS + 1).to(torch.uint8)
+        code = F.pad(code, (0, self.bins % 2))
+        return torch.add(code[..., 1::2], code[..., 0::2], alpha=_LEVELS + 1).to(torch.uint8)
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Probabilities `[..., bins]` float32 of packed bytes `[..., packed_bytes]`."""
