@@ -16,6 +16,7 @@ from scipy import ndimage
 from rangefinder.camera import Camera
 from rangefinder.commands.main import main
 from rangefinder.config import CameraParams, parse_parameters
+from rangefinder.deploy.project import Project
 from rangefinder.optics.geometry import blur_px
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,33 +133,31 @@ def test_init_without_a_camera_record_says_what_to_write(captures):
     assert not Path("conf/mycamera").exists()
 
 
-def test_simulate_blurs_what_is_out_of_focus(captures):
+def simulate(metres: float, out: str) -> Path:
+    """Photograph a chart through a thin lens."""
     record = CameraParams.model_validate(CAMERA | {"lens": {"kind": "thin"}})
-    (captures / "thin.yml").write_text(yaml.safe_dump(record.model_dump(mode="json")))
-    chart(captures / "sharp.png", 1.5, 3)
-    for name, metres in (("focus", 1.5), ("far", 4.0)):
-        Image.fromarray(np.full((96, 128), metres * 1000, np.uint16)).save(f"{name}_mm.png")
-        wanted = ("--rgb", "mine/sharp.png", "--distance", f"{name}_mm.png", "--out", f"{name}.png")
-        done = call("simulate", *wanted, "--camera", "mine/thin.yml")
-        assert done.exit_code == 0, done.output
-    contrast = {name: np.asarray(Image.open(f"{name}.png")).std() for name in ("focus", "far")}
-    assert not Path("data").exists()  # nobody is given a project who has none
-    assert contrast["far"] < 0.5 * contrast["focus"]
+    Path("mine/thin.yml").write_text(yaml.safe_dump(record.model_dump(mode="json")))
+    chart(Path("mine/sharp.png"), 1.5, 3)
+    Image.fromarray(np.full((96, 128), metres * 1000, np.uint16)).save("mm.png")
+    wanted = ("--rgb", "mine/sharp.png", "--distance", "mm.png", "--camera", "mine/thin.yml")
+    done = call("simulate", *wanted, "--out", out)
+    assert done.exit_code == 0, done.output
+    return Path(out)
+
+
+def test_simulate_blurs_what_is_out_of_focus(captures):
+    focus, far = simulate(1.5, "focus.png"), simulate(4.0, "far.png")
+    assert np.asarray(Image.open(far)).std() < 0.5 * np.asarray(Image.open(focus)).std()
+    assert not Path("data").exists()  # the folder is no project's
 
 
 def test_a_project_keeps_the_lens_that_simulate_traced(captures):
-    Path("data/02_intermediate").mkdir(parents=True)
-    record = CameraParams.model_validate(CAMERA | {"lens": {"kind": "thin"}})
-    (captures / "thin.yml").write_text(yaml.safe_dump(record.model_dump(mode="json")))
-    chart(captures / "sharp.png", 1.5, 3)
-    Image.fromarray(np.full((96, 128), 1500, np.uint16)).save("d.png")
-    wanted = ("--rgb", "mine/sharp.png", "--distance", "d.png", "--camera", "mine/thin.yml")
-    assert call("simulate", *wanted, "--out", "first.png").exit_code == 0
-    (bank,) = Path("data/02_intermediate/psf_banks").iterdir()
+    shutil.copy(ROOT / "pyproject.toml", "pyproject.toml")
+    first = simulate(1.5, "first.png")
+    (bank,) = Project.find(Path()).traced_lenses.iterdir()
     written = bank.stat().st_mtime_ns
-    assert call("simulate", *wanted, "--out", "second.png").exit_code == 0
+    assert first.read_bytes() == simulate(1.5, "second.png").read_bytes()
     assert bank.stat().st_mtime_ns == written
-    assert Path("first.png").read_bytes() == Path("second.png").read_bytes()
 
 
 def test_simulate_refuses_what_is_not_there_and_other_sizes(captures):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rangefinder.errors import CaptureError
+from rangefinder.errors import CaptureError, ConfigError
 from rangefinder.files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BANKS = Path("data/02_intermediate/psf_banks")
 SUFFIXES = (".png", ".tif", ".tiff")
 
 
@@ -45,13 +46,25 @@ def command(rgb: Path, distance: Path, camera: str, out: Path, seed: int) -> Non
     picture = decode(rgb, orientation="apply").image
     distance_m = read_distances(distance, (int(picture.shape[1]), int(picture.shape[2])))
     record = camera_record(params.camera, home)
-    with tempfile.TemporaryDirectory(prefix="rangefinder-") as name:
-        folder = BANKS if BANKS.parent.is_dir() else Path(name)
+    with _traced_lenses() as folder:
         bank = bank_for(record, params.bank, params.range.working_m, folder, home)
     capture = simulate_rgbd(bank, picture, distance_m, params, np.random.default_rng(seed))
     write_whole(out, lambda path: _write(path, capture.image, out.suffix.lower()))
     size = "x".join(str(side) for side in reversed(capture.image.shape[1:]))
     click.echo(f"Wrote {out}: {size} px, as {params.camera.name} would see it")
+
+
+@contextmanager
+def _traced_lenses() -> Iterator[Path]:
+    """Where a traced lens is kept: in the project around; outside of one, for this once."""
+    from rangefinder.deploy.project import Project
+
+    with tempfile.TemporaryDirectory(prefix="rangefinder-") as once:
+        try:
+            folder = Project.find(Path()).traced_lenses
+        except ConfigError:
+            folder = Path(once)
+        yield folder
 
 
 def _write(path: Path, image: Tensor, suffix: str) -> None:

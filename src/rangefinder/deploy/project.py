@@ -54,6 +54,11 @@ class Project:
         return self.root / "data/02_intermediate/captures"
 
     @property
+    def traced_lenses(self) -> Path:
+        """Point spread functions that commands made; those of pipelines are an output of DVC."""
+        return self.root / "data/02_intermediate/traced_lenses"
+
+    @property
     def teacher(self) -> Path:
         """The trained teacher."""
         return self.root / "data/06_models/teacher"
