@@ -130,7 +130,8 @@ class Prediction:
         """
         root = probs.float().clamp(min=0).sqrt_()
         code = root.div_(root.amax(-1, keepdim=True)).mul_(_LEVELS).round_()
-        code = F.pad(code, (0, self.bins % 2))
+        if self.bins % 2:
+            code = F.pad(code, (0, 1))
         return torch.add(code[..., 1::2], code[..., 0::2], alpha=_LEVELS + 1).to(torch.uint8)
 
     def unpack(self, packed: Tensor) -> Tensor:
