@@ -15,7 +15,7 @@ from rangefinder.config import Parameters
 from rangefinder.evaluation.timing import Timing
 from rangefinder.location import PatchGrid
 from rangefinder.models.io import TrainedModel
-from rangefinder.training.pace import Steps, batches_of, step_times
+from rangefinder.training.pace import ROUNDS, Steps, batches_of, step_times
 
 Target = Callable[[str], Tensor]
 
@@ -43,7 +43,7 @@ def time_epochs(
         steps on cached targets that went into waiting for the data loader.
     """
     train = captures.select(role="unlabelled", split="train")
-    count = params.benchmark.epoch_steps + 2  # one warms up, and one is made ahead
+    count = -(-params.benchmark.epoch_steps // ROUNDS) + 2  # one warms up, one is made ahead
     needed = {index for batch in batches_of(captures, params, count) for index in batch}
     fixed, live = _in_memory(train, needed, teacher, cache), _live(train, needed, teacher, params)
     times = step_times(

@@ -139,8 +139,10 @@ class Prediction:
         level = torch.arange(_LEVELS + 1, dtype=torch.float32, device=packed.device)
         level[0] = _ZERO_LEVEL
         pairs = torch.cartesian_prod(level, level).square()  # of every byte: both of its codes
-        weight = F.embedding(packed.int(), pairs).flatten(-2)[..., : self.bins]
-        return weight / weight.sum(-1, keepdim=True)
+        whole = pairs.view(torch.int64)[:, 0]  # a pair at a time is three times as quick to look up
+        found = whole.index_select(0, packed.flatten().int()).view(torch.float32)
+        weight = found.view(*packed.shape[:-1], 2 * self.packed_bytes)[..., : self.bins]
+        return weight.div_(weight.sum(-1, keepdim=True))
 
     def beyond_rounding(self, probs: Tensor, packed: Tensor) -> Tensor:
         """How far probabilities lie outside what packed codes stand for.
