@@ -25,5 +25,5 @@ class BenchmarkParams(Strict):
     seconds_per_case: float = Field(2.0, gt=0, le=600, description="no repeat is begun after it")
     matmul_side: int = Field(1536, ge=16, le=16384, description="of the matrices compared with")
     curve_megapixels: tuple[float, ...] = Field((0.1, 0.3, 1.0, 3.0, 10.0), min_length=2)
-    epoch_steps: int = Field(24, ge=1, le=10000, description="timed steps of distillation")
+    epoch_steps: int = Field(72, ge=1, le=10000, description="timed steps of distillation")
     rendered: int = Field(6, ge=2, le=10000, description="captures of each kind rendered")

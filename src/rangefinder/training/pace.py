@@ -26,7 +26,7 @@ from rangefinder.training.fit import Photos
 from rangefinder.training.modules import StudentModule
 
 Targets = Callable[[str], Tensor]
-ROUNDS = 6
+ROUNDS = 12
 
 
 class Plain(Prediction):
