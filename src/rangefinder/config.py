@@ -259,6 +259,7 @@ class ComputeParams(Strict):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0: all cores")
+    workers: int = Field(0, ge=0, le=256, description="processes that draw crops; 0: none")
 
 
 class Parameters(Strict):

@@ -53,6 +53,12 @@ def test_another_seed_trains_another_teacher(captures, params, teacher, tmp_path
     assert not same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
 
 
+def test_crops_drawn_by_other_processes_train_the_same_teacher(captures, params, teacher, tmp_path):
+    compute = params.compute.model_copy(update={"workers": 2})
+    other = params.model_copy(update={"compute": compute})
+    assert same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
+
+
 def test_intervals_of_trained_models_are_set_right_on_the_watched_scenes(
     captures, params, teacher, cache, tmp_path
 ):

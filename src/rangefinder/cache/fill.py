@@ -142,7 +142,7 @@ class _Filling:
         )
         for one in tqdm(missing, "Sweeping", unit="photo", disable=None):
             probs = self.sweep(captures.image(one.index), captures.placement(one.index))
-            packed = self.pack(probs).cpu().numpy().reshape(-1)
+            packed = self.pack(probs.to(self.sweep.device)).cpu().numpy().reshape(-1)
             self.pieces.add(one.capture_id, one.content, packed)
 
     def _tell(self, swept: int, seconds: float, epochs: int) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from rangefinder.captures.manifest import CaptureSet, Role
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
+from rangefinder.models.device import use_gpu
 from rangefinder.models.io import Card, TrainedModel
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
@@ -80,7 +81,8 @@ def train_teacher(
         logger=logger,
     )
     frame_loader = DataLoader(frames)
-    loaders = DataLoader(crops, batch_size=None), frame_loader
+    workers = params.compute.workers
+    loaders = DataLoader(crops, batch_size=None, num_workers=workers), frame_loader
     run.fit(module, *loaders, [NewEpoch(crops), DataWait()])
     teacher = TrainedModel(network, teacher_card(captures, network, params))
     return calibrated(teacher, module, frame_loader)
@@ -200,7 +202,8 @@ class Photos:
         grid = card.patch_px, card.stride_px
         train = captures.select(role="unlabelled", split="train")
         packing = prediction or Prediction(card.prediction)
-        lessons = Lessons(targets, packing, params.student.pooling)
+        device = "cuda" if use_gpu(params.compute) else "cpu"
+        lessons = Lessons(targets, packing, params.student.pooling, device)
         crop_px = params.student.crop_px
         frames = UnlabelledFrames(train, lessons, *grid, params.seed, crop_px)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)

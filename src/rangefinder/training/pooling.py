@@ -48,6 +48,7 @@ class Lessons:
         targets: capture_id -> the teacher's packed predictions `[rows, cols, bytes]`.
         prediction: Packs and unpacks them.
         params: How neighbours are pooled; None: not at all.
+        device: Where that is worked out.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Lessons:
         targets: Callable[[str], Tensor],
         prediction: Prediction,
         params: PoolingParams | None,
+        device: torch.device | str = "cpu",
     ) -> None:
         self._targets, self._prediction, self._params = targets, prediction, params
+        self._device = device
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
 
     def __call__(
@@ -71,12 +74,14 @@ class Lessons:
         """
         if capture_id not in self._known:
             packed = self._targets(capture_id)
-            probs = self._prediction.unpack(packed)
+            probs = self._prediction.unpack(packed.to(self._device))
             if self._params is None:
-                self._known[capture_id] = packed, self._prediction.information(probs)
+                self._known[capture_id] = packed, self._prediction.information(probs).cpu()
             else:
-                pooled = pool(probs, image(), grid, self._prediction, self._params)
-                self._known[capture_id] = self._prediction.pack(pooled.probs), pooled.confidence
+                photo = image().to(self._device)
+                pooled = pool(probs, photo, grid, self._prediction, self._params)
+                packed = self._prediction.pack(pooled.probs).cpu()
+                self._known[capture_id] = packed, pooled.confidence.cpu()
         return self._known[capture_id]
 
 

@@ -113,7 +113,7 @@ class TrainingRun:
         return Trainer(
             accelerator="gpu" if gpu else "cpu",
             devices=1,
-            precision="bf16-mixed" if gpu else "32-true",
+            benchmark=gpu,
             max_epochs=self.max_epochs,
             callbacks=callbacks,
             logger=self.logger or False,

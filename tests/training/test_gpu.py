@@ -1,0 +1,61 @@
+"""The same training on a GPU, where there is one."""
+
+import pytest
+import torch
+
+from rangefinder.cache.fill import fill_cache
+from rangefinder.cache.sweep import Sweep
+from rangefinder.location import PatchGrid
+from rangefinder.models.prediction import Prediction
+from rangefinder.training.fit import distil_student, train_teacher
+from rangefinder.training.pooling import Lessons
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.fixture(scope="module")
+def on_gpu(params):
+    compute = params.compute.model_copy(update={"device": "cuda"})
+    return params.model_copy(update={"compute": compute})
+
+
+@pytest.fixture(scope="module")
+def teacher(captures, on_gpu, tmp_path_factory):
+    return train_teacher(captures, on_gpu, tmp_path_factory.mktemp("ckpt") / "teacher", None)
+
+
+def test_a_sweep_says_what_it_says_on_the_cpu(captures, params, on_gpu, teacher):
+    card = teacher.card
+    answers = []
+    for compute in (params.compute, on_gpu.compute):
+        exact = params.cache.model_copy(update={"gpu_tolerance": 0.0})
+        grid = card.patch_px, card.stride_px
+        sweep = Sweep(teacher.network, captures.camera, exact, *grid, compute)
+        answers.append(sweep(captures.image(0), captures.placement(0)))
+        assert sweep.dense
+    torch.testing.assert_close(*answers, rtol=0, atol=1e-5)
+
+
+def test_lessons_say_what_they_say_on_the_cpu(captures, params):
+    prediction = Prediction(params.prediction)
+    image = captures.image(0)
+    grid = PatchGrid(image.shape[1], image.shape[2], 25, 4)
+    probs = torch.softmax(3 * torch.randn(grid.rows, grid.cols, prediction.bins), -1)
+    packed = prediction.pack(probs)
+    taught = [
+        Lessons(lambda _: packed, prediction, params.student.pooling, device)(
+            "a", lambda: image, grid
+        )
+        for device in ("cpu", "cuda")
+    ]
+    (targets, confidence), (targets_gpu, confidence_gpu) = taught
+    torch.testing.assert_close(confidence_gpu, confidence)
+    near = prediction.unpack(targets_gpu) - prediction.unpack(targets)
+    assert float(near.abs().max()) < 0.05  # a code rounded the other way
+
+
+def test_a_student_is_distilled(captures, on_gpu, teacher, tmp_path):
+    cache = fill_cache(teacher, captures, on_gpu.cache, tmp_path / "cache", compute=on_gpu.compute)
+    student = distil_student(captures, teacher, cache, on_gpu, tmp_path / "student", None)
+    assert student.card.cache == cache.fingerprint
+    assert all(torch.isfinite(value).all() for value in student.network.state_dict().values())
