@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke full bench test test-slow lint format repro ui clean clean-cache
+.PHONY: help install run smoke long full bench test test-slow lint format repro ui clean clean-cache
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ run: $(STAMP)  ## Simulate, train, cache, distil, evaluate
 
 smoke: $(STAMP)  ## The same, tiny: does everything hold together?
 	$(BIN)/kedro run --pipeline distill --env smoke
+
+long: $(STAMP)  ## The same networks, taught for an hour or more
+	$(BIN)/kedro run --pipeline distill --env long
 
 full: $(STAMP)  ## The same, large: for a GPU
 	$(BIN)/kedro run --pipeline distill --env full

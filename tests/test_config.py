@@ -15,7 +15,7 @@ from rangefinder.errors import ConfigError
 from .conftest import ROOT
 
 BASE = yaml.safe_load((ROOT / "conf/base/parameters.yml").read_text())
-ENVIRONMENTS = ["smoke", "full", "onera", "rgbd"]
+ENVIRONMENTS = ["smoke", "long", "full", "onera", "rgbd"]
 
 
 def overlay(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -151,8 +151,8 @@ class TeacherParams(Strict):
         description="import path of a network of one's own; null: the built-in one",
     )
     stem_channels: tuple[int, int] = (16, 32)
-    channels: int = Field(64, ge=4, le=1024)
-    blocks: int = Field(5, ge=1, le=12, description="3x3 convolutions at the patch stride")
+    channels: int = Field(56, ge=4, le=1024)
+    blocks: int = Field(6, ge=1, le=12, description="3x3 convolutions at the patch stride")
     stem_blocks: int = Field(0, ge=0, le=12, description="of these, in the layers a student shares")
     filters: int = Field(16, ge=0, le=1024, description="whose energies compare the colours")
     mixed: int = Field(96, ge=4, le=4096, description="channels that all is mixed into")
@@ -161,7 +161,7 @@ class TeacherParams(Strict):
     )
     colour: bool = Field(True, description="false: both networks see the mean of the colours")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
-    crop_px: int = Field(85, ge=16, le=4096, description="side of a training crop of a chart")
+    crop_px: int = Field(93, ge=16, le=4096, description="side of a training crop of a chart")
     edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
     edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
     occluded_share: float = Field(
