@@ -126,7 +126,7 @@ def test_the_truth_itself_scores_perfectly(captures, params, ranging_of):
     model = evaluate(captures, {"oracle": oracle}, params, SUPPORT).summary["models"]["oracle"]
     perfect = dict.fromkeys(SCORES, 0.0) | dict.fromkeys(("delta1", "delta2", "delta3"), 1.0)
     assert model["overall"] == perfect
-    assert model["ause"] == 0.0
+    assert model["ause"] == model["surer_half_abs_rel"] == 0.0
     assert model["ause_relative"] is None
     assert model["coverage"] == {"0.5": 1.0, "0.8": 1.0, "0.95": 1.0}
 
@@ -143,6 +143,7 @@ def test_uncertainty_ranks_by_expected_relative_error(captures, params, ranging_
 
     found = evaluate(captures, {"m": model}, params, SUPPORT).summary["models"]["m"]
     assert found["ause_relative"] == pytest.approx(0.0, abs=1e-3)
+    assert found["surer_half_abs_rel"] < 0.8 * found["overall"]["abs_rel"]
 
 
 def test_curves_count_the_scored_pixels(evaluation):

@@ -68,8 +68,8 @@ def _overall(models: dict[str, Any], bold: bool) -> str:
     for title, (key, form) in _COLUMNS.items():
         values = [models[name]["overall"][key] for name in names]
         _column(rows, title, values, form, _best(values, key in HIGHER_IS_BETTER, bold))
-    ause = [models[name]["ause"] for name in names]
-    _column(rows, "AUSE", ause, "{:.3f}", _best(ause, False, bold))
+    half = [models[name]["surer_half_abs_rel"] for name in names]
+    _column(rows, "surer half", half, "{:.3f}", _best(half, False, bold))
     for level in LEVELS:
         values = [models[name]["coverage"][str(level)] for name in names]
         off = [None if value is None else abs(value - level) for value in values]

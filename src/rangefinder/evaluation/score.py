@@ -119,7 +119,7 @@ def evaluate(
     summary = summarise(
         Dataset(captures.digest, [str(scene) for scene in captures.table["scene"]]),
         sums,
-        {name: curve.sparsification.ause for name, curve in curves.items()},
+        {name: curve.sparsification for name, curve in curves.items()},
         regions,
         params,
     )

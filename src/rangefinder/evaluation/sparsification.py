@@ -93,6 +93,11 @@ class SparsificationCurve:
         """Area between the two curves (trapezoids) [AbsRel]; 0 is perfect."""
         return float(np.trapezoid(self.by_uncertainty - self.by_error, self.removed))
 
+    @property
+    def surer_half(self) -> float:
+        """Mean AbsRel of the half of the pixels that the model is surest of."""
+        return float(np.interp(0.5, self.removed, self.by_uncertainty))
+
 
 class Sparsification:
     """Collects errors and uncertainties of pixels, capture by capture."""

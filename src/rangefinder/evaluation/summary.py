@@ -22,6 +22,7 @@ from rangefinder.evaluation.regions import (
     Regions,
 )
 from rangefinder.evaluation.resampling import SceneBootstrap, score_bounds, score_ratios
+from rangefinder.evaluation.sparsification import SparsificationCurve
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Dataset:
 def summarise(
     dataset: Dataset,
     sums: Mapping[str, Double],
-    ause: Mapping[str, float],
+    curves: Mapping[str, SparsificationCurve],
     regions: Regions,
     params: Parameters,
 ) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def summarise(
     Args:
         dataset: What was scored on.
         sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
-        ause: Per model the area under the sparsification error.
+        curves: Per model, whether it knows where it is wrong.
         regions: The cells' meaning.
         params: All parameters.
 
@@ -57,7 +58,7 @@ def summarise(
     pooled = {name: table[..., 0, :].sum(axis=(1, 2, 3, 4)) for name, table in sums.items()}
     models = {}
     for name, table in sums.items():
-        models[name] = _model_summary(table, ause[name], regions)
+        models[name] = _model_summary(table, curves[name], regions)
         models[name]["ci95"] = score_bounds(bootstrap, pooled[name])
         models[name]["real_scenes"] = {
             scene: scores(pooled[name][np.asarray(dataset.scenes) == scene].sum(axis=0))
@@ -74,7 +75,7 @@ def summarise(
     }
 
 
-def _model_summary(table: Double, ause: float, regions: Regions) -> dict[str, Any]:
+def _model_summary(table: Double, curve: SparsificationCurve, regions: Regions) -> dict[str, Any]:
     inside = table[..., 0, :].sum(axis=0)
     overall = inside.sum(axis=(0, 1, 2, 3))
     whole = table.sum(axis=(0, 1, 2, 3, 4, 5))
@@ -87,8 +88,9 @@ def _model_summary(table: Double, ause: float, regions: Regions) -> dict[str, An
         "overall": scores(overall),
         **groups,
         "coverage": coverage(overall),
-        "ause": json_number(ause),
-        "ause_relative": json_number(ause / mean) if mean > 0 else None,
+        "ause": json_number(curve.ause),
+        "ause_relative": json_number(curve.ause / mean) if mean > 0 else None,
+        "surer_half_abs_rel": json_number(curve.surer_half),
         "full_frame": scores(whole) if np.isfinite(whole).all() else None,
     }
 
