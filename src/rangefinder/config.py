@@ -161,14 +161,14 @@ class TeacherParams(Strict):
     )
     colour: bool = Field(True, description="false: both networks see the mean of the colours")
     location: bool = Field(True, description="give the network each patch's place on the sensor")
-    crop_px: int = Field(93, ge=16, le=4096, description="side of a training crop of a chart")
+    crop_px: int = Field(69, ge=16, le=4096, description="side of a training crop of a chart")
     edge_step: float = Field(0.05, gt=0, description="relative step of a labelled capture's map")
     edge_band_px: int = Field(8, ge=0, description="around such steps labels are not learned")
     occluded_share: float = Field(
         0.5, ge=0, le=1, description="crops that show one chart before another"
     )
-    batch_size: int = Field(16, ge=1, le=65536, description="crops")
-    steps_per_epoch: int = Field(450, ge=1)
+    batch_size: int = Field(28, ge=1, le=65536, description="crops")
+    steps_per_epoch: int = Field(750, ge=1)
     max_epochs: int = Field(5, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(3e-3, gt=0, le=1)

@@ -81,9 +81,8 @@ def train_teacher(
         logger=logger,
     )
     frame_loader = DataLoader(frames)
-    workers = params.compute.workers
-    loaders = DataLoader(crops, batch_size=None, num_workers=workers), frame_loader
-    run.fit(module, *loaders, [NewEpoch(crops), DataWait()])
+    batches = DataLoader(crops, batch_size=None, num_workers=params.compute.workers)
+    run.fit(module, Ahead(batches), frame_loader, [NewEpoch(crops), DataWait()])
     teacher = TrainedModel(network, teacher_card(captures, network, params))
     return calibrated(teacher, module, frame_loader)
 
