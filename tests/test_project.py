@@ -101,3 +101,20 @@ def test_licence_is_apache():
 @pytest.mark.parametrize("layer", [f"{n:02d}" for n in range(1, 9)])
 def test_data_has_all_layers(layer):
     assert list(Path(ROOT / "data").glob(f"{layer}_*"))
+
+
+def test_the_calm_log_stays_calm_when_loud_libraries_are_imported():
+    code = """
+import logging.config, pathlib, yaml
+logging.config.dictConfig(yaml.safe_load(pathlib.Path("conf/logging.yml").read_text()))
+import lightning.pytorch, torch._dynamo
+for name in (
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.pytorch.utilities.rank_zero",
+    "torch.utils._sympy.interp",
+):
+    print(logging.getLogger(name).getEffectiveLevel() >= logging.WARNING)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"] * 3
