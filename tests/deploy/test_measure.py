@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from rangefinder.deploy.measure import CONFIDENT_WITHIN, meter, ranger, torch_device
+from rangefinder.deploy.measure import CONFIDENT_WITHIN, meter, ranger
 from rangefinder.errors import CameraMismatchError, ConfigError
 from rangefinder.location import Placement
+from rangefinder.models.device import torch_device
 
 from .conftest import CAMERA, make_model
 

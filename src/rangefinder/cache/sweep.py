@@ -21,7 +21,7 @@ from rangefinder.cache.tiles import Pixels, Tile, tiles_of
 from rangefinder.camera import Camera
 from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.location import PatchGrid, Placement, grid_location
-from rangefinder.models.device import use_gpu
+from rangefinder.models.device import torch_device
 from rangefinder.models.layers import fused
 
 VERSION = 2  # of the code that cuts and predicts; part of every cache's key
@@ -54,9 +54,9 @@ class Sweep:
         stride_px: int,
         compute: ComputeParams | None = None,
     ) -> None:
-        gpu = use_gpu(compute or ComputeParams())
-        self.device = torch.device("cuda" if gpu else "cpu")
+        self.device = torch_device((compute or ComputeParams()).device)
         self.network = fused(network).to(self.device)
+        gpu = self.device.type == "cuda"
         self._forward: Forward = float32(self.network) if gpu else self.network
         self.camera, self.params = camera, params
         self.patch_px, self.stride_px = patch_px, stride_px

@@ -17,7 +17,7 @@ from rangefinder.config import Parameters
 from rangefinder.deploy.fast import fast_ranger
 from rangefinder.deploy.splitter import monai_loop
 from rangefinder.location import PatchGrid, Placement
-from rangefinder.models.device import use_gpu
+from rangefinder.models.device import torch_device
 from rangefinder.models.io import TrainedModel
 
 Size = tuple[int, int]
@@ -54,7 +54,7 @@ class Contenders:
         self.teacher, self.camera, self.params = teacher, captures.camera, params
         self._photo = captures.image(0)
         self._student = fast_ranger(
-            student, captures.camera, device="cuda" if use_gpu(params.compute) else "cpu"
+            student, captures.camera, device=torch_device(params.compute.device)
         )
 
     def photo(self, size: Size) -> tuple[Tensor, Placement]:

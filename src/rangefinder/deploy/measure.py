@@ -13,9 +13,9 @@ from rangefinder.cache.sweep import Sweep
 from rangefinder.camera import Camera
 from rangefinder.captures.images import resize_sharp
 from rangefinder.config import CacheParams, ComputeParams
-from rangefinder.errors import ConfigError
 from rangefinder.evaluation.metrics import LEVELS, Float, Ranging
 from rangefinder.location import PatchGrid, Placement, location_map
+from rangefinder.models.device import torch_device
 from rangefinder.models.io import TrainedModel
 from rangefinder.models.lattice import Lattice, resample
 from rangefinder.models.layers import fused
@@ -85,19 +85,6 @@ def meter(
         return _to_pixels(model, probs, lattice, y, x)
 
     return measure
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of that name; `auto` takes a GPU where there is one.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("there is no CUDA device", got=name, expected="auto or cpu")
-    return torch.device(name)
 
 
 class _On(nn.Module):

@@ -18,7 +18,7 @@ from rangefinder.errors import ModelError
 from rangefinder.evaluation.speed import DENSE, MONAI, PATCH_LOOP, STUDENT, USUAL, Case, Setting
 from rangefinder.evaluation.timing import Effort, Timing, clock_in_turns, peak_bytes, threads
 from rangefinder.evaluation.work import matrix_product, multiply_adds
-from rangefinder.models.device import configure_cpu, use_gpu
+from rangefinder.models.device import configure_cpu, torch_device
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class Race:
             self._record(name, size, stride, difference, len(wanted))
 
     def _record(self, name: str, size: Size, stride: int, difference: float, patches: int) -> None:
-        gpu = use_gpu(self.params.compute)
+        gpu = torch_device(self.params.compute.device).type == "cuda"
         tolerance = self.params.cache.gpu_tolerance if gpu else self.params.cache.tolerance
         width, height = size
         pair = f"{DENSE} and {name}"

@@ -8,14 +8,23 @@ import os
 import torch
 
 from rangefinder.config import ComputeParams
+from rangefinder.errors import ConfigError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
 _LARGEST_KEPT, _KEPT = 2**25, 2**28  # bytes of one block, the most there is; of all
 
 
-def use_gpu(compute: ComputeParams) -> bool:
-    """Whether to run on a GPU: as asked, or where there is one."""
-    return compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
+def torch_device(name: str) -> torch.device:
+    """The device of that name; `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device", got=name, expected="auto or cpu")
+    return torch.device(name)
 
 
 def configure_cpu(compute: ComputeParams) -> None:

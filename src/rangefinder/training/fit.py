@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from rangefinder.captures.manifest import CaptureSet, Role
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
-from rangefinder.models.device import use_gpu
+from rangefinder.models.device import torch_device
 from rangefinder.models.io import Card, TrainedModel
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
@@ -201,7 +201,7 @@ class Photos:
         grid = card.patch_px, card.stride_px
         train = captures.select(role="unlabelled", split="train")
         packing = prediction or Prediction(card.prediction)
-        device = "cuda" if use_gpu(params.compute) else "cpu"
+        device = torch_device(params.compute.device)
         lessons = Lessons(targets, packing, params.student.pooling, device)
         crop_px = params.student.crop_px
         frames = UnlabelledFrames(train, lessons, *grid, params.seed, crop_px)

@@ -24,7 +24,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rangefinder.config import ComputeParams
-from rangefinder.models.device import configure_cpu, use_gpu
+from rangefinder.models.device import configure_cpu, torch_device
 
 MONITOR = "validation_nll"
 NAME = "training.json"
@@ -109,10 +109,11 @@ class TrainingRun:
         return None
 
     def _trainer(self, callbacks: list[Callback]) -> Trainer:
-        gpu = use_gpu(self.compute)
+        gpu = torch_device(self.compute.device).type == "cuda"
         return Trainer(
             accelerator="gpu" if gpu else "cpu",
             devices=1,
+            precision="32-true",
             benchmark=gpu,
             max_epochs=self.max_epochs,
             callbacks=callbacks,
