@@ -46,6 +46,7 @@ def test_four_pixels_in_the_worst_order_by_hand():
     places = [0, 25, 50, 75]
     assert line.by_uncertainty[places] == pytest.approx([0.25, 0.3, 0.35, 0.4])
     assert line.by_error[places] == pytest.approx([0.25, 0.2, 0.15, 0.1])
+    assert line.surer_half == pytest.approx(0.35)
 
 
 def test_curves_agree_with_sorting():
