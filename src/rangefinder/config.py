@@ -167,11 +167,12 @@ class TeacherParams(Strict):
     occluded_share: float = Field(
         0.5, ge=0, le=1, description="crops that show one chart before another"
     )
+    relit: bool = Field(True, description="show every crop under a light of its own")
     batch_size: int = Field(28, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(750, ge=1)
     max_epochs: int = Field(5, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
-    learning_rate: float = Field(3e-3, gt=0, le=1)
+    learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -217,7 +218,7 @@ class StudentParams(Strict):
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
     max_epochs: int = Field(5, ge=1)
-    learning_rate: float = Field(3e-3, gt=0, le=1)
+    learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
         PoolingParams(), description="null: each cell is taught its own patch's prediction"

@@ -25,7 +25,7 @@ class AdaptationParams(Strict):
     """The whole of conf/*/adaptation.yml: how a trained student learns on from new photos."""
 
     epochs: int = Field(4, ge=1)
-    learning_rate: float = Field(5e-4, gt=0, le=1, description="highest of the cycle")
+    learning_rate: float = Field(3.3e-3, gt=0, le=1, description="highest of the cycle")
 
 
 def continue_student(

@@ -9,8 +9,6 @@ from typing import Any, cast
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanAbsolutePercentageError, MeanMetric
 
 from rangefinder.config import StudentParams, TeacherParams
@@ -21,6 +19,7 @@ from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.losses import cross_entropy
+from rangefinder.training.optimiser import optimiser
 
 Batch = dict[str, Tensor]
 
@@ -73,18 +72,9 @@ class RangingModule(LightningModule):
             metric.reset()
 
     def configure_optimizers(self) -> Any:
-        """AdamW under one learning-rate cycle."""
-        wanted = [p for p in self.parameters() if p.requires_grad]
-        optimizer = AdamW(
-            wanted, lr=self.params.learning_rate, weight_decay=self.params.weight_decay
-        )
-        schedule = OneCycleLR(
-            optimizer, self.params.learning_rate, total_steps=self.total_steps, pct_start=0.15
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        """See `optimiser`."""
+        params = self.params
+        return optimiser(self, params.learning_rate, params.weight_decay, self.total_steps)
 
     def _report(self, loss: Tensor) -> Tensor:
         self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True)
