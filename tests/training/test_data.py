@@ -132,3 +132,16 @@ def test_crops_reach_all_of_a_photo(places):
         seen |= {tuple(place) for place in frames[0]["targets"].flatten(0, 1).tolist()}
     every = Lattice(places)(places.table["capture_id"][0], None, GRID)[0].flatten(0, 1).tolist()
     assert seen == {tuple(place) for place in every}
+
+
+def test_another_light_changes_colours_and_brightness_but_no_distance(tmp_path):
+    plan = CropPlan(crop_px=21, batch_size=16, steps=1, seed=0, relit=True)
+    batch = ChartCrops(ramp_set(tmp_path), plan, patch_px=9, stride_px=4)[0]
+    gains = []
+    for image, learned in zip(batch["image"], batch["inverse_dpt"], strict=True):
+        known = learned > 0
+        gain = 2 * image[:, 4:17:4, 4:17:4][:, known] / learned[known]
+        torch.testing.assert_close(gain, gain[:, :1].expand_as(gain), rtol=0.02, atol=0)
+        gains.append(gain[:, 0])
+    spread = torch.stack(gains).log().std(dim=0)
+    assert bool((spread > 0.05).all())

@@ -43,7 +43,7 @@ PHOTOGRAPHS: Mapping[Split, Mapping[str, float]] = {
 }
 PHOTO_TURNS = 4  # canvases per photograph, each at an angle of its own
 CANVASES: Mapping[Split, tuple[int, int]] = {  # most dead leaves, most spectra
-    "train": (12, 8),
+    "train": (32, 32),
     "validation": (4, 2),
     "test": (4, 3),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from rangefinder.training.occlusion import occlude
 
 _TRIES = 8  # draws of a crop until enough of its patches have a distance
 _LEAST_KNOWN = 0.25  # share that is enough
+GAIN_SD = 0.2  # logarithm of a crop's further gain, colour by colour
+LEAST_EXPOSURE = 0.6  # of what a crop has
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class CropPlan:
         edge_step: Relative step of a distance map around which nothing is learned.
         edge_band_px: How far around.
         occluded_share: Crops of charts that a nearer chart hides a part of.
+        relit: Show every crop under a light of its own.
     """
 
     crop_px: int
@@ -43,6 +47,7 @@ class CropPlan:
     edge_step: float = 0.05
     edge_band_px: int = 8
     occluded_share: float = 0.0
+    relit: bool = False
 
 
 class ChartCrops(Dataset[dict[str, Tensor]]):
@@ -105,6 +110,8 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
             image, inverse_dpt = self._occluded(pair, top, left, rng)
         placement = self.pixels.placements[chart].crop(left, top)
         location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))
+        if self.plan.relit:
+            image = relight(image, rng)
         item = {"image": image, "location": location, "inverse_dpt": inverse_dpt}
         return mirror(item, rng) if self.captures.camera.symmetric else item
 
@@ -136,6 +143,15 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         if known.ndim == 0:
             return known.expand(rows.shape[0], cols.shape[1])
         return known[rows + top, cols + left]
+
+
+def relight(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """The same under another light: `[3, h, w]` linear light, which no blur depends on.
+
+    Things whose colours were never seen together are then no surprise.
+    """
+    gains = np.exp(rng.normal(0, GAIN_SD, 3) + rng.uniform(math.log(LEAST_EXPOSURE), 0))
+    return image * torch.from_numpy(gains).float()[:, None, None]
 
 
 def learned_inverse_dpt(captures: CaptureSet, index: int, plan: CropPlan) -> Tensor:

@@ -240,6 +240,7 @@ def crop_plan(params: Parameters) -> CropPlan:
         options.edge_step,
         options.edge_band_px,
         options.occluded_share,
+        options.relit,
     )
 
 
