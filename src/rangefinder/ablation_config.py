@@ -22,6 +22,7 @@ VariantName = Literal[
     "sharing_joint",
     "no_pooling",
     "no_weighting",
+    "weighting",
     "on_charts",
     "on_truth",
 ]

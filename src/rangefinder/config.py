@@ -168,6 +168,9 @@ class TeacherParams(Strict):
         0.5, ge=0, le=1, description="crops that show one chart before another"
     )
     relit: bool = Field(True, description="show every crop under a light of its own")
+    mapped_share: float | None = Field(
+        None, ge=0, le=1, description="crops of captures with a distance map; null: all alike"
+    )
     batch_size: int = Field(28, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(750, ge=1)
     max_epochs: int = Field(5, ge=1)
@@ -224,10 +227,7 @@ class StudentParams(Strict):
         PoolingParams(), description="null: each cell is taught its own patch's prediction"
     )
     confidence_weighting: bool = Field(
-        True, description="weigh each cell by what the teacher knows there"
-    )
-    near_power: float = Field(
-        1.0, ge=0, le=4, description="cells count by inverse distance to this power"
+        False, description="weigh each cell by what the teacher knows there"
     )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
     crop_px: int | None = Field(None, ge=16, description="side of training crops; null: all")

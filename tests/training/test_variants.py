@@ -40,7 +40,7 @@ def differences(one: Parameters, other: Parameters) -> set[str]:
         ("smaller_patch", {"teacher.blocks", "teacher.crop_px"}),
         ("larger_patch", {"teacher.blocks", "teacher.crop_px"}),
         ("sharing_init", {"student.sharing"}),
-        ("no_weighting", {"student.confidence_weighting"}),
+        ("weighting", {"student.confidence_weighting"}),
         ("on_charts", {"student.pooling"}),
         ("on_truth", {"student.pooling"}),
     ],
@@ -51,8 +51,8 @@ def test_a_variant_changes_what_it_says(name, changed):
 
 def test_every_name_that_may_be_asked_for_is_a_variant():
     modes = [
-        BASE.model_copy(update={"student": BASE.student.model_copy(update={"sharing": sharing})})
-        for sharing in ("frozen", "joint")
+        BASE.model_copy(update={"student": BASE.student.model_copy(update=changes)})
+        for changes in ({}, {"sharing": "joint"}, {"confidence_weighting": True})
     ]
     assert set().union(*map(variants_of, modes)) == set(get_args(VariantName))
 

@@ -47,6 +47,7 @@ CLAIMS = (
     Claim("Colour tells distance", "no_colour"),
     Claim("A distribution says more than one distance and its spread", "laplace"),
     Claim("Weighing cells by what the teacher knows helps", "no_weighting"),
+    Claim("Counting cells alike is better than by what the teacher knows", "weighting"),
     Claim("What neighbours say helps", "no_pooling"),
     Claim("Charts before charts help", "whole_charts"),
     Claim("Sharing layers is better than none", "sharing_none"),

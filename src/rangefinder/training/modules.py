@@ -145,20 +145,12 @@ class StudentModule(RangingModule):
         """One batch of photos; with joint sharing also one of chart crops."""
         photos = batch["photos"]
         target = self.prediction.unpack(photos["targets"])
-        loss = cross_entropy(self.grid_logits(photos), target, self._weight(photos, target))
+        weight = photos["confidence"] if self.student_params.confidence_weighting else None
+        loss = cross_entropy(self.grid_logits(photos), target, weight)
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
             loss = loss + self.student_params.chart_loss_weight * on_charts
         return self._report(loss)
-
-    def _weight(self, photos: Batch, target: Tensor) -> Tensor:
-        """What each cell counts `[N, rows, cols]`.
-
-        An answer that is off by so many bins is the worse, relative to the distance, the nearer the
-        thing is; and what the teacher does not know is not worth learning.
-        """
-        weight = self.prediction.mean_dpt(target).pow(self.student_params.near_power)
-        return weight * photos["confidence"] if self.student_params.confidence_weighting else weight
 
     def grid_logits(self, batch: Batch) -> Tensor:
         """Student's logits, read at the patch centres."""

@@ -68,14 +68,20 @@ def _every(params: Parameters) -> list[Variant]:
             if mode != own
         ),
         Variant("no_pooling", "every cell is taught its own patch's answer alone", untaught),
-        Variant(
-            "no_weighting",
-            "cells count alike, whatever the teacher knows",
-            {"student": {"confidence_weighting": False}},
-        ),
+        _weighting(on=not params.student.confidence_weighting),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
     ]
+
+
+def _weighting(*, on: bool) -> Variant:
+    """The other way to count cells."""
+    name, says = (
+        ("weighting", "cells count by what the teacher knows there")
+        if on
+        else ("no_weighting", "cells count alike, whatever the teacher knows")
+    )
+    return Variant(name, says, {"student": {"confidence_weighting": on}})
 
 
 def _patch(teacher: TeacherParams, more: int) -> dict[str, dict[str, int]]:
