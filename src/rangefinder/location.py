@@ -6,7 +6,7 @@ image covers `[i, i + 1)`; its centre is `i + 0.5`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,15 @@ class PatchGrid:
         x = self.origin_px[0] + half + self.stride_px * np.arange(self.cols)
         y = self.origin_px[1] + half + self.stride_px * np.arange(self.rows)
         return x, y
+
+    @property
+    def margin_cells(self) -> int:
+        """Cells that the lattice could go on by, on each side, before it left the image."""
+        return (self.patch_px - 1) // 2 // self.stride_px
+
+    def to_edges(self) -> PatchGrid:
+        """The same lattice, gone on to the image's edges, where no whole patch fits."""
+        return replace(self, patch_px=self.patch_px - 2 * self.margin_cells * self.stride_px)
 
     @property
     def support_px(self) -> tuple[int, int, int, int]:

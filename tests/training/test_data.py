@@ -89,7 +89,7 @@ class Lattice:
         }
 
     def __call__(self, capture_id, image, grid):
-        here = torch.from_numpy(grid_location(CAMERA, self.at[capture_id], grid))
+        here = torch.from_numpy(grid_location(CAMERA, self.at[capture_id], grid.to_edges()))
         return here.movedim(0, -1), here[0]
 
 

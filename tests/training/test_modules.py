@@ -39,7 +39,18 @@ def photos(params):
 
 
 def test_confidence_counts_only_if_asked_to(params, photos):
-    unsure = photos | {"confidence": torch.linspace(0, 1, 32).reshape(1, 4, 8)}
+    unsure = photos | {"confidence": torch.linspace(0.1, 1, 32).reshape(1, 4, 8)}
     even = loss_of(params, photos)
     assert loss_of(params, unsure) == pytest.approx(even)
     assert loss_of(params, unsure, confidence_weighting=True) != pytest.approx(even, rel=1e-4)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_where_nobody_knows_anything_nothing_is_learned(params, photos, weighted):
+    half = photos | {"confidence": torch.ones(1, 4, 8)}
+    half["confidence"][..., 4:] = 0
+    wrong = half | {"targets": half["targets"].clone()}
+    wrong["targets"][..., 4:, :] = photos["targets"][..., :4, :]
+    losses = [loss_of(params, one, confidence_weighting=weighted) for one in (half, wrong)]
+    assert losses[0] == pytest.approx(losses[1])
+    assert loss_of(params, photos) != pytest.approx(losses[0], rel=1e-4)

@@ -8,6 +8,7 @@ from torch import Tensor
 from rangefinder.config import PoolingParams, PredictionParams
 from rangefinder.location import PatchGrid
 from rangefinder.models.prediction import Prediction
+from rangefinder.training.modules import LEAST_CONFIDENCE
 from rangefinder.training.pooling import Lessons, Pooled, pool
 
 PREDICTION = Prediction(PredictionParams())
@@ -122,9 +123,31 @@ def test_mirrored_photos_have_mirrored_lessons() -> None:
     torch.testing.assert_close(turned.probs.flip(0, 1), straight.probs)
 
 
-def test_lessons_without_pooling_are_the_teachers_own() -> None:
+CELLS = GRID.margin_cells
+INNER = slice(CELLS, -CELLS)
+
+
+def test_lessons_without_pooling_are_the_teachers_own_and_end_where_its_patches_do() -> None:
     packed = PREDICTION.pack(torch.softmax(torch.randn(GRID.rows, GRID.cols, 48), dim=-1))
     lessons = Lessons(lambda _: packed, PREDICTION, None)
     targets, confidence = lessons("a", grey, GRID)
-    assert torch.equal(targets, packed)
-    torch.testing.assert_close(confidence, PREDICTION.information(PREDICTION.unpack(packed)))
+    edges = GRID.to_edges()
+    assert targets.shape[:2] == confidence.shape == (edges.rows, edges.cols)
+    assert torch.equal(targets[INNER, INNER], packed)
+    information = PREDICTION.information(PREDICTION.unpack(packed))
+    torch.testing.assert_close(confidence[INNER, INNER], information)
+    confidence[INNER, INNER] = 0
+    assert float(confidence.abs().max()) < LEAST_CONFIDENCE
+
+
+def test_where_no_whole_patch_fits_neighbours_of_like_colour_tell() -> None:
+    image = grey()
+    image[:, :, -12:] = 0.9
+    packed = PREDICTION.pack(NEAR.expand(GRID.rows, GRID.cols, -1).contiguous())
+    targets, confidence = Lessons(lambda _: packed, PREDICTION, PoolingParams())(
+        "a", lambda: image, GRID
+    )
+    probs = PREDICTION.unpack(targets)
+    assert bool((probs[:, :-6].argmax(-1) == NEAR.argmax()).all())
+    assert float(PREDICTION.information(probs[:, :-6]).min()) > 0.3
+    assert float(confidence[:, :-6].min()) > LEAST_CONFIDENCE > float(confidence[:, -1].max())

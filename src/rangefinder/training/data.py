@@ -83,8 +83,9 @@ class LabelledFrames(Dataset[dict[str, Tensor]]):
 class UnlabelledFrames(Dataset[dict[str, Tensor]]):
     """Photos with what the teacher said of them. Their distances are never read.
 
-    Photos come whole unless `crop_px` is given: then each comes as a random part that begins on
-    the lattice of the cached grid, so image, places and targets are cut alike.
+    Targets reach the photo's edges, where `Lessons` says what neighbours with a whole patch let
+    expect. Photos come whole unless `crop_px` is given: then each comes as a random part that
+    begins on the lattice of the cached grid, so image, places and targets are cut alike.
 
     Args:
         captures: Unlabelled captures.
@@ -119,7 +120,7 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         top, left, height, width = self._window(index, rng)
         camera, placement = self.captures.camera, self.pixels.placements[index].crop(left, top)
-        grid = PatchGrid(height, width, self.patch_px, self.stride_px)
+        grid = PatchGrid(height, width, self.patch_px, self.stride_px).to_edges()
         row, col = top // self.stride_px, left // self.stride_px
         targets, confidence = (
             whole[row : row + grid.rows, col : col + grid.cols] for whole in self._lesson(index)
@@ -136,7 +137,7 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         return mirror(item, rng) if camera.symmetric else item
 
     def _lesson(self, index: int) -> tuple[Tensor, Tensor]:
-        """Packed targets and confidence on the grid of the whole photo."""
+        """Packed targets and confidence on the whole photo's grid, gone on to its edges."""
         height, width = self.pixels.sizes[index]
         grid = PatchGrid(height, width, self.patch_px, self.stride_px)
         image = partial(self.pixels.crop, index, 0, 0, height, width)

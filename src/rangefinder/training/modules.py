@@ -22,6 +22,7 @@ from rangefinder.training.losses import cross_entropy
 from rangefinder.training.optimiser import optimiser
 
 Batch = dict[str, Tensor]
+LEAST_CONFIDENCE = 1e-4  # rounding leaves so much of none
 
 
 class RangingModule(LightningModule):
@@ -145,12 +146,16 @@ class StudentModule(RangingModule):
         """One batch of photos; with joint sharing also one of chart crops."""
         photos = batch["photos"]
         target = self.prediction.unpack(photos["targets"])
-        weight = photos["confidence"] if self.student_params.confidence_weighting else None
-        loss = cross_entropy(self.grid_logits(photos), target, weight)
+        loss = cross_entropy(self.grid_logits(photos), target, self._weight(photos["confidence"]))
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
             loss = loss + self.student_params.chart_loss_weight * on_charts
         return self._report(loss)
+
+    def _weight(self, confidence: Tensor) -> Tensor:
+        """What each cell counts: nothing where nobody knows anything."""
+        weighted = self.student_params.confidence_weighting
+        return confidence if weighted else (confidence > LEAST_CONFIDENCE).float()
 
     def grid_logits(self, batch: Batch) -> Tensor:
         """Student's logits, read at the patch centres."""

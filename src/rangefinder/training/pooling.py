@@ -67,22 +67,30 @@ class Lessons:
     ) -> tuple[Tensor, Tensor]:
         """Packed targets `[rows, cols, bytes]` and confidence `[rows, cols]` of one photo.
 
+        They are on the lattice `grid.to_edges()`. Where no whole patch fits, only neighbours have a
+        say; where nobody has, confidence is 0.
+
         Args:
             capture_id: The photo.
             image: Reads it, `[3, H, W]` linear light.
-            grid: The whole photo's grid.
+            grid: The whole photo's grid of patches.
         """
         if capture_id not in self._known:
-            packed = self._targets(capture_id)
-            probs = self._prediction.unpack(packed.to(self._device))
+            probs = self._prediction.unpack(self._targets(capture_id).to(self._device))
+            probs = _to_edges(probs, grid.margin_cells)
             if self._params is None:
-                self._known[capture_id] = packed, self._prediction.information(probs).cpu()
+                lesson = Pooled(probs, self._prediction.information(probs))
             else:
                 photo = image().to(self._device)
-                pooled = pool(probs, photo, grid, self._prediction, self._params)
-                packed = self._prediction.pack(pooled.probs).cpu()
-                self._known[capture_id] = packed, pooled.confidence.cpu()
+                lesson = pool(probs, photo, grid.to_edges(), self._prediction, self._params)
+            packed = self._prediction.pack(lesson.probs).cpu()
+            self._known[capture_id] = packed, lesson.confidence.cpu()
         return self._known[capture_id]
+
+
+def _to_edges(probs: Tensor, cells: int) -> Tensor:
+    """`[rows, cols, bins]` with so many cells more on each side, which know nothing."""
+    return F.pad(probs, (0, 0, cells, cells, cells, cells), value=1 / probs.shape[-1])
 
 
 def pool(
@@ -168,10 +176,10 @@ def _neighbours(
 
 def cell_colour(image: Tensor, grid: PatchGrid) -> Tensor:
     """Logarithm of light around each patch centre, `[3, rows, cols]`."""
-    window = min(SMOOTHED_PX, grid.patch_px)
-    left, top = (start + (grid.patch_px - window) // 2 for start in grid.origin_px)
-    middle = torch.log(image[None, :, top:, left:] + DARK)
-    return F.avg_pool2d(middle, window, grid.stride_px)[0, :, : grid.rows, : grid.cols]
+    padded = F.pad(image[None], (SMOOTHED_PX // 2,) * 4, mode="replicate")
+    left, top = (start + (grid.patch_px - 1) // 2 for start in grid.origin_px)
+    around = torch.log(padded[:, :, top:, left:] + DARK)
+    return F.avg_pool2d(around, SMOOTHED_PX, grid.stride_px)[0, :, : grid.rows, : grid.cols]
 
 
 def _blocks(values: Tensor) -> Tensor:
