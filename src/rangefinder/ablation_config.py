@@ -21,6 +21,7 @@ VariantName = Literal[
     "sharing_frozen",
     "sharing_joint",
     "no_pooling",
+    "pooling",
     "no_weighting",
     "weighting",
     "on_charts",

@@ -205,6 +205,7 @@ class CacheParams(Strict):
 class PoolingParams(Strict):
     """How a cell's neighbours have their say in what the student is taught there."""
 
+    edges_only: bool = Field(True, description="only where no whole patch fits; else everywhere")
     reach_px: int = Field(48, ge=8, le=1024, description="farthest neighbour along each axis")
     colour_sd: float = Field(0.1, gt=0, le=10, description="logarithm of light")
     confidence_power: float = Field(2.0, ge=0, le=10, description="of what a neighbour knows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -140,13 +141,14 @@ def test_lessons_without_pooling_are_the_teachers_own_and_end_where_its_patches_
     assert float(confidence.abs().max()) < LEAST_CONFIDENCE
 
 
-def test_where_no_whole_patch_fits_neighbours_of_like_colour_tell() -> None:
+@pytest.mark.parametrize("edges_only", [True, False])
+def test_where_no_whole_patch_fits_neighbours_of_like_colour_tell(edges_only: bool) -> None:
     image = grey()
     image[:, :, -12:] = 0.9
     packed = PREDICTION.pack(NEAR.expand(GRID.rows, GRID.cols, -1).contiguous())
-    targets, confidence = Lessons(lambda _: packed, PREDICTION, PoolingParams())(
-        "a", lambda: image, GRID
-    )
+    lessons = Lessons(lambda _: packed, PREDICTION, PoolingParams(edges_only=edges_only))
+    targets, confidence = lessons("a", lambda: image, GRID)
+    assert torch.equal(targets[INNER, INNER], packed) == edges_only
     probs = PREDICTION.unpack(targets)
     assert bool((probs[:, :-6].argmax(-1) == NEAR.argmax()).all())
     assert float(PREDICTION.information(probs[:, :-6]).min()) > 0.3

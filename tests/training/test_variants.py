@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from rangefinder.ablation_config import VariantName
-from rangefinder.config import Parameters
+from rangefinder.config import Parameters, PoolingParams
 from rangefinder.location import PatchGrid
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.data import UnlabelledFrames
 from rangefinder.training.fit import teacher_card
+from rangefinder.training.modules import LEAST_CONFIDENCE
 from rangefinder.training.pooling import Lessons
 from rangefinder.training.truth import Truth, charts_as_photos
 from rangefinder.training.variants import variants_of
@@ -40,6 +41,7 @@ def differences(one: Parameters, other: Parameters) -> set[str]:
         ("smaller_patch", {"teacher.blocks", "teacher.crop_px"}),
         ("larger_patch", {"teacher.blocks", "teacher.crop_px"}),
         ("sharing_init", {"student.sharing"}),
+        ("pooling", {"student.pooling"}),
         ("weighting", {"student.confidence_weighting"}),
         ("on_charts", {"student.pooling"}),
         ("on_truth", {"student.pooling"}),
@@ -52,7 +54,11 @@ def test_a_variant_changes_what_it_says(name, changed):
 def test_every_name_that_may_be_asked_for_is_a_variant():
     modes = [
         BASE.model_copy(update={"student": BASE.student.model_copy(update=changes)})
-        for changes in ({}, {"sharing": "joint"}, {"confidence_weighting": True})
+        for changes in (
+            {},
+            {"sharing": "joint"},
+            {"confidence_weighting": True, "pooling": PoolingParams(edges_only=False)},
+        )
     ]
     assert set().union(*map(variants_of, modes)) == set(get_args(VariantName))
 
@@ -159,5 +165,6 @@ def test_charts_take_the_photos_place(captures, params):
     lessons = Lessons(truth.read, truth.prediction, None)
     frames = UnlabelledFrames(photos, lessons, card.patch_px, card.stride_px, 0)
     item = frames[0]
-    estimate = truth.prediction.estimate_m(truth.prediction.unpack(item["targets"]))
+    known = item["confidence"] > LEAST_CONFIDENCE
+    estimate = truth.prediction.estimate_m(truth.prediction.unpack(item["targets"][known]))
     assert float(estimate.mean()) == pytest.approx(photos.row(0)["distance_m"], rel=0.05)

@@ -48,6 +48,7 @@ CLAIMS = (
     Claim("A distribution says more than one distance and its spread", "laplace"),
     Claim("Weighing cells by what the teacher knows helps", "no_weighting"),
     Claim("Counting cells alike is better than by what the teacher knows", "weighting"),
+    Claim("A patch's own answer teaches more than its neighbours' too", "pooling"),
     Claim("What neighbours say helps", "no_pooling"),
     Claim("Charts before charts help", "whole_charts"),
     Claim("Sharing layers is better than none", "sharing_none"),

@@ -83,9 +83,18 @@ class Lessons:
             else:
                 photo = image().to(self._device)
                 lesson = pool(probs, photo, grid.to_edges(), self._prediction, self._params)
+                if self._params.edges_only:
+                    lesson = self._own_inside(lesson, probs, grid.margin_cells)
             packed = self._prediction.pack(lesson.probs).cpu()
             self._known[capture_id] = packed, lesson.confidence.cpu()
         return self._known[capture_id]
+
+    def _own_inside(self, pooled: Pooled, probs: Tensor, margin: int) -> Pooled:
+        """The teacher's own answers wherever there is a whole patch."""
+        rows, cols = (slice(margin, size - margin) for size in probs.shape[:2])
+        pooled.probs[rows, cols] = probs[rows, cols]
+        pooled.confidence[rows, cols] = self._prediction.information(probs[rows, cols])
+        return pooled
 
 
 def _to_edges(probs: Tensor, cells: int) -> Tensor:

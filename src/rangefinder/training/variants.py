@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rangefinder.config import Parameters, TeacherParams, parse_parameters
+from rangefinder.config import Parameters, PoolingParams, TeacherParams, parse_parameters
 
 Lesson = Literal["teacher", "charts", "truth"]
 
@@ -67,11 +67,21 @@ def _every(params: Parameters) -> list[Variant]:
             for mode in ("none", "init", "frozen", "joint")
             if mode != own
         ),
-        Variant("no_pooling", "every cell is taught its own patch's answer alone", untaught),
+        _pooling(params.student.pooling),
         _weighting(on=not params.student.confidence_weighting),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
     ]
+
+
+def _pooling(own: PoolingParams | None) -> Variant:
+    """Neighbours' say everywhere, or nowhere if that is what the method does."""
+    if own is not None and not own.edges_only:
+        untaught = {"student": {"pooling": None}}
+        return Variant("no_pooling", "cells are taught their own patch's answer alone", untaught)
+    everywhere = (own or PoolingParams()).model_copy(update={"edges_only": False}).model_dump()
+    says = "cells are taught what neighbours of like colour say too"
+    return Variant("pooling", says, {"student": {"pooling": everywhere}})
 
 
 def _weighting(*, on: bool) -> Variant:
