@@ -1,10 +1,10 @@
 """What the teacher's answers around a place say together of the surface there.
 
-One patch often cannot tell distances in front of the focus from those behind it, or shows nothing
-at all, while its neighbours on the same surface can. The student sees the whole photo, so it is
-taught what a cell's own distribution and the confidence-weighted mean over its neighbours of like
-colour (the range kernel of the bilateral filter, Tomasi and Manduchi 1998, on blurred colours) say
-together.
+Near a photo's edges no whole patch fits, so the teacher says nothing there, and elsewhere one patch
+often cannot tell distances in front of the focus from those behind it. But its neighbours on the
+same surface may know. So cells can be taught what their own distribution and the confidence-weighed
+mean over neighbours of like colour (the range kernel of the bilateral filter, Tomasi and Manduchi
+1998, on blurred colours) say together: those at the edges always, all others if asked for.
 """
 
 from __future__ import annotations
