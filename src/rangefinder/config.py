@@ -114,11 +114,11 @@ class CaptureParams(Strict):
         "refuse", description="photos whose EXIF says they are turned"
     )
     skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
-    train_charts: int = Field(600, ge=0, le=1_000_000)
-    validation_charts: int = Field(40, ge=0, le=100_000)
-    unlabelled: int = Field(700, ge=0, le=1_000_000)
-    validation: int = Field(40, ge=0, le=100_000, description="labelled scenes")
-    test: int = Field(40, ge=0, le=100_000, description="labelled scenes")
+    train_charts: int = Field(600, ge=1, le=1_000_000)
+    validation_charts: int = Field(40, ge=1, le=100_000)
+    unlabelled: int = Field(700, ge=1, le=1_000_000)
+    validation: int = Field(40, ge=1, le=100_000, description="labelled scenes")
+    test: int = Field(40, ge=1, le=100_000, description="labelled scenes")
     objects: tuple[int, int] = Field((4, 10), description="fewest and most objects in a scene")
     slanted_share: float = Field(0.4, ge=0, le=1, description="surfaces that are not frontal")
     weak_texture_share: float = Field(0.25, ge=0, le=1, description="surfaces of low contrast")
@@ -168,9 +168,6 @@ class TeacherParams(Strict):
         0.5, ge=0, le=1, description="crops that show one chart before another"
     )
     relit: bool = Field(True, description="show every crop under a light of its own")
-    mapped_share: float | None = Field(
-        None, ge=0, le=1, description="crops of captures with a distance map; null: all alike"
-    )
     batch_size: int = Field(28, ge=1, le=65536, description="crops")
     steps_per_epoch: int = Field(750, ge=1)
     max_epochs: int = Field(5, ge=1)

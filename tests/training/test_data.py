@@ -145,15 +145,3 @@ def test_another_light_changes_colours_and_brightness_but_no_distance(tmp_path):
         gains.append(gain[:, 0])
     spread = torch.stack(gains).log().std(dim=0)
     assert bool((spread > 0.05).all())
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_crops_are_shared_out_between_charts_and_photos_with_maps(tmp_path, share):
-    charts = [Capture(torch.rand(3, 48, 64), "chart", f"c{i}", "train", 3.0 + i) for i in range(9)]
-    photo = Capture(
-        torch.rand(3, 48, 64), "labelled", "room", "train", distance_map=torch.ones(48, 64)
-    )
-    captures = write_captures(tmp_path / "set", CAMERA, [*charts, photo])
-    plan = CropPlan(crop_px=21, batch_size=200, steps=1, seed=0, mapped_share=share)
-    learned = ChartCrops(captures, plan, 9, 4)[0]["inverse_dpt"]
-    assert float((learned[:, 0, 0] == 1).float().mean()) == pytest.approx(share, abs=0.1)

@@ -38,8 +38,6 @@ class CropPlan:
         edge_band_px: How far around.
         occluded_share: Crops of charts that a nearer chart hides a part of.
         relit: Show every crop under a light of its own.
-        mapped_share: Crops of captures with a distance map, where there are charts too; None: all
-            captures alike.
     """
 
     crop_px: int
@@ -50,7 +48,6 @@ class CropPlan:
     edge_band_px: int = 8
     occluded_share: float = 0.0
     relit: bool = False
-    mapped_share: float | None = None
 
 
 class ChartCrops(Dataset[dict[str, Tensor]]):
@@ -94,16 +91,9 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         An inverse distance of 0 stands for a patch that learns nothing.
         """
         rng = np.random.default_rng([self.plan.seed, self.epoch, step])
-        crops = [self._crop(chart, rng) for chart in self._drawn(rng)]
+        charts = rng.integers(len(self.captures), size=self.plan.batch_size)
+        crops = [self._crop(int(chart), rng) for chart in charts]
         return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
-
-    def _drawn(self, rng: np.random.Generator) -> list[int]:
-        """Captures of one batch."""
-        share, count = self.plan.mapped_share, self.plan.batch_size
-        kinds = [np.flatnonzero([known.ndim == n for known in self.inverse_dpt]) for n in (0, 2)]
-        if share is None or not all(map(len, kinds)):
-            return list(rng.integers(len(self.captures), size=count).tolist())
-        return [int(rng.choice(kinds[int(mapped)])) for mapped in rng.random(count) < share]
 
     def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
         size, (height, width) = self.plan.crop_px, self.pixels.sizes[chart]
