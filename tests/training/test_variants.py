@@ -63,6 +63,17 @@ def test_every_name_that_may_be_asked_for_is_a_variant():
     assert set().union(*map(variants_of, modes)) == set(get_args(VariantName))
 
 
+def test_what_would_change_nothing_is_left_out():
+    for name, variant in variants_of(BASE).items():
+        if name not in {"all", "on_charts", "on_truth"}:
+            assert variant.params(BASE, BASE.seed) != BASE
+    own = {"no_pooling", "no_weighting", f"sharing_{BASE.student.sharing}"}
+    assert not own & set(variants_of(BASE))
+    for name in ("pooling", "weighting", "sharing_init", "no_colour"):
+        changed = variants_of(BASE)[name].params(BASE, BASE.seed)
+        assert name not in variants_of(changed)
+
+
 def test_a_variant_takes_another_seed():
     assert differences(BASE, variants_of(BASE)["all"].params(BASE, seed=3)) == {"seed"}
 

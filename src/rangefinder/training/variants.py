@@ -36,26 +36,34 @@ class Variant:
             raw[section] = raw[section] | changes
         return parse_parameters(raw)
 
+    def differs(self, params: Parameters) -> bool:
+        """Whether it is another training than these parameters ask for."""
+        return self.lesson != "teacher" or self.params(params, params.seed) != params
+
 
 def variants_of(params: Parameters) -> dict[str, Variant]:
     """The variants that the parameters ask for, with the whole method first.
 
     Args:
-        params: The whole method; variants are made by changing it.
+        params: The whole method; variants are made by changing it, and those that would change
+            nothing are left out.
     """
-    every = {variant.name: variant for variant in _every(params)}
     wanted = params.ablation.variants
-    if wanted is None:
-        return every
-    return {name: variant for name, variant in every.items() if name in {"all", *wanted}}
+    whole = Variant("all", "the whole method")
+    others = [
+        variant
+        for variant in _others(params)
+        if variant.differs(params) and (wanted is None or variant.name in wanted)
+    ]
+    return {variant.name: variant for variant in (whole, *others)}
 
 
-def _every(params: Parameters) -> list[Variant]:
-    own, teacher = params.student.sharing, params.teacher
+def _others(params: Parameters) -> list[Variant]:
+    teacher, own = params.teacher, params.student.pooling
     both = {"teacher": {"location": False}, "student": {"location": False}}
     untaught = {"student": {"pooling": None}}
+    weighted, alike = ({"student": {"confidence_weighting": on}} for on in (True, False))
     return [
-        Variant("all", "the whole method"),
         Variant("no_location", "neither network knows the place on the sensor", both),
         Variant("no_colour", "grey photos", {"teacher": {"colour": False}}),
         Variant("laplace", "one distance and its spread", {"teacher": {"form": "laplace"}}),
@@ -65,33 +73,24 @@ def _every(params: Parameters) -> list[Variant]:
         *(
             Variant(f"sharing_{mode}", f"early layers: {mode}", {"student": {"sharing": mode}})
             for mode in ("none", "init", "frozen", "joint")
-            if mode != own
         ),
-        _pooling(params.student.pooling),
-        _weighting(on=not params.student.confidence_weighting),
+        Variant(
+            "pooling", "neighbours of like colour teach a cell too", _pooling(own, edges_only=False)
+        ),
+        Variant(
+            "no_pooling", "a cell's own patch teaches it alone", _pooling(own, edges_only=True)
+        ),
+        Variant("weighting", "cells count by what the teacher knows there", weighted),
+        Variant("no_weighting", "cells count alike, whatever the teacher knows", alike),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
     ]
 
 
-def _pooling(own: PoolingParams | None) -> Variant:
-    """Neighbours' say everywhere, or nowhere if that is what the method does."""
-    if own is not None and not own.edges_only:
-        untaught = {"student": {"pooling": None}}
-        return Variant("no_pooling", "cells are taught their own patch's answer alone", untaught)
-    everywhere = (own or PoolingParams()).model_copy(update={"edges_only": False}).model_dump()
-    says = "cells are taught what neighbours of like colour say too"
-    return Variant("pooling", says, {"student": {"pooling": everywhere}})
-
-
-def _weighting(*, on: bool) -> Variant:
-    """The other way to count cells."""
-    name, says = (
-        ("weighting", "cells count by what the teacher knows there")
-        if on
-        else ("no_weighting", "cells count alike, whatever the teacher knows")
-    )
-    return Variant(name, says, {"student": {"confidence_weighting": on}})
+def _pooling(own: PoolingParams | None, *, edges_only: bool) -> dict[str, dict[str, Any]]:
+    """Neighbours have their say at the photo's edges only, or everywhere."""
+    pooling = (own or PoolingParams()).model_copy(update={"edges_only": edges_only})
+    return {"student": {"pooling": pooling.model_dump()}}
 
 
 def _patch(teacher: TeacherParams, more: int) -> dict[str, dict[str, int]]:
