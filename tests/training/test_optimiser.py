@@ -38,8 +38,10 @@ def test_frozen_weights_stay():
 
 
 def test_a_network_without_convolutions_learns_too():
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
-    x, y = torch.randn(64, 3, 2, 2), torch.randn(64, 1)
+    x = torch.randn(64, 3, 2, 2)
+    y = x.flatten(1)[:, :3].sum(1, keepdim=True)
     found = optimiser(network, 0.1, 0.0, 60)
     muon, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
     losses = []
@@ -50,4 +52,4 @@ def test_a_network_without_convolutions_learns_too():
         muon.step()
         schedule.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
