@@ -35,7 +35,7 @@ run: $(STAMP)  ## Simulate, train, cache, distil, evaluate
 smoke: $(STAMP)  ## The same, tiny: does everything hold together?
 	$(BIN)/kedro run --pipeline distill --env smoke
 
-long: $(STAMP)  ## The same networks, taught longer: less than an hour
+long: $(STAMP)  ## The same networks, taught longer on more
 	$(BIN)/kedro run --pipeline distill --env long
 
 full: $(STAMP)  ## The same, large: for a GPU

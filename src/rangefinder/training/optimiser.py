@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 ELSEWHERE = 0.15  # learning rate of AdamW / that of Muon
 WARM_UP = 0.15  # share of all steps
 BETAS = (0.9, 0.99)  # of AdamW
-ANSWERS = ("head", "modulation")  # their last layers are scales of their own, not directions
+ANSWERS = ("head", "modulation")  # output layers, which are left to AdamW too
 
 
 def optimiser(
