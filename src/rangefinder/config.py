@@ -208,7 +208,6 @@ class PoolingParams(Strict):
     confidence_power: float = Field(2.0, ge=0, le=10, description="of what a neighbour knows")
     own_power: float = Field(0.25, ge=0, le=10, description="of the cell's own distribution")
     open_share: float = Field(0.05, ge=0, le=1, description="of neighbours' say that stays open")
-    turns: int = Field(2, ge=1, le=16, description="how often neighbours learn from each other")
 
 
 class StudentParams(Strict):

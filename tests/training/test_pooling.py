@@ -18,7 +18,7 @@ FLAT = torch.full((GRID.rows, GRID.cols, PREDICTION.bins), 1 / PREDICTION.bins)
 NEAR, FAR = (PREDICTION.soft_targets(torch.tensor(dpt)) for dpt in (1.2, 0.4))
 
 
-NEIGHBOURS_ALONE = {"own_power": 0.0, "open_share": 0.0, "turns": 1}
+NEIGHBOURS_ALONE = {"own_power": 0.0, "open_share": 0.0}
 
 
 def pooled(probs: Tensor, image: Tensor, **changes: float) -> Pooled:
@@ -87,28 +87,6 @@ def test_an_open_share_lets_a_cell_disagree_with_all_others() -> None:
         for share in (0.0, 0.5)
     )
     assert float(closed) < 0.1 < float(opened)
-
-
-def test_in_each_turn_news_travels_one_reach_further() -> None:
-    wide = PatchGrid(height_px=61, width_px=400, patch_px=41, stride_px=4)
-    probs = torch.full((wide.rows, wide.cols, PREDICTION.bins), 1 / PREDICTION.bins)
-    probs[:, 2] = NEAR
-    image = torch.full((3, 61, 400), 0.2)
-    sure = []
-    for turns in (1, 2):
-        params = PoolingParams(turns=turns, reach_px=48)
-        result = pool(probs, image, wide, PREDICTION, params)
-        sure.append(PREDICTION.information(result.probs)[2])
-    assert float(sure[0][22]) < 1e-4 < float(sure[1][22])
-    assert float(sure[1][40]) < 1e-4
-
-
-def test_confidence_is_the_teachers_not_that_of_later_turns() -> None:
-    generator = torch.Generator().manual_seed(0)
-    probs = torch.softmax(3 * torch.randn(FLAT.shape, generator=generator), dim=-1)
-    once, thrice = (pooled(probs, grey(), own_power=0.5, turns=turns) for turns in (1, 3))
-    assert torch.equal(once.confidence, thrice.confidence)
-    assert not torch.equal(once.probs, thrice.probs)
 
 
 def test_mirrored_photos_have_mirrored_lessons() -> None:

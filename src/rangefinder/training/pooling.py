@@ -108,8 +108,7 @@ def pool(
     """What each cell's patch and its neighbours of like colour say together.
 
     Neighbours say the confidence-weighted mean of their distributions, of which a small part stays
-    open. It is multiplied with the cell's own distribution to a power (a logarithmic opinion pool);
-    from then on neighbours speak with what they have learned in turn.
+    open. It is multiplied with the cell's own distribution to a power (a logarithmic opinion pool).
 
     Args:
         probs: `[rows, cols, bins]` the teacher's predictions on the grid.
@@ -119,16 +118,10 @@ def pool(
         params: Reach, sharpness in colour, weights.
     """
     alike = likeness(_blocks(cell_colour(image, grid)), grid.stride_px, params)
-    own = probs.clamp(min=LEAST).pow(params.own_power)
-    belief, confidence = probs, probs.new_zeros(())
-    for turn in range(params.turns):
-        said, known = _neighbours(belief, alike, prediction, params)
-        belief = own * torch.lerp(
-            said, torch.full_like(said, 1 / prediction.bins), params.open_share
-        )
-        belief /= belief.sum(-1, keepdim=True)
-        confidence = confidence if turn else known
-    return Pooled(belief, confidence)
+    said, confidence = _neighbours(probs, alike, prediction, params)
+    said = torch.lerp(said, torch.full_like(said, 1 / prediction.bins), params.open_share)
+    belief = probs.clamp(min=LEAST).pow(params.own_power) * said
+    return Pooled(belief / belief.sum(-1, keepdim=True), confidence)
 
 
 @dataclass(frozen=True)
