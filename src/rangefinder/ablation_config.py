@@ -34,3 +34,4 @@ class AblationParams(Strict):
 
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="trainings of each variant")
     variants: tuple[VariantName, ...] | None = Field(None, min_length=1, description="null: all")
+    workers: int = Field(2, ge=1, le=256, description="trainings side by side")

@@ -53,3 +53,7 @@ class AuditError(RangefinderError):
 
 class ModelError(RangefinderError):
     """Weights and model card do not belong together, or cannot be read."""
+
+
+class WorkerError(RangefinderError):
+    """A process that worked for this one was killed."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -13,9 +12,8 @@ import torch
 from rangefinder.camera import Camera
 from rangefinder.captures.builtin import plan, render_captures
 from rangefinder.captures.manifest import Capture, CaptureSet, capture_id, write_captures
-from rangefinder.captures.workers import ordered_map, worker_pool
 from rangefinder.config import Parameters
-from rangefinder.errors import CameraMismatchError, CaptureError
+from rangefinder.errors import CameraMismatchError
 from rangefinder.optics.lens import PsfBank
 
 
@@ -132,11 +130,6 @@ def test_a_bank_of_another_camera_is_refused(params: Parameters, bank: PsfBank):
     other = params.model_copy(update={"camera": params.camera.model_copy(update={"f_number": 4})})
     with pytest.raises(CameraMismatchError):
         next(render_captures(other, bank))
-
-
-def test_a_killed_worker_is_explained():
-    with pytest.raises(CaptureError, match=r"captures\.workers"), worker_pool(1) as pool:
-        list(ordered_map(pool, os._exit, [9], 1))
 
 
 def test_rendering_twice_is_the_same_on_disk(stored: CaptureSet, params, bank, tmp_path: Path):

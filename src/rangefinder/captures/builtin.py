@@ -29,11 +29,11 @@ from rangefinder.captures.scenes import (
 )
 from rangefinder.captures.splits import Split
 from rangefinder.captures.textures import Painter, texture_energy
-from rangefinder.captures.workers import one_thread, ordered_map, worker_pool
 from rangefinder.config import Parameters
 from rangefinder.optics.lens import PsfBank
 from rangefinder.optics.noise import expose
 from rangefinder.optics.render import render, render_rgbd
+from rangefinder.workers import one_thread, ordered_map, worker_pool
 
 LARGEST_CANVAS_PX = 1024
 WHITE_BALANCE_SD = 0.05  # relative, of red and of blue against green
@@ -204,7 +204,7 @@ def render_captures(params: Parameters, bank: PsfBank) -> Iterator[Capture]:
         Captures, a few per worker waiting in memory.
 
     Raises:
-        CaptureError: If a rendering process dies.
+        WorkerError: If a rendering process dies.
         CameraMismatchError: If the bank is of another camera.
     """
     camera = Camera.from_params(params.camera)
@@ -232,7 +232,10 @@ def _canvas(recipe: Recipe) -> Tensor:
 def _shots_of_workers(params: Parameters, bank: PsfBank, jobs: list[Job]) -> Generator[Shot]:
     workers = params.captures.workers
     made = _recipes(params)
-    with tempfile.TemporaryDirectory(prefix="rangefinder-") as name, worker_pool(workers) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="rangefinder-") as name,
+        worker_pool(workers, "captures.workers") as pool,
+    ):
         folder = Path(name)
         bank.save(folder / BANK_FILE)
         numbered = [(folder, number, recipe) for number, recipe in enumerate(made)]

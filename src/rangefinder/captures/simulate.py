@@ -11,10 +11,10 @@ from torch import Tensor
 from rangefinder.captures.frames import fit_frame
 from rangefinder.captures.manifest import Capture
 from rangefinder.captures.textures import texture_energy
-from rangefinder.captures.workers import one_thread
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.optics.noise import expose
+from rangefinder.workers import one_thread
 
 if TYPE_CHECKING:
     from rangefinder.optics.lens import PsfBank

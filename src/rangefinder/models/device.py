@@ -42,6 +42,12 @@ def configure_cpu(compute: ComputeParams) -> None:
     mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
+def shared(compute: ComputeParams, processes: int) -> ComputeParams:
+    """What one of so many processes side by side may use: its share of the threads, or one."""
+    threads = (compute.threads or _cores()) // processes
+    return compute.model_copy(update={"threads": max(1, threads)})
+
+
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Worker processes that render in parallel, in order, with bounded memory."""
+"""Worker processes that render or train in parallel, in order, with bounded memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import TypeVar
 
 import torch
 
-from rangefinder.errors import CaptureError
+from rangefinder.errors import WorkerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,20 +37,31 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(workers: int, parameter: str) -> Iterator[ProcessPoolExecutor]:
     """Fresh processes (spawned, so that no lock or thread is inherited) that end with this one.
 
+    They are killed at once when the body raises, Ctrl-C included.
+
+    Args:
+        workers: How many.
+        parameter: What sets their number, for the error.
+
     Raises:
-        CaptureError: If a worker is killed.
+        WorkerError: If a worker is killed.
     """
+    others = set(active_children())
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         yield pool
-    except BrokenProcessPool as exc:
-        raise CaptureError(
-            "a rendering process died",
+    except BaseException as exc:
+        for process in set(active_children()) - others:
+            process.kill()
+        if not isinstance(exc, BrokenProcessPool):
+            raise
+        raise WorkerError(
+            "a worker process died",
             got=f"{workers} workers",
-            todo="Usually memory ran out: set captures.workers lower.",
+            todo=f"Usually memory ran out: set {parameter} lower.",
         ) from exc
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
