@@ -25,11 +25,16 @@ def test_a_killed_worker_is_explained():
         list(ordered_map(pool, os._exit, [9], 1))
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_nobody_waits_for_work_that_nobody_wants_any_more(error):
-    before = set(multiprocessing.active_children())
-    with pytest.raises(error), worker_pool(1, "captures.workers") as pool:
+def give_up(error: type[BaseException]) -> None:
+    with worker_pool(1, "captures.workers") as pool:
         pool.submit(os.getpid).result()
         pool.submit(time.sleep, 3600)
         raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nobody_waits_for_work_that_nobody_wants_any_more(error):
+    before = set(multiprocessing.active_children())
+    with pytest.raises(error):
+        give_up(error)
     assert set(multiprocessing.active_children()) == before

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import time
 
 import pandas as pd
 import pytest
 from PIL import Image
 
-from ..conftest import Project, SmokeRun
+from ..conftest import Project, SmokeRun, clean_environment
 
 COMMAND = ("kedro", "run", "--pipeline", "ablation", "--env", "smoke")
 COLUMNS = ["variant", "seed", "abs_rel", "delta1"]
@@ -61,9 +64,35 @@ def test_only_what_is_missing_is_trained_again(ablated):
     pd.testing.assert_frame_equal(table(ablated), first)
 
 
+def test_what_each_training_said_lies_beside_its_result(ablated):
+    said = ablated.folder / "data/06_models/ablation/all-0/log.txt"
+    assert "photos are to be swept" in said.read_text()
+    assert "photos are to be swept" not in ablated.output
+    assert "no_location-0: AbsRel" in ablated.output
+
+
 def test_other_parameters_are_trained_afresh_and_only_wanted_variants(ablated):
     before = results(ablated)
     ablated.run(*COMMAND, "--params", "student.max_epochs=1,ablation.variants=[no_location]")
     after = results(ablated)
     assert {name for name in before if before[name] != after[name]} == {"all-0", "no_location-0"}
     assert set(table(ablated)["variant"]) == {"all", "teacher", "no_location"}
+
+
+def test_ctrl_c_ends_all_trainings_and_they_go_on(ablated):
+    wanted = "teacher.max_epochs=20,ablation.variants=[all]"
+    process = subprocess.Popen(
+        [*COMMAND, "--params", wanted],
+        cwd=ablated.folder,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    home = ablated.folder / "data/06_models/ablation"
+    while not (left := list(home.glob("checkpoints/*/last.ckpt"))) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) != 0, "the ablation ended before the signal"
+    assert left
+    ablated.run(*COMMAND, "--params", wanted)
+    assert "Going on from the checkpoint" in (home / "all-0/log.txt").read_text()
