@@ -15,6 +15,7 @@ from multiprocessing import active_children, get_context, parent_process
 from typing import TypeVar
 
 import torch
+from tqdm import tqdm
 
 from rangefinder.errors import WorkerError
 
@@ -70,6 +71,7 @@ def worker_pool(workers: int, parameter: str) -> Iterator[ProcessPoolExecutor]:
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own is shared among processes, and left behind by a kill
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
