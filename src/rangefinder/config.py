@@ -169,7 +169,7 @@ class TeacherParams(Strict):
     )
     relit: bool = Field(True, description="show every crop under a light of its own")
     batch_size: int = Field(28, ge=1, le=65536, description="crops")
-    steps_per_epoch: int = Field(600, ge=1)
+    steps_per_epoch: int = Field(750, ge=1)
     max_epochs: int = Field(5, ge=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping on validation")
     learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
@@ -217,7 +217,7 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(4, ge=1)
+    max_epochs: int = Field(5, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(

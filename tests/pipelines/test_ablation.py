@@ -79,7 +79,7 @@ def test_other_parameters_are_trained_afresh_and_only_wanted_variants(ablated):
     assert set(table(ablated)["variant"]) == {"all", "teacher", "no_location"}
 
 
-def test_ctrl_c_ends_all_trainings_and_they_go_on(ablated):
+def test_a_stop_ends_all_trainings_and_they_go_on(ablated):
     wanted = "teacher.max_epochs=20,ablation.variants=[all]"
     process = subprocess.Popen(
         [*COMMAND, "--params", wanted],
@@ -91,7 +91,7 @@ def test_ctrl_c_ends_all_trainings_and_they_go_on(ablated):
     home = ablated.folder / "data/06_models/ablation"
     while not (left := list(home.glob("checkpoints/*/last.ckpt"))) and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) != 0, "the ablation ended before the signal"
     assert left
     ablated.run(*COMMAND, "--params", wanted)

@@ -43,8 +43,14 @@ def configure_cpu(compute: ComputeParams) -> None:
 
 
 def shared(compute: ComputeParams, processes: int) -> ComputeParams:
-    """What one of so many processes side by side may use: its share of the threads, or one."""
-    threads = (compute.threads or _cores()) // processes
+    """What one of so many processes side by side may use: its share of threads and workers."""
+    threads = max(1, (compute.threads or _cores()) // processes)
+    return compute.model_copy(update={"threads": threads, "workers": compute.workers // processes})
+
+
+def beside_workers(compute: ComputeParams) -> ComputeParams:
+    """The threads that workers leave: where there are more than cores, all wait for each other."""
+    threads = (compute.threads or _cores()) - compute.workers
     return compute.model_copy(update={"threads": max(1, threads)})
 
 

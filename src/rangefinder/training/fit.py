@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from rangefinder.captures.manifest import CaptureSet, Role
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
-from rangefinder.models.device import torch_device
+from rangefinder.models.device import beside_workers, torch_device
 from rangefinder.models.io import Card, TrainedModel
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
@@ -77,7 +77,7 @@ def train_teacher(
         key=teacher_key(captures, params),
         max_epochs=options.max_epochs,
         patience=options.patience_epochs,
-        compute=params.compute,
+        compute=beside_workers(params.compute),
         logger=logger,
     )
     frame_loader = DataLoader(frames)
