@@ -24,6 +24,7 @@ from rangefinder.training.truth import Truth, charts_as_photos
 from rangefinder.training.variants import Variant
 
 RESULT, LOG = "result.json", "log.txt"
+FORMAT = "%(asctime)s  %(message)s"
 CACHES, TEACHERS, CHECKPOINTS = "caches", "teachers", "checkpoints"
 TEACHER_ROW = "teacher"  # the teacher of the whole method, scored like a variant
 log = logging.getLogger(__name__)
@@ -115,12 +116,14 @@ class Trial:
         home = self._of_teacher(TEACHERS)
         with only_one(home):
             if not (home / CARD).is_file():
+                log.info("Training its teacher")
                 checkpoints = self._of_teacher(CHECKPOINTS)
                 save_model(home, train_teacher(self.captures, self.params, checkpoints, None))
         return load_model(home)
 
     def _student(self, teacher: TrainedModel, folder: Path) -> TrainedModel:
         captures, targets = self._lesson(teacher)
+        log.info("Training the student")
         checkpoints = folder / CHECKPOINTS
         student = distil_student(captures, teacher, targets, self.params, checkpoints, None)
         save_model(folder / "student", student)
@@ -147,5 +150,5 @@ def _told_in(path: Path) -> Iterator[None]:
     """Let a file have what is said meanwhile: trainings side by side would garble a terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        logging.basicConfig(stream=file, level=logging.INFO, format="%(message)s", force=True)
+        logging.basicConfig(stream=file, level=logging.INFO, format=FORMAT, force=True)
         yield
