@@ -53,8 +53,12 @@ def test_another_seed_trains_another_teacher(captures, params, teacher, tmp_path
     assert not same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
 
 
-def test_crops_drawn_by_other_processes_train_the_same_teacher(captures, params, teacher, tmp_path):
-    compute = params.compute.model_copy(update={"workers": 2})
+@pytest.mark.parametrize("workers", [0, 2])
+def test_whoever_draws_the_crops_trains_the_same_teacher(
+    captures, params, teacher, tmp_path, workers
+):
+    assert params.compute.workers == 1
+    compute = params.compute.model_copy(update={"workers": workers})
     other = params.model_copy(update={"compute": compute})
     assert same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -44,15 +43,16 @@ def ablate(captures: CaptureSet, params: Parameters, folder: Path) -> pd.DataFra
     """
     trials = _trials(captures, params, folder)
     workers = params.ablation.workers
-    rows: list[dict[str, Any]] = []
+    results = {trial.name: rows for trial in trials if (rows := trial.found())}
+    missing = [trial for trial in trials if trial.name not in results]
     with worker_pool(workers, "ablation.workers") as pool:
-        results = ordered_map(pool, Trial.result, trials, workers)
-        progress = tqdm(trials, desc="ablation", unit="training", disable=None)
-        for trial, result in zip(progress, results, strict=True):
-            log.info("%s: AbsRel %.3f", trial.name, result[0]["abs_rel"])
-            rows += result
+        trained = ordered_map(pool, Trial.train, missing, workers)
+        progress = tqdm(missing, desc="ablation", unit="training", disable=None)
+        for trial, rows in zip(progress, trained, strict=True):
+            log.info("%s: AbsRel %.3f", trial.name, rows[0]["abs_rel"])
+            results[trial.name] = rows
     shutil.rmtree(folder / CACHES, ignore_errors=True)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([row for trial in trials for row in results[trial.name]])
 
 
 def _trials(captures: CaptureSet, params: Parameters, folder: Path) -> list[Trial]:

@@ -59,19 +59,26 @@ class Trial:
         """Of its folder, and for people."""
         return f"{self.variant.name}-{self.params.seed}"
 
-    def result(self) -> list[dict[str, Any]]:
-        """Rows of the table, trained for unless they are there."""
-        home = self.folder / self.name
-        path, key = home / RESULT, self._key()
-        if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if found["key"] == key:
-                return list(found["rows"])
-        with _told_in(home / LOG):
-            rows = self._rows(home)
-        text = json.dumps({"key": key, "rows": rows}, indent=2) + "\n"
+    def found(self) -> list[dict[str, Any]] | None:
+        """Rows of the table that an earlier run left, or None."""
+        path = self._home / RESULT
+        if not path.is_file():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return list(content["rows"]) if content["key"] == self._key() else None
+
+    def train(self) -> list[dict[str, Any]]:
+        """Rows of the table, once both networks are trained."""
+        with _told_in(self._home / LOG):
+            rows = self._rows()
+        text = json.dumps({"key": self._key(), "rows": rows}, indent=2) + "\n"
+        path = self._home / RESULT
         write_whole(path, lambda place: place.write_text(text, encoding="utf-8"))
         return rows
+
+    @property
+    def _home(self) -> Path:
+        return self.folder / self.name
 
     def _key(self) -> str:
         return training_key(
@@ -84,9 +91,9 @@ class Trial:
             widest_px=self.widest_px,
         )
 
-    def _rows(self, folder: Path) -> list[dict[str, Any]]:
+    def _rows(self) -> list[dict[str, Any]]:
         teacher = self._teacher()
-        student = self._student(teacher, folder)
+        student = self._student(teacher)
         models = {self.variant.name: student}
         if self.variant.name == "all":
             models[TEACHER_ROW] = teacher
@@ -121,12 +128,12 @@ class Trial:
                 save_model(home, train_teacher(self.captures, self.params, checkpoints, None))
         return load_model(home)
 
-    def _student(self, teacher: TrainedModel, folder: Path) -> TrainedModel:
+    def _student(self, teacher: TrainedModel) -> TrainedModel:
         captures, targets = self._lesson(teacher)
         log.info("Training the student")
-        checkpoints = folder / CHECKPOINTS
+        checkpoints = self._home / CHECKPOINTS
         student = distil_student(captures, teacher, targets, self.params, checkpoints, None)
-        save_model(folder / "student", student)
+        save_model(self._home / "student", student)
         return student
 
     def _lesson(self, teacher: TrainedModel) -> tuple[CaptureSet, Targets]:
