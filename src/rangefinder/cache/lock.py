@@ -1,4 +1,4 @@
-"""One process at a time fills a cache; the lock dies with the process that holds it."""
+"""One process at a time makes what a folder holds; the lock dies with the process that has it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock of the cache in `folder`, waiting for whoever holds it now."""
+    """Hold the lock of `folder`, waiting for whoever holds it now."""
     path = folder.with_name(f"{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.warning("Another process is filling %s: waiting until it is done", folder)
+        log.warning("Another process is making %s: waiting until it is done", folder)
         lock.acquire()
     try:
         yield

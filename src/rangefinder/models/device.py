@@ -33,7 +33,7 @@ def configure_cpu(compute: ComputeParams) -> None:
     And let the process keep freed memory for what comes next: every layer of a photo takes some
     megabytes, and fetching them anew from the system costs a student a third of its time.
     """
-    torch.set_num_threads(compute.threads or _cores())
+    torch.set_num_threads(_threads(compute))
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
@@ -44,17 +44,19 @@ def configure_cpu(compute: ComputeParams) -> None:
 
 def shared(compute: ComputeParams, processes: int) -> ComputeParams:
     """What one of so many processes side by side may use: its share of threads and workers."""
-    threads = max(1, (compute.threads or _cores()) // processes)
+    threads = max(1, _threads(compute) // processes)
     return compute.model_copy(update={"threads": threads, "workers": compute.workers // processes})
 
 
 def beside_workers(compute: ComputeParams) -> ComputeParams:
     """The threads that workers leave: where there are more than cores, all wait for each other."""
-    threads = (compute.threads or _cores()) - compute.workers
-    return compute.model_copy(update={"threads": max(1, threads)})
+    threads = max(1, _threads(compute) - compute.workers)
+    return compute.model_copy(update={"threads": threads})
 
 
-def _cores() -> int:
+def _threads(compute: ComputeParams) -> int:
+    if compute.threads:
+        return compute.threads
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
