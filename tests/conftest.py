@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
+PATIENCE_S = 120.0
 ROOT = Path(__file__).resolve().parents[1]
 _TOOLS = Path(sys.executable).parent
 _FOLDERS = ("conf", "src")
@@ -40,6 +44,31 @@ class Project:
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)} gave {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
+
+    def stop(self, number: signal.Signals, when: str, *command: str) -> None:
+        """Run a command and send it a signal once a file is there; no process of it is left.
+
+        Args:
+            number: The signal.
+            when: The file, a pattern from the project's folder.
+            command: As for `run`.
+        """
+        process = psutil.Popen(
+            command,
+            cwd=self.folder,
+            env=clean_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(self.folder.glob(when)):
+            assert process.poll() is None, "it ended before the signal"
+            assert time.monotonic() < deadline, f"no {when} came"
+            time.sleep(0.02)
+        every = process.children(recursive=True)
+        process.send_signal(number)
+        assert process.wait(timeout=PATIENCE_S) != 0, "it ended before the signal"
+        assert psutil.wait_procs(every, timeout=PATIENCE_S)[1] == []
 
     def git(self, *arguments: str) -> str:
         """Run git as somebody."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from ..conftest import Project, SmokeRun, clean_environment
+from ..conftest import Project, SmokeRun
 
 EPOCHS = 12
 COMMAND = ("kedro", "run", "--env", "smoke", "--pipeline", "teacher_training", "--params")
-PATIENCE_S = 120.0
+CHECKPOINT = "data/06_models/checkpoints/teacher/last.ckpt"
 
 
 @pytest.fixture
@@ -32,20 +30,8 @@ def params(**changes: int) -> str:
 
 def kill_in_training(project: Project, number: signal.Signals) -> None:
     """Start a training and send it a signal once it has left a checkpoint."""
-    process = subprocess.Popen(
-        [*COMMAND, params(steps_per_epoch=40)],
-        cwd=project.folder,
-        env=clean_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    last = project.folder / "data/06_models/checkpoints/teacher/last.ckpt"
-    deadline = time.monotonic() + PATIENCE_S
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(number)
-    assert process.wait(timeout=PATIENCE_S) != 0, "the training ended before the signal"
-    assert last.exists()
+    project.stop(number, CHECKPOINT, *COMMAND, params(steps_per_epoch=40))
+    assert (project.folder / CHECKPOINT).exists()
 
 
 def statuses(project: Project) -> list[str]:
