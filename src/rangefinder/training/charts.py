@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from rangefinder.captures.depth_edges import near_edges
 from rangefinder.captures.manifest import CaptureSet
@@ -56,8 +57,8 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
     Captures with a distance map serve as well: each patch learns the distance at its centre, and
     none where that is unknown or close to a step in distance, which no single distance describes.
 
-    Photos stay on disk and are read in parts. A batch depends on the seed, the epoch and its number
-    only, so training that was resumed sees what it would have seen.
+    Photos stay on disk and are read in parts. A batch depends on the seed and its number only,
+    which goes on from epoch to epoch, so training that was resumed sees what it would have seen.
 
     Args:
         captures: Charts, each with its distance, and labelled captures, each with its map.
@@ -79,18 +80,17 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         self.others = self._alike()
         x, y = self.grid.centres_px
         self.centres = torch.from_numpy(y).long()[:, None], torch.from_numpy(x).long()[None]
-        self.epoch = 0
 
     def __len__(self) -> int:
         """Batches per epoch."""
         return self.plan.steps
 
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
         """One batch: image `[N, 3, c, c]`, location `[N, 2, r, r]`, inverse_dpt `[N, r, r]`.
 
         An inverse distance of 0 stands for a patch that learns nothing.
         """
-        rng = np.random.default_rng([self.plan.seed, self.epoch, step])
+        rng = np.random.default_rng([self.plan.seed, *divmod(number, self.plan.steps)])
         charts = rng.integers(len(self.captures), size=self.plan.batch_size)
         crops = [self._crop(int(chart), rng) for chart in charts]
         return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
@@ -143,6 +143,26 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         if known.ndim == 0:
             return known.expand(rows.shape[0], cols.shape[1])
         return known[rows + top, cols + left]
+
+
+class EpochNumbers(Sampler[int]):
+    """Numbers of an epoch's batches, drawn where the epoch is known: workers live through all.
+
+    Args:
+        steps: Batches per epoch.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.epoch = steps, 0
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[int]:
+        """The epoch's numbers in order."""
+        first = self.epoch * self.steps
+        return iter(range(first, first + self.steps))
 
 
 def relight(image: Tensor, rng: np.random.Generator) -> Tensor:

@@ -23,7 +23,7 @@ from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.calibrate import calibrated
-from rangefinder.training.charts import ChartCrops, CropPlan
+from rangefinder.training.charts import ChartCrops, CropPlan, EpochNumbers
 from rangefinder.training.data import LabelledFrames, SameSizeBatches, UnlabelledFrames
 from rangefinder.training.feed import Ahead, DataWait
 from rangefinder.training.modules import StudentModule, TeacherModule
@@ -81,8 +81,11 @@ def train_teacher(
         logger=logger,
     )
     frame_loader = DataLoader(frames)
-    batches = DataLoader(crops, batch_size=None, num_workers=params.compute.workers)
-    run.fit(module, Ahead(batches), frame_loader, [NewEpoch(crops), DataWait()])
+    numbers, workers = EpochNumbers(plan.steps), params.compute.workers
+    batches = DataLoader(
+        crops, None, sampler=numbers, num_workers=workers, persistent_workers=workers > 0
+    )
+    run.fit(module, Ahead(batches), frame_loader, [NewEpoch(numbers), DataWait()])
     teacher = TrainedModel(network, teacher_card(captures, network, params))
     return calibrated(teacher, module, frame_loader)
 
@@ -212,8 +215,9 @@ class Photos:
         if params.student.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))
             crops = ChartCrops(taught(captures), plan, *grid)
-            loaders["charts"] = DataLoader(crops, batch_size=None)
-            listeners.append(crops)
+            numbers = EpochNumbers(plan.steps)
+            loaders["charts"] = DataLoader(crops, None, sampler=numbers)
+            listeners.append(numbers)
         frames_watched = LabelledFrames(watched(captures), *grid)
         return cls(loaders, DataLoader(frames_watched), listeners, len(batches))
 
