@@ -22,6 +22,7 @@ from rangefinder.errors import WorkerError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 AHEAD = 2  # tasks under way per worker
+TORCHS_WORKER = "DataLoader worker"  # in what torch says of one that died
 
 
 @contextmanager
@@ -52,20 +53,40 @@ def worker_pool(workers: int, parameter: str) -> Iterator[ProcessPoolExecutor]:
     """
     others = set(active_children())
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    with deaths_explained(workers, parameter):
+        try:
+            yield pool
+        except BaseException:
+            for process in set(active_children()) - others:
+                process.kill()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def deaths_explained(workers: int, parameter: str) -> Iterator[None]:
+    """Say what to do when one of so many workers, of a pool or of torch's loaders, is killed.
+
+    Torch tells of it wherever the main thread happens to be, so others may have wrapped its words.
+
+    Args:
+        workers: How many there are.
+        parameter: What sets their number.
+
+    Raises:
+        WorkerError: If a worker is killed.
+    """
     try:
-        yield pool
-    except BaseException as exc:
-        for process in set(active_children()) - others:
-            process.kill()
-        if not isinstance(exc, BrokenProcessPool):
+        yield
+    except Exception as exc:
+        if not isinstance(exc, BrokenProcessPool) and TORCHS_WORKER not in str(exc):
             raise
         raise WorkerError(
             "a worker process died",
             got=f"{workers} workers",
             todo=f"Usually memory ran out: set {parameter} lower.",
         ) from exc
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:

@@ -1,10 +1,12 @@
 """Training: what each network learns from, what is shared, what survives a kill."""
 
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -17,6 +19,7 @@ from rangefinder.captures.images import write_distance_png
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
 from rangefinder.deploy.measure import ranger
+from rangefinder.errors import WorkerError
 from rangefinder.models.io import load_model, save_model
 from rangefinder.training.fit import distil_student, label_digest, train_teacher
 
@@ -42,10 +45,13 @@ def same_weights(one, other):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_training_is_reproducible_and_leaves_no_checkpoints(captures, params, teacher, tmp_path):
+def test_training_is_reproducible_and_leaves_no_checkpoints_or_processes(
+    captures, params, teacher, tmp_path
+):
     again = train_teacher(captures, params, tmp_path / "teacher", None)
     assert same_weights(teacher, again)
     assert list(tmp_path.iterdir()) == []
+    assert multiprocessing.active_children() == []
 
 
 def test_another_seed_trains_another_teacher(captures, params, teacher, tmp_path):
@@ -61,6 +67,22 @@ def test_whoever_draws_the_crops_trains_the_same_teacher(
     compute = params.compute.model_copy(update={"workers": workers})
     other = params.model_copy(update={"compute": compute})
     assert same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
+
+
+def test_a_killed_process_that_draws_crops_is_explained(captures, params, tmp_path):
+    def kill_a_child():
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        children[0].kill()
+
+    changed = params.teacher.model_copy(update={"max_epochs": 500, "patience_epochs": 500})
+    killer = threading.Thread(target=kill_a_child)
+    killer.start()
+    with pytest.raises(WorkerError, match=r"compute\.workers"):
+        train_teacher(
+            captures, params.model_copy(update={"teacher": changed}), tmp_path / "teacher", None
+        )
+    killer.join()
 
 
 def test_intervals_of_trained_models_are_set_right_on_the_watched_scenes(
@@ -139,6 +161,7 @@ def test_a_students_card_names_its_cache_and_its_teachers_patch(
 
 SCRIPT = """
 import sys
+import threading
 from pathlib import Path
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters

@@ -23,15 +23,19 @@ class Ahead:
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
-        self.loader = loader
+        self.loader: DataLoader[Any] | None = loader
+
+    def close(self) -> None:
+        """Let go of the loader; its processes end, even if a trainer holds on to this."""
+        self.loader = None
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return len(self.loader)
+        return len(self.loader) if self.loader else 0
 
     def __iter__(self) -> Iterator[Any]:
         """The batches in the loader's order."""
-        batches = iter(self.loader)
+        batches = iter(self.loader or ())
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
             coming = thread.submit(next, batches, _END)
             while (batch := coming.result()) is not _END:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -29,6 +30,7 @@ from rangefinder.training.feed import Ahead, DataWait
 from rangefinder.training.modules import StudentModule, TeacherModule
 from rangefinder.training.pooling import Lessons
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
+from rangefinder.workers import deaths_explained
 
 
 class Targets(Protocol):
@@ -56,6 +58,10 @@ def train_teacher(
 
     Returns:
         The best teacher by validation.
+
+    Raises:
+        CaptureError: If there is nothing to learn from, or nothing to be watched on.
+        WorkerError: If a process that draws crops is killed.
     """
     seed_everything(params.seed, verbose=False)
     train, validation = taught(captures), watched(captures)
@@ -82,10 +88,11 @@ def train_teacher(
     )
     frame_loader = DataLoader(frames)
     numbers, workers = EpochNumbers(plan.steps), params.compute.workers
-    batches = DataLoader(
-        crops, None, sampler=numbers, num_workers=workers, persistent_workers=workers > 0
-    )
-    run.fit(module, Ahead(batches), frame_loader, [NewEpoch(numbers), DataWait()])
+    with (
+        closing(Ahead(_crop_loader(crops, numbers, workers))) as batches,
+        deaths_explained(workers, "compute.workers"),
+    ):
+        run.fit(module, batches, frame_loader, [NewEpoch(numbers), DataWait()])
     teacher = TrainedModel(network, teacher_card(captures, network, params))
     return calibrated(teacher, module, frame_loader)
 
@@ -216,10 +223,18 @@ class Photos:
             plan = replace(crop_plan(params), steps=len(batches))
             crops = ChartCrops(taught(captures), plan, *grid)
             numbers = EpochNumbers(plan.steps)
-            loaders["charts"] = DataLoader(crops, None, sampler=numbers)
+            loaders["charts"] = _crop_loader(crops, numbers)
             listeners.append(numbers)
         frames_watched = LabelledFrames(watched(captures), *grid)
         return cls(loaders, DataLoader(frames_watched), listeners, len(batches))
+
+
+def _crop_loader(
+    crops: ChartCrops, numbers: EpochNumbers, workers: int = 0
+) -> DataLoader[dict[str, Tensor]]:
+    return DataLoader(
+        crops, None, sampler=numbers, num_workers=workers, persistent_workers=workers > 0
+    )
 
 
 def label_digest(captures: CaptureSet) -> str:
