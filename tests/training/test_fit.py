@@ -71,7 +71,9 @@ def test_whoever_draws_the_crops_trains_the_same_teacher(
 
 def test_a_killed_process_that_draws_crops_is_explained(captures, params, tmp_path):
     def kill_a_child():
+        deadline = time.monotonic() + 60
         while not (children := multiprocessing.active_children()):
+            assert time.monotonic() < deadline, "no process came"
             time.sleep(0.01)
         children[0].kill()
 
@@ -161,7 +163,6 @@ def test_a_students_card_names_its_cache_and_its_teachers_patch(
 
 SCRIPT = """
 import sys
-import threading
 from pathlib import Path
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
