@@ -257,6 +257,9 @@ class ComputeParams(Strict):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0: all cores")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of convolutions in training; auto: the quicker one"
+    )
     workers: int = Field(1, ge=0, le=256, description="processes that draw crops; 0: none")
 
 

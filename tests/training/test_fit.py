@@ -69,6 +69,22 @@ def test_whoever_draws_the_crops_trains_the_same_teacher(
     assert same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_convolutions_learn_in_the_precision_asked_for(captures, params, tmp_path, precision):
+    compute = params.compute.model_copy(update={"precision": precision})
+    multiplied = set()
+
+    def look(module, _, found):
+        if isinstance(module, torch.nn.Conv2d) and module.training:
+            multiplied.add(found.dtype)
+
+    with torch.nn.modules.module.register_module_forward_hook(look):
+        changed = params.model_copy(update={"compute": compute})
+        found = train_teacher(captures, changed, tmp_path / "teacher", None)
+    assert multiplied == {getattr(torch, precision)}
+    assert {p.dtype for p in found.network.parameters()} == {torch.float32}
+
+
 def test_a_killed_process_that_draws_crops_is_explained(captures, params, tmp_path):
     def kill_a_child():
         deadline = time.monotonic() + 60

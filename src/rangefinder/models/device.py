@@ -1,4 +1,4 @@
-"""Where networks run: which device, how many threads."""
+"""Where networks run: which device, how many threads, how precisely they learn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from rangefinder.config import ComputeParams
 from rangefinder.errors import ConfigError
 
+_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # instructions that multiply it
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
 _LARGEST_KEPT, _KEPT = 2**25, 2**28  # bytes of one block, the most there is; of all
 
@@ -25,6 +26,18 @@ def torch_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("there is no CUDA device", got=name, expected="auto or cpu")
     return torch.device(name)
+
+
+def training_dtype(compute: ComputeParams) -> torch.dtype:
+    """What convolutions multiply in training; `auto` takes bfloat16 where a CPU is made for it.
+
+    A GPU multiplies float32 quickly enough by its TensorFloat-32.
+    """
+    if compute.precision != "auto":
+        return torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
+    on_cpu, able = torch_device(compute.device).type == "cpu", torch.cpu.get_capabilities()
+    quick = on_cpu and any(able.get(name, False) for name in _BFLOAT16)
+    return torch.bfloat16 if quick else torch.float32
 
 
 def configure_cpu(compute: ComputeParams) -> None:

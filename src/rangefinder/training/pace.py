@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
+from rangefinder.models.device import training_dtype
 from rangefinder.models.io import TrainedModel
 from rangefinder.models.own import OwnTeacher
 from rangefinder.models.prediction import Prediction
@@ -118,6 +119,7 @@ class _Run:
             params.student,
             params.student.max_epochs * self.photos().steps,
         ).train()
+        self.dtype = training_dtype(params.compute)
         self.optimizer = cast("Optimizer", self.module.configure_optimizers()["optimizer"])
 
     def round(self, steps: int) -> list[tuple[float, float]]:
@@ -132,7 +134,8 @@ class _Run:
         began = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - began
-        with warnings.catch_warnings():
+        mixed = torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32)
+        with warnings.catch_warnings(), mixed:
             warnings.filterwarnings("ignore", message=".*self.log.*")  # there is no trainer
             loss = self.module.training_step(batch, 0)
         self.optimizer.zero_grad()

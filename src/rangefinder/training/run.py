@@ -24,7 +24,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rangefinder.config import ComputeParams
-from rangefinder.models.device import configure_cpu, torch_device
+from rangefinder.models.device import configure_cpu, torch_device, training_dtype
 
 MONITOR = "validation_nll"
 NAME = "training.json"
@@ -110,10 +110,11 @@ class TrainingRun:
 
     def _trainer(self, callbacks: list[Callback]) -> Trainer:
         gpu = torch_device(self.compute.device).type == "cuda"
+        mixed = training_dtype(self.compute) == torch.bfloat16
         return Trainer(
             accelerator="gpu" if gpu else "cpu",
             devices=1,
-            precision="32-true",
+            precision="bf16-mixed" if mixed else "32-true",
             benchmark=gpu,
             max_epochs=self.max_epochs,
             callbacks=callbacks,
