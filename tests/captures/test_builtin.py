@@ -11,6 +11,7 @@ import torch
 
 from rangefinder.camera import Camera
 from rangefinder.captures.builtin import plan, render_captures
+from rangefinder.captures.images import through_jpeg
 from rangefinder.captures.manifest import Capture, CaptureSet, capture_id, write_captures
 from rangefinder.config import Parameters
 from rangefinder.errors import CameraMismatchError
@@ -138,3 +139,12 @@ def test_rendering_twice_is_the_same_on_disk(stored: CaptureSet, params, bank, t
     for name in ("images", "distance", "texture"):
         for path in sorted((stored.folder / name).iterdir()):
             assert (again.folder / name / path.name).read_bytes() == path.read_bytes()
+
+
+def test_simulated_photos_go_through_jpeg_if_the_camera_writes_it(params: Parameters, bank):
+    noise = params.noise.model_copy(update={"jpeg_quality": 75})
+    plain, pressed = (
+        next(iter(render_captures(p, bank)))
+        for p in (params, params.model_copy(update={"noise": noise}))
+    )
+    assert torch.equal(pressed.image, through_jpeg(plain.image, 75))

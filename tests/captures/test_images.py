@@ -73,3 +73,20 @@ def test_resize_keeps_light_and_fine_detail(generator: np.random.Generator):
     # an ideal filter leaves half of the sd, linear interpolation a third
     assert half.std() > 0.38 * noise.std()
     assert images.resize_sharp(noise, 90, 120) is noise
+
+
+def test_jpeg_is_what_a_file_would_have_kept(tmp_path: Path, generator: np.random.Generator):
+    image = torch.from_numpy(generator.random((3, 32, 48), dtype=np.float32))
+    pixels = np.rint(images.linear_to_srgb(image.numpy()) * 255).astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    picture.save(tmp_path / "a.jpg", quality=75, subsampling="4:2:0")
+    assert torch.equal(images.through_jpeg(image, 75), images.read_linear(tmp_path / "a.jpg"))
+
+
+def test_jpeg_gives_every_colour_the_fine_detail_of_lightness():
+    stripes = torch.tensor([0.2, 0.5]).repeat(24).expand(3, 32, 48)
+    opposed = torch.cat([stripes[:2], stripes[2:].flip(-1)])
+    for image in (stripes, opposed):
+        left = images.through_jpeg(image, 90)
+        contrast = (left[:, :, 1::2] - left[:, :, ::2]).mean((1, 2))
+        assert contrast.tolist() == pytest.approx([0.3] * 3, abs=0.08)

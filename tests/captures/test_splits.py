@@ -9,7 +9,7 @@ import pytest
 from rangefinder.camera import Camera
 from rangefinder.captures.canvases import PHOTOGRAPHS, recipes
 from rangefinder.captures.manifest import TABLE_FILE, Capture, read_captures, write_captures
-from rangefinder.captures.splits import SPLITS, check_splits
+from rangefinder.captures.splits import SPLITS, check_splits, share_out
 from rangefinder.errors import CaptureError
 
 
@@ -65,3 +65,16 @@ def test_texture_sources_of_the_splits_do_not_meet():
 def test_procedural_canvases_of_the_splits_are_seeded_apart():
     keys = [recipe.key for recipe in recipes(0, 256, dict.fromkeys(SPLITS, 10_000))]
     assert len(set(keys)) == len(keys)
+
+
+def test_folds_test_every_scene_and_keep_their_sizes():
+    rooms = [f"room {i}" for i in range(15)]
+    shares = {"validation": 0.2, "test": 0.25}
+    folds = [share_out(rooms, shares, {}, fold) for fold in range(4)]
+    assert folds[0] == share_out(rooms, shares, {})
+    for fold in folds:
+        counted = [list(fold.values()).count(split) for split in SPLITS]
+        assert counted == [8, 3, 4]
+    tested = [{room for room in rooms if fold[room] == "test"} for fold in folds]
+    assert set.union(*tested) == set(rooms)
+    assert sum(map(len, tested)) == 16

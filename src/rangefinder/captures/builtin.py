@@ -20,6 +20,7 @@ from rangefinder.camera import Camera
 from rangefinder.captures.canvases import Recipe, make_canvas, recipes
 from rangefinder.captures.manifest import Capture, Role
 from rangefinder.captures.motorcycle import motorcycle
+from rangefinder.captures.photograph import photograph
 from rangefinder.captures.scenes import (
     CHART_PIECES,
     Composition,
@@ -31,7 +32,6 @@ from rangefinder.captures.splits import Split
 from rangefinder.captures.textures import Painter, texture_energy
 from rangefinder.config import Parameters
 from rangefinder.optics.lens import PsfBank
-from rangefinder.optics.noise import expose
 from rangefinder.optics.render import render, render_rgbd
 from rangefinder.workers import one_thread, ordered_map, worker_pool
 
@@ -159,7 +159,7 @@ class Studio:
         balanced = blurred * torch.from_numpy(gains).float()[:, None, None]
         exposure = float(generator.uniform(*self._params.noise.exposure))
         scaled = balanced / balanced.max().clamp(min=1e-6)
-        image = expose(scaled, exposure, self._params.noise, generator)
+        image = photograph(scaled, exposure, self._params.noise, generator)
         window = self._params.captures.texture_window_px
         texture = texture_energy(scene.sharp, window).numpy() if job.role == "labelled" else None
         known = None if job.role == "chart" else scene.distance_m.numpy()

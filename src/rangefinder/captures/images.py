@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ def srgb_to_linear(encoded: NDArray[np.floating]) -> NDArray[np.float32]:
     """Decode sRGB values 0..1 to linear light 0..1 (IEC 61966-2-1), any shape."""
     curve = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     return curve.astype(np.float32)
+
+
+_LINEAR = srgb_to_linear(np.arange(256) / 255)  # of each 8-bit value
 
 
 def linear_to_srgb(linear: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -62,14 +66,32 @@ def read_linear(path: Path) -> Tensor:
     if pixels.dtype == np.uint16:
         linear = pixels.astype(np.float32) / FULL_SCALE
     elif pixels.dtype == np.uint8:
-        table = srgb_to_linear(np.arange(256) / 255)
-        linear = table[pixels]
+        linear = _LINEAR[pixels]
     else:
         raise CaptureError(
             f"{path} has samples that are not understood",
             got=str(pixels.dtype),
             expected="8 bits (sRGB) or 16 bits (linear)",
         )
+    return torch.from_numpy(np.ascontiguousarray(linear.transpose(2, 0, 1)))
+
+
+def through_jpeg(image: Tensor, quality: int) -> Tensor:
+    """What JPEG leaves of a picture: 8 bits in sRGB, and colour at half the resolution (4:2:0).
+
+    Args:
+        image: `[3, H, W]` linear light, 0..1.
+        quality: 1 to 100, as the Independent JPEG Group counts.
+
+    Returns:
+        `[3, H, W]` float32 linear light.
+    """
+    encoded = np.rint(linear_to_srgb(image.numpy()) * 255).astype(np.uint8)
+    file = BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(encoded.transpose(1, 2, 0)))
+    picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    with Image.open(file) as left:
+        linear = _LINEAR[np.asarray(left)]
     return torch.from_numpy(np.ascontiguousarray(linear.transpose(2, 0, 1)))
 
 

@@ -75,7 +75,9 @@ def plan_splits(rows: Sequence[Row], params: CaptureParams) -> Plan:
         "test": params.test_share,
     }
     splits: dict[str, Split] = {row.scene: "train" for row in rows}
-    splits |= given | share_out(mapped, shares, given) | share_out(sheets, shares, given)
+    splits |= given
+    for kind in (mapped, sheets):
+        splits |= share_out(kind, shares, given, params.fold)
     learned = hashed_order((scene for scene in mapped if splits[scene] == "train"), "withheld")
     withheld = learned[: round(params.withheld_share * len(learned))]
     return Plan(splits, frozenset(withheld))

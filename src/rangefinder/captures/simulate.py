@@ -10,10 +10,10 @@ from torch import Tensor
 
 from rangefinder.captures.frames import fit_frame
 from rangefinder.captures.manifest import Capture
+from rangefinder.captures.photograph import photograph
 from rangefinder.captures.textures import texture_energy
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
-from rangefinder.optics.noise import expose
 from rangefinder.workers import one_thread
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def simulate_rgbd(
         blurred = render_rgbd(bank, sharp, shown_m)
     exposure = float(generator.uniform(*params.noise.exposure))
     scaled = blurred / blurred.max().clamp(min=1e-6)
-    image = expose(scaled, exposure, params.noise, generator)
+    image = photograph(scaled, exposure, params.noise, generator)
     texture = texture_energy(sharp, params.captures.texture_window_px)
     return Capture(
         image=torch.as_tensor(image),

@@ -47,7 +47,10 @@ def hashed_order(scenes: Iterable[str], salt: str = "") -> list[str]:
 
 
 def share_out(
-    scenes: Iterable[str], shares: Mapping[Split, float], given: Mapping[str, Split]
+    scenes: Iterable[str],
+    shares: Mapping[Split, float],
+    given: Mapping[str, Split],
+    fold: int = 0,
 ) -> dict[str, Split]:
     """Put whole scenes into splits, by a hash of their names.
 
@@ -56,11 +59,14 @@ def share_out(
         shares: Share of the scenes that validation and test get. Each gets at least one scene,
             test first, as long as one remains for training.
         given: Splits that somebody has settled already.
+        fold: Fold of a cross-validation: so many test shares later in the order, others are tested.
 
     Returns:
         The split of every scene.
     """
     order = hashed_order(scenes)
+    first = round(fold * shares["test"] * len(order)) % max(len(order), 1)
+    order = order[first:] + order[:first]
     free = [scene for scene in order if scene not in given]
     splits: dict[str, Split] = {scene: given[scene] for scene in order if scene in given}
     for split in ("test", "validation"):

@@ -18,6 +18,7 @@ from rangefinder.captures.pixels import Pixels
 from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, grid_location
 from rangefinder.training.data import mirror
+from rangefinder.training.lots import Lots
 from rangefinder.training.occlusion import occlude
 
 _TRIES = 8  # draws of a crop until enough of its patches have a distance
@@ -39,6 +40,7 @@ class CropPlan:
         edge_band_px: How far around.
         occluded_share: Crops of charts that a nearer chart hides a part of.
         relit: Show every crop under a light of its own.
+        mapped_share: See `Lots`.
     """
 
     crop_px: int
@@ -49,6 +51,7 @@ class CropPlan:
     edge_band_px: int = 8
     occluded_share: float = 0.0
     relit: bool = False
+    mapped_share: float | None = None
 
 
 class ChartCrops(Dataset[dict[str, Tensor]]):
@@ -77,6 +80,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
         self.pixels = Pixels(captures)
         self.inverse_dpt = [learned_inverse_dpt(captures, i, plan) for i in range(len(captures))]
+        self.lots = Lots(self.inverse_dpt, plan.mapped_share)
         self.others = self._alike()
         x, y = self.grid.centres_px
         self.centres = torch.from_numpy(y).long()[:, None], torch.from_numpy(x).long()[None]
@@ -91,8 +95,8 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         An inverse distance of 0 stands for a patch that learns nothing.
         """
         rng = np.random.default_rng([self.plan.seed, *divmod(number, self.plan.steps)])
-        charts = rng.integers(len(self.captures), size=self.plan.batch_size)
-        crops = [self._crop(int(chart), rng) for chart in charts]
+        charts = [self.lots.capture(rng) for _ in range(self.plan.batch_size)]
+        crops = [self._crop(chart, rng) for chart in charts]
         return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
 
     def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -106,7 +110,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         image = self.pixels.crop(chart, top, left, size, size)
         others = self.others[chart]
         if others and rng.random() < self.plan.occluded_share:
-            pair = chart, others[rng.integers(len(others))]
+            pair = chart, self.lots.chart(others, rng)
             image, inverse_dpt = self._occluded(pair, top, left, rng)
         placement = self.pixels.placements[chart].crop(left, top)
         location = torch.from_numpy(grid_location(self.captures.camera, placement, self.grid))

@@ -260,6 +260,7 @@ def crop_plan(params: Parameters) -> CropPlan:
         options.edge_band_px,
         options.occluded_share,
         options.relit,
+        options.mapped_share,
     )
 
 
