@@ -1,4 +1,4 @@
-"""Feeding: the same batches in the same order, made ahead; waiting is measured."""
+"""Feeding: the same batches in the same order, ahead for a GPU; waiting is measured."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from rangefinder.training.feed import Ahead, DataWait
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")  # nothing is computed on it here
 
 
 class Numbers(Dataset):
@@ -29,25 +31,35 @@ class Numbers(Dataset):
         return torch.tensor([float(index)])
 
 
-def test_batches_are_those_of_the_loader_in_order():
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_batches_are_those_of_the_loader_in_order(device):
     loader = DataLoader(Numbers(), batch_size=2)
-    ahead = Ahead(loader)
+    ahead = Ahead(loader, device)
     assert len(ahead) == 3
     for _ in range(2):
         for one, other in zip(ahead, loader, strict=True):
             assert torch.equal(one, other)
 
 
-def test_the_next_batch_is_made_while_this_one_is_used():
+def test_the_next_batch_is_made_while_a_gpu_uses_this_one():
     numbers = Numbers()
-    batches = iter(Ahead(DataLoader(numbers, batch_size=1)))
+    batches = iter(Ahead(DataLoader(numbers, batch_size=1), GPU))
     assert numbers.made == []
     next(batches)
     assert numbers.reached.wait(timeout=60)
 
 
-def test_an_error_reaches_the_training():
-    batches = iter(Ahead(DataLoader(Numbers(fails_at=1), batch_size=1)))
+def test_a_cpu_makes_no_batch_that_it_is_not_asked_for():
+    numbers = Numbers()
+    batches = iter(Ahead(DataLoader(numbers, batch_size=1), CPU))
+    next(batches)
+    assert not numbers.reached.wait(timeout=0.5)
+    assert numbers.made == [0]
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_an_error_reaches_the_training(device):
+    batches = iter(Ahead(DataLoader(Numbers(fails_at=1), batch_size=1), device))
     next(batches)
     with pytest.raises(ValueError, match="no such number"):
         next(batches)

@@ -1,4 +1,4 @@
-"""Feeding a training: the next batch is made while the network works on this one."""
+"""Feeding a training: the next batch is made while a GPU works on this one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
@@ -14,16 +15,20 @@ _END = object()
 
 
 class Ahead:
-    """Batches of a loader, made one ahead in a thread.
+    """Batches of a loader, made one ahead in a thread where a GPU trains.
 
-    Nothing is made before the first batch is asked for: data sets learn of a new epoch until then.
+    On a CPU the thread would take the network's cores, at every layer of it: each batch is made
+    when it is asked for. Nothing is made before the first one is: data sets learn of a new epoch
+    until then.
 
     Args:
         loader: Makes the batches.
+        device: Where the network trains.
     """
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
+    def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
         self.loader: DataLoader[Any] | None = loader
+        self.device = device
 
     def close(self) -> None:
         """Let go of the loader; its processes end, even if a trainer holds on to this."""
@@ -36,6 +41,9 @@ class Ahead:
     def __iter__(self) -> Iterator[Any]:
         """The batches in the loader's order."""
         batches = iter(self.loader or ())
+        if self.device.type == "cpu":
+            yield from batches
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
             coming = thread.submit(next, batches, _END)
             while (batch := coming.result()) is not _END:

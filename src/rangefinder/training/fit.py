@@ -88,8 +88,9 @@ def train_teacher(
     )
     frame_loader = DataLoader(frames)
     numbers, workers = EpochNumbers(plan.steps), params.compute.workers
+    device = torch_device(params.compute.device)
     with (
-        closing(Ahead(_crop_loader(crops, numbers, workers))) as batches,
+        closing(Ahead(_crop_loader(crops, numbers, workers), device)) as batches,
         deaths_explained(workers, "compute.workers"),
     ):
         run.fit(module, batches, frame_loader, [NewEpoch(numbers), DataWait()])
@@ -216,7 +217,7 @@ class Photos:
         crop_px = params.student.crop_px
         frames = UnlabelledFrames(train, lessons, *grid, params.seed, crop_px)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)
-        photos = Ahead(DataLoader(frames, batch_sampler=batches))
+        photos = Ahead(DataLoader(frames, batch_sampler=batches), device)
         loaders: dict[str, Ahead | DataLoader[Any]] = {"photos": photos}
         listeners: list[object] = [frames, batches]
         if params.student.sharing == "joint":
