@@ -34,9 +34,9 @@ class CaptureParams(Strict):
         "refuse", description="photos whose EXIF says they are turned"
     )
     skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
-    train_charts: int = Field(600, ge=1, le=1_000_000)
+    train_charts: int = Field(480, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=0, le=100_000)
-    unlabelled: int = Field(700, ge=0, le=1_000_000)
+    unlabelled: int = Field(480, ge=0, le=1_000_000)
     validation: int = Field(40, ge=0, le=100_000, description="labelled scenes")
     test: int = Field(40, ge=0, le=100_000, description="labelled scenes")
     objects: tuple[int, int] = Field((4, 10), description="fewest and most objects in a scene")
@@ -140,7 +140,7 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(5, ge=1)
+    max_epochs: int = Field(7, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
