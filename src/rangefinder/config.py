@@ -34,7 +34,7 @@ class CaptureParams(Strict):
         "refuse", description="photos whose EXIF says they are turned"
     )
     skip_bad: bool = Field(False, description="leave bad rows of tables out instead of ending")
-    train_charts: int = Field(480, ge=1, le=1_000_000)
+    train_charts: int = Field(600, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=0, le=100_000)
     unlabelled: int = Field(480, ge=0, le=1_000_000)
     validation: int = Field(40, ge=0, le=100_000, description="labelled scenes")
