@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from kedro.io import DatasetError
 
 from rangefinder.cli import plainly
 from rangefinder.errors import CaptureError
 
 from .conftest import Project, copy_project
+from .test_disk import full_disk
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +48,24 @@ def test_missing_input_names_the_dataset_and_the_cure(unrun):
         assert words in said
 
 
-def test_errors_of_ours_become_messages_and_others_stay():
+def test_errors_of_ours_and_of_disks_become_messages_and_others_stay(tmp_path):
     import click
 
     def command(text: str) -> None:
+        if text == "full":
+            with full_disk(1000):
+                try:
+                    np.zeros(1000).tofile(tmp_path / "a")
+                except OSError as error:
+                    raise DatasetError("captures: not saved") from error
         raise CaptureError("bad photo") if text == "ours" else ZeroDivisionError(text)
 
     wrapped = click.Command("try", params=[click.Argument(["text"])], callback=plainly(command))
     ours = CliRunner().invoke(wrapped, ["ours"])
     assert (ours.exit_code, ours.output) == (1, "Error: bad photo.\n")
+    full = CliRunner().invoke(wrapped, ["full"])
+    assert full.exit_code == 1
+    assert "1000 requested and 125 written" in full.output
+    assert full.output.endswith("Is the disk full?\n")
+    assert full.output.count("\n") == 1
     assert isinstance(CliRunner().invoke(wrapped, ["theirs"]).exception, ZeroDivisionError)

@@ -22,7 +22,7 @@ def cli() -> None:
 
 
 def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command end on an error of ours with its message instead of a traceback."""
+    """Let a command end on an error of ours, or of a disk, with its message, not a traceback."""
 
     @functools.wraps(command)
     def run_plainly(**options: Any) -> Any:
@@ -33,13 +33,22 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(**options)
         except Exception as error:
-            own = next((e for e in _causes(error) if isinstance(e, RangefinderError)), None)
-            if own is None:
+            told = next(filter(None, map(_told, _causes(error))), None)
+            if told is None:
                 raise
             notes = getattr(error, "__notes__", [])
-            raise click.ClickException("\n".join([str(own), *notes])) from error
+            raise click.ClickException("\n".join([told, *notes])) from error
 
     return run_plainly
+
+
+def _told(error: BaseException) -> str | None:
+    """What a user is told of an error instead of a traceback; None: the traceback, it is a bug."""
+    if isinstance(error, RangefinderError):
+        return str(error)
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        return f"a file could not be read or written ({error}). Is the disk full?"
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
