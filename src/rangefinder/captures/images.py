@@ -37,6 +37,12 @@ def linear_to_srgb(linear: NDArray[np.floating]) -> NDArray[np.float32]:
     return encoded
 
 
+def srgb_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """8-bit sRGB values `[H, W, 3]` of a linear picture `[3, H, W]` in 0..1 (clipped)."""
+    encoded = np.rint(linear_to_srgb(image.detach().numpy()) * 255).astype(np.uint8)
+    return np.ascontiguousarray(encoded.transpose(1, 2, 0))
+
+
 def quantise(image: Tensor) -> NDArray[np.uint16]:
     """16-bit values `[H, W, 3]` of a linear picture `[3, H, W]` in 0..1 (clipped)."""
     levels = image.detach().clamp(0.0, 1.0).mul(FULL_SCALE).round().to(torch.int32)
@@ -86,9 +92,8 @@ def through_jpeg(image: Tensor, quality: int) -> Tensor:
     Returns:
         `[3, H, W]` float32 linear light.
     """
-    encoded = np.rint(linear_to_srgb(image.numpy()) * 255).astype(np.uint8)
     file = BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(encoded.transpose(1, 2, 0)))
+    picture = Image.fromarray(srgb_pixels(image))
     picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     with Image.open(file) as left:
         linear = _LINEAR[np.asarray(left)]

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from rangefinder.captures.canvases import LUMINANCE, Kind, Recipe, make_canvas
-from rangefinder.captures.images import linear_to_srgb
+from rangefinder.captures.images import srgb_pixels
 from rangefinder.captures.shapes import random_shape
 from rangefinder.errors import CaptureError
 
@@ -114,8 +114,7 @@ def _texture(
             rows, cols = shape.window
             window = rgb[:, rows, cols]
             window.add_((cover[:, rows, cols] - window) * shape.alpha)
-    encoded = np.round(linear_to_srgb(rgb.numpy()) * 255).astype(np.uint8)
-    return np.ascontiguousarray(encoded.transpose(1, 2, 0))
+    return srgb_pixels(rgb)
 
 
 def _canvas(plan: SheetPlan, number: int, kind: Kind, side_px: int) -> Tensor:

@@ -69,13 +69,11 @@ def _traced_lenses() -> Iterator[Path]:
 
 def _write(path: Path, image: Tensor, suffix: str) -> None:
     """Write 16-bit linear TIFF, or 8-bit sRGB PNG."""
-    import numpy as np
     from PIL import Image
 
-    from rangefinder.captures.images import linear_to_srgb, write_linear
+    from rangefinder.captures.images import srgb_pixels, write_linear
 
     if suffix != ".png":
         write_linear(path, image)
         return
-    light = linear_to_srgb(image.permute(1, 2, 0).numpy())
-    Image.fromarray(np.rint(light * 255).astype(np.uint8)).save(path, "PNG")
+    Image.fromarray(srgb_pixels(image)).save(path, "PNG")

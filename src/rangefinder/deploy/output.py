@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.captures.images import linear_to_srgb
+from rangefinder.captures.images import srgb_pixels
 from rangefinder.config import Interval
 from rangefinder.deploy.measure import Measurement
 from rangefinder.deploy.overlay import draw_overlay
@@ -82,7 +82,7 @@ def write_cloud(
     A property `confidence` of every point tells how far it can be trusted.
     """
     points = back_project(measurement.ranging.distance_m, camera, placement).reshape(-1, 3)
-    colour = np.round(linear_to_srgb(image.numpy()) * 255).astype(np.uint8).reshape(3, -1)
+    colour = srgb_pixels(image).reshape(-1, 3).T
     fields = [(name, "<f4") for name in ("x", "y", "z", "confidence")]
     fields += [(name, "u1") for name in ("red", "green", "blue")]
     vertices = np.empty(len(points), dtype=fields)
