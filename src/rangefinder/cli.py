@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import signal
 import sys
@@ -14,6 +15,8 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 
 from rangefinder.errors import RangefinderError
+
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="rangefinder")
@@ -44,11 +47,8 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _told(error: BaseException) -> str | None:
     """What a user is told of an error instead of a traceback; None: the traceback, it is a bug."""
-    if isinstance(error, RangefinderError):
-        return str(error)
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-        return f"a file could not be read or written ({error}). Is the disk full?"
-    return None
+    of_disk = isinstance(error, OSError) and error.errno in OF_DISKS
+    return str(error) if of_disk or isinstance(error, RangefinderError) else None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

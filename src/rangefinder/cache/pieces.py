@@ -34,7 +34,7 @@ class Pieces:
         """Keep the predictions of a capture."""
         path = self.folder / f"{capture_id}-{content}-{checksum(data)}.piece"
         partial = path.with_suffix(".partial")
-        data.tofile(partial)
+        partial.write_bytes(data.tobytes())
         partial.replace(path)
         self._files[capture_id, content] = path
 

@@ -120,7 +120,9 @@ def _read_tiff(path: Path) -> NDArray[np.generic]:
 def _write_tiff(path: Path, pixels: NDArray[np.generic], photometric: str) -> None:
     import tifffile
 
-    tifffile.imwrite(path, pixels, photometric=photometric, metadata=None)
+    file = BytesIO()  # NumPy, left to write to the disk, would not say that it is full
+    tifffile.imwrite(file, pixels, photometric=photometric, metadata=None)
+    path.write_bytes(file.getbuffer())
 
 
 def write_linear(path: Path, image: Tensor) -> None:
