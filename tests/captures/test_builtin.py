@@ -141,6 +141,12 @@ def test_rendering_twice_is_the_same_on_disk(stored: CaptureSet, params, bank, t
             assert (again.folder / name / path.name).read_bytes() == path.read_bytes()
 
 
+def test_beside_real_captures_only_charts_may_be_simulated(params: Parameters, bank: PsfBank):
+    none = dict.fromkeys(("validation_charts", "unlabelled", "validation", "test"), 0)
+    alone = list(render_captures(_changed(params, **none, real_scenes=()), bank))
+    assert [(capture.role, capture.split) for capture in alone] == [("chart", "train")] * 4
+
+
 def test_simulated_photos_go_through_jpeg_if_the_camera_writes_it(params: Parameters, bank):
     noise = params.noise.model_copy(update={"jpeg_quality": 75})
     plain, pressed = (

@@ -33,6 +33,11 @@ def test_photos_get_their_share_and_charts_stand_where_photos_look(share):
         assert len(np.unique(charts)) > 10
 
 
+def test_a_photo_that_teaches_nothing_is_no_part_of_the_share():
+    lots, rng = Lots([*KNOWN, torch.zeros(9, 9)], 0.5), np.random.default_rng(0)
+    assert 122 not in {lots.capture(rng) for _ in range(500)}
+
+
 def test_the_second_chart_of_a_pair_follows_photos_too_but_only_among_those_asked_for():
     lots, rng = Lots(KNOWN, 0.5), np.random.default_rng(0)
     near = [chart for chart in CHARTS if CHARTS_DPT[chart] > 1]

@@ -29,7 +29,7 @@ def expose(
     Returns:
         `[3, H, W]` float32, 0..1, on the steps of the converter.
     """
-    light = image.detach().cpu().numpy().astype(np.float32)
+    light = image.detach().cpu().float().numpy()
     electrons = _shot(light.clip(min=0.0) * np.float32(exposure * params.full_well_e), generator)
     noise = generator.standard_normal(light.shape, dtype=np.float32) * params.read_noise_e
     steps = 2**params.bits - 1

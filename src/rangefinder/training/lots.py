@@ -26,27 +26,25 @@ class Lots:
 
     def __init__(self, inverse_dpt: Sequence[Tensor], mapped_share: float | None) -> None:
         self._count = len(inverse_dpt)
-        flat = [known.ndim == 0 for known in inverse_dpt]
-        self._charts: list[int] = np.flatnonzero(flat).tolist()
-        self._photos: list[int] = np.flatnonzero(np.logical_not(flat)).tolist()
         self._chart_dpt = np.array([float(x) if x.ndim == 0 else np.nan for x in inverse_dpt])
-        known = (values[values > 0] for values in inverse_dpt if values.ndim > 0)
-        self._seen_dpt = [values[::EVERY].numpy() for values in known if len(values)]
-        self._share = mapped_share if len(self._charts) and self._seen_dpt else None
+        self._charts = [i for i, known in enumerate(inverse_dpt) if known.ndim == 0]
+        maps = [(i, known[known > 0]) for i, known in enumerate(inverse_dpt) if known.ndim > 0]
+        self._photos = [(i, known[::EVERY].numpy()) for i, known in maps if len(known)]
+        self._share = mapped_share if self._charts and self._photos else None
 
     def capture(self, rng: np.random.Generator) -> int:
         """The next crop's capture."""
         if self._share is None:
             return int(rng.integers(self._count))
         if rng.random() < self._share:
-            return self._photos[int(rng.integers(len(self._photos)))]
+            return self._photos[int(rng.integers(len(self._photos)))][0]
         return self.chart(self._charts, rng)
 
     def chart(self, charts: Sequence[int], rng: np.random.Generator) -> int:
         """One of some charts."""
         if self._share is None:
             return charts[int(rng.integers(len(charts)))]
-        seen = self._seen_dpt[rng.integers(len(self._seen_dpt))]
+        _, seen = self._photos[int(rng.integers(len(self._photos)))]
         gaps = np.abs(self._chart_dpt[list(charts)] - rng.choice(seen))
         nearest = gaps.argsort()[:NEAREST]
         return charts[int(rng.choice(nearest))]
