@@ -245,7 +245,7 @@ def _too_small(lost: float, reach_px: float, params: BankParams) -> LensError:
     needed = 2 * math.ceil(reach_px + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
     return LensError(
         "the blur does not fit its kernel",
-        got=f"{lost:.1%} of a point's light outside bank.kernel_px = {params.kernel_px}",
+        got=f"{lost:.2%} of a point's light outside bank.kernel_px = {params.kernel_px}",
         expected=f"at most {LOST_LIGHT:.1%}",
         todo=f"Set bank.kernel_px to about {needed} (an odd number), narrow range.working_m or "
         "raise camera.f_number.",

@@ -84,7 +84,7 @@ def _kernel(camera: Camera, sampling: Sampling, object_mm: float, image_mm: floa
     if lost > LOST_LIGHT:
         raise LensError(
             "the blur does not fit its kernel",
-            got=f"{lost:.1%} of a point's light outside bank.kernel_px = {params.kernel_px}",
+            got=f"{lost:.2%} of a point's light outside bank.kernel_px = {params.kernel_px}",
             expected=f"at most {LOST_LIGHT:.1%}",
             todo="Raise bank.kernel_px or camera.f_number, or narrow range.working_m.",
         )
