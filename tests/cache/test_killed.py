@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rangefinder.cache.lock import only_one
 from rangefinder.cache.store import read_cache
+from rangefinder.files import only_one
 
 from .conftest import PARAMS, content
 

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from rangefinder.cache.files import Packed
 from rangefinder.cache.fingerprint import CacheKey, cache_key, capture_contents
-from rangefinder.cache.lock import only_one
 from rangefinder.cache.pieces import Pieces
 from rangefinder.cache.publish import Wanted, publish, remove_others
 from rangefinder.cache.savings import Savings, loop_seconds
@@ -19,6 +18,7 @@ from rangefinder.cache.sweep import Sweep
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.errors import CaptureError, StaleCacheError
+from rangefinder.files import only_one
 from rangefinder.location import PatchGrid
 from rangefinder.models.io import TrainedModel
 

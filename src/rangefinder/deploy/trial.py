@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rangefinder.cache.fill import fill_cache
-from rangefinder.cache.lock import only_one
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
 from rangefinder.deploy.answers import answers, support
 from rangefinder.evaluation.score import evaluate
-from rangefinder.files import write_whole
+from rangefinder.files import only_one, write_whole
 from rangefinder.models.io import CARD, TrainedModel, load_model, save_model
 from rangefinder.training.fit import Targets, distil_student, train_teacher
 from rangefinder.training.run import training_key
