@@ -47,7 +47,7 @@ class CameraParams(Strict):
     pixel_pitch_um: float = Field(41.6667, gt=0.5, le=500.0, description="of the stored image")
     width_px: int = Field(480, ge=16, le=20000)
     height_px: int = Field(360, ge=16, le=20000)
-    focus_distance_m: float = Field(2.0, gt=0.05, le=1000.0)
+    focus_distance_m: float = Field(3.0, gt=0.05, le=1000.0)
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
     optical_centre_px: tuple[float, float] | None = Field(
         None, description="(x, y) from the top-left corner; null: the middle of the sensor"
@@ -76,7 +76,7 @@ class BankParams(Strict):
     distances: int = Field(96, ge=2, le=512, description="planes, equally spaced in dioptres")
     field_rows: int = Field(7, ge=3, le=31, description="odd: field nodes over the height")
     field_cols: int = Field(9, ge=3, le=31, description="odd: field nodes over the width")
-    kernel_px: int = Field(33, ge=3, le=129, description="odd: side of one kernel")
+    kernel_px: int = Field(37, ge=3, le=129, description="odd: side of one kernel")
     pupil_samples: int = Field(161, ge=9, le=1025, description="rays across the pupil")
     subpixel: int = Field(3, ge=1, le=9, description="histogram cells per pixel")
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0, description="sd of pixel and diffraction blur")
