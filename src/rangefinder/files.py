@@ -1,16 +1,10 @@
-"""Files that are either whole or not there, and folders that one process at a time fills."""
+"""Files that are either whole or not there."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-
-from filelock import FileLock, Timeout
-
-log = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
@@ -34,20 +28,3 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, waiting for whoever holds it now; it dies with its process."""
-    path = folder.with_name(f"{folder.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("Another process is making %s: waiting until it is done", folder)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rangefinder.cache.store import read_cache
-from rangefinder.files import only_one
+from rangefinder.lock import only_one
 
 from .conftest import PARAMS, content
 

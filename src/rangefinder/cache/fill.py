@@ -18,8 +18,8 @@ from rangefinder.cache.sweep import Sweep
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.errors import CaptureError, StaleCacheError
-from rangefinder.files import only_one
 from rangefinder.location import PatchGrid
+from rangefinder.lock import only_one
 from rangefinder.models.io import TrainedModel
 
 log = logging.getLogger(__name__)

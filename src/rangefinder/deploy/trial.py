@@ -15,7 +15,8 @@ from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
 from rangefinder.deploy.answers import answers, support
 from rangefinder.evaluation.score import evaluate
-from rangefinder.files import only_one, write_whole
+from rangefinder.files import write_whole
+from rangefinder.lock import only_one
 from rangefinder.models.io import CARD, TrainedModel, load_model, save_model
 from rangefinder.training.fit import Targets, distil_student, train_teacher
 from rangefinder.training.run import training_key
