@@ -114,6 +114,12 @@ def test_a_thin_lens_blurs_as_its_pupil_says_and_is_sharp_where_it_is_focused(tm
     require_plausible(build_bank(camera_record(params, tmp_path), BANK, RANGE_M), params)
 
 
+def test_a_thin_lens_that_blurs_more_than_a_kernel_holds_is_refused_with_the_cure(tmp_path):
+    small = BANK.model_copy(update={"kernel_px": 9})
+    with pytest.raises(LensError, match=r"kernel_px = 9; expected at most 0\.1%\. Raise bank"):
+        build_bank(camera_record(camera_of(kind="thin"), tmp_path), small, RANGE_M)
+
+
 def test_a_thin_lens_tells_front_from_back_by_its_colours(tmp_path):
     params = camera_of(kind="thin", axial_colour=0.003)
     bank = build_bank(camera_record(params, tmp_path), BANK, RANGE_M)

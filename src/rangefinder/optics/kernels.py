@@ -142,7 +142,8 @@ def trace_kernels(
         if lost > LOST_LIGHT:
             ends = [(object_z[end], height) for end in (0, -1) for height in heights[end]]
             reach = max(_reach_px(lens, sampling, green, point) for point in ends)
-            raise _too_small(lost, reach, params)
+            needed = 2 * math.ceil(reach + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
+            raise too_small(lost, params, f"Set bank.kernel_px to about {needed} (an odd number)")
         return kernels, flux
 
     with ThreadPoolExecutor(_workers()) as pool:
@@ -241,12 +242,11 @@ def _reach_px(
     return float(reach) * sampling.cells_per_mm / sampling.params.subpixel
 
 
-def _too_small(lost: float, reach_px: float, params: BankParams) -> LensError:
-    needed = 2 * math.ceil(reach_px + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
+def too_small(lost: float, params: BankParams, larger: str) -> LensError:
+    """Of a kernel that such a share of a point's light misses, and how to make it larger."""
     return LensError(
         "the blur does not fit its kernel",
         got=f"{lost:.2%} of a point's light outside bank.kernel_px = {params.kernel_px}",
         expected=f"at most {LOST_LIGHT:.1%}",
-        todo=f"Set bank.kernel_px to about {needed} (an odd number), narrow range.working_m or "
-        "raise camera.f_number.",
+        todo=f"{larger}, narrow range.working_m or raise camera.f_number.",
     )

@@ -15,11 +15,10 @@ from rangefinder.camera import Camera
 from rangefinder.config import BankParams
 from rangefinder.errors import LensError
 from rangefinder.optics.geometry import from_lens_m, image_distance_m
-from rangefinder.optics.kernels import FieldPoints, Sampling
+from rangefinder.optics.kernels import LOST_LIGHT, FieldPoints, Sampling, too_small
 
 Float = NDArray[np.float64]
 GREEN_UM, BLUE_UM, RED_UM = 0.55, 0.45, 0.65
-LOST_LIGHT = 1e-3  # share of a point's light that may fall outside its kernel
 
 
 def thin_kernels(
@@ -82,12 +81,7 @@ def _kernel(camera: Camera, sampling: Sampling, object_mm: float, image_mm: floa
     kept = kernels.sum(axis=(1, 2), keepdims=True)
     lost = 1 - float((kept.ravel() / [len(group) for group in groups]).min())
     if lost > LOST_LIGHT:
-        raise LensError(
-            "the blur does not fit its kernel",
-            got=f"{lost:.2%} of a point's light outside bank.kernel_px = {params.kernel_px}",
-            expected=f"at most {LOST_LIGHT:.1%}",
-            todo="Raise bank.kernel_px or camera.f_number, or narrow range.working_m.",
-        )
+        raise too_small(lost, params, "Raise bank.kernel_px")
     return np.asarray(kernels / kept)
 
 
