@@ -21,7 +21,7 @@ from rangefinder.config import Parameters
 from rangefinder.deploy.measure import ranger
 from rangefinder.errors import WorkerError
 from rangefinder.models.io import load_model, save_model
-from rangefinder.training.fit import distil_student, label_digest, train_teacher
+from rangefinder.training.fit import Photos, distil_student, label_digest, train_teacher
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,21 @@ def test_the_student_never_reads_a_distance(captures, params, teacher, cache, tm
     without = student_of(blind, teacher, cache, params, tmp_path)
     assert unlabelled.sum() == 6
     assert same_weights(with_truth, without)
+
+
+def test_photos_fade_but_what_is_taught_of_them_stays(captures, params, teacher, cache):
+    upright = captures.camera.model_copy(update={"symmetric": False})  # nothing is mirrored
+    captures = replace(captures, camera=upright)
+    plain, faded = (
+        next(iter(Photos.of(captures, cache.read, teacher.card, wanted).loaders["photos"]))
+        for share in (0.0, 1.0)
+        for student in [params.student.model_copy(update={"faded_share": share})]
+        for wanted in [params.model_copy(update={"student": student})]
+    )
+    assert torch.equal(plain["targets"], faded["targets"])
+    assert torch.equal(plain["location"], faded["location"])
+    changed = (plain["image"] != faded["image"]).flatten(1).float().mean(1)
+    assert bool((changed > 0.2).all())
 
 
 def test_sharing_decides_what_becomes_of_the_teachers_early_layers(

@@ -43,6 +43,7 @@ def differences(one: Parameters, other: Parameters) -> set[str]:
         ("sharing_init", {"student.sharing"}),
         ("pooling", {"student.pooling"}),
         ("weighting", {"student.confidence_weighting"}),
+        ("no_fading", {"student.faded_share"}),
         ("on_charts", {"student.pooling"}),
         ("on_truth", {"student.pooling"}),
     ],

@@ -85,6 +85,7 @@ class Trial:
             teacher=self.teacher_key,
             data=[self.captures.digest, self.labels],
             student=self.params.student.model_dump(),
+            noise=self.params.noise.model_dump(),
             lesson=self.variant.lesson,
             evaluation=self.params.evaluation.model_dump(),
             report_m=self.params.range.report_m,

@@ -80,6 +80,7 @@ def continue_student(
             seed=params.seed,
             student=student.fingerprint,
             options=options.model_dump(),
+            noise=params.noise.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
             data=train.digest,

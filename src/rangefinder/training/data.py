@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.captures.pixels import Pixels
 from rangefinder.location import PatchGrid, grid_location, location_map
+from rangefinder.training.fading import Fading
 from rangefinder.training.pooling import Lessons
 
 
@@ -94,6 +95,7 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         stride_px: Stride of the cached grid.
         seed: Start of all randomness.
         crop_px: Side of the parts, or None. A photo that is smaller comes whole along that side.
+        fading: Takes texture from what is shown, if any.
     """
 
     def __init__(
@@ -104,8 +106,10 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
         stride_px: int,
         seed: int,
         crop_px: int | None = None,
+        fading: Fading | None = None,
     ) -> None:
-        self.captures, self.lessons, self.crop_px = captures, lessons, crop_px
+        self.captures, self.lessons = captures, lessons
+        self.crop_px, self.fading = crop_px, fading
         self.patch_px, self.stride_px, self.seed = patch_px, stride_px, seed
         self.pixels = Pixels(captures)
         self.ids = captures.table["capture_id"].tolist()
@@ -126,8 +130,9 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
             whole[row : row + grid.rows, col : col + grid.cols] for whole in self._lesson(index)
         )
         x, y = (torch.from_numpy(centre).float() for centre in grid.centres_px)
+        image = self.pixels.crop(index, top, left, height, width)
         item = {
-            "image": self.pixels.crop(index, top, left, height, width),
+            "image": image if self.fading is None else self.fading(image, rng),
             "location": torch.from_numpy(location_map(camera, placement, height, width)),
             "targets": targets,
             "confidence": confidence,

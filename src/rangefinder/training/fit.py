@@ -26,6 +26,7 @@ from rangefinder.models.teacher import Teacher
 from rangefinder.training.calibrate import calibrated
 from rangefinder.training.charts import ChartCrops, CropPlan, EpochNumbers
 from rangefinder.training.data import LabelledFrames, SameSizeBatches, UnlabelledFrames
+from rangefinder.training.fading import Fading
 from rangefinder.training.feed import Ahead, DataWait
 from rangefinder.training.modules import StudentModule, TeacherModule
 from rangefinder.training.pooling import Lessons
@@ -164,6 +165,7 @@ def distil_student(
         key=training_key(
             seed=params.seed,
             student=options.model_dump(),
+            noise=params.noise.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
             charts=[taught(captures).digest, label_digest(taught(captures))],
@@ -214,8 +216,9 @@ class Photos:
         packing = prediction or Prediction(card.prediction)
         device = torch_device(params.compute.device)
         lessons = Lessons(targets, packing, params.student.pooling, device)
-        crop_px = params.student.crop_px
-        frames = UnlabelledFrames(train, lessons, *grid, params.seed, crop_px)
+        options = params.student
+        fading = Fading(options.faded_share, params.noise)
+        frames = UnlabelledFrames(train, lessons, *grid, params.seed, options.crop_px, fading)
         batches = SameSizeBatches(train, params.student.batch_size, params.seed)
         photos = Ahead(DataLoader(frames, batch_sampler=batches), device)
         loaders: dict[str, Ahead | DataLoader[Any]] = {"photos": photos}

@@ -82,6 +82,7 @@ def _others(params: Parameters) -> list[Variant]:
         ),
         Variant("weighting", "cells count by what the teacher knows there", weighted),
         Variant("no_weighting", "cells count alike, whatever the teacher knows", alike),
+        Variant("no_fading", "the student sees all texture", {"student": {"faded_share": 0.0}}),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
     ]
