@@ -24,6 +24,7 @@ VariantName = Literal[
     "pooling",
     "no_weighting",
     "weighting",
+    "fading",
     "no_fading",
     "on_charts",
     "on_truth",

@@ -147,7 +147,7 @@ class StudentParams(Strict):
         PoolingParams(), description="null: each cell is taught its own patch's prediction"
     )
     faded_share: float = Field(
-        0.25, ge=0, le=1, description="photos that lose texture here and there, targets stay"
+        0.0, ge=0, le=1, description="photos that lose texture here and there, targets stay"
     )
     confidence_weighting: bool = Field(
         False, description="weigh each cell by what the teacher knows there"

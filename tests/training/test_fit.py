@@ -138,8 +138,6 @@ def test_the_student_never_reads_a_distance(captures, params, teacher, cache, tm
 
 
 def test_photos_fade_but_what_is_taught_of_them_stays(captures, params, teacher, cache):
-    upright = captures.camera.model_copy(update={"symmetric": False})  # nothing is mirrored
-    captures = replace(captures, camera=upright)
     plain, faded = (
         next(iter(Photos.of(captures, cache.read, teacher.card, wanted).loaders["photos"]))
         for share in (0.0, 1.0)

@@ -50,6 +50,7 @@ CLAIMS = (
     Claim("Counting cells alike is better than by what the teacher knows", "weighting"),
     Claim("A patch's own answer teaches more than its neighbours' too", "pooling"),
     Claim("What neighbours say helps", "no_pooling"),
+    Claim("A student that sees all the texture there is learns more", "fading"),
     Claim("A student that sees less texture than its teacher learns more", "no_fading"),
     Claim("Charts before charts help", "whole_charts"),
     Claim("Sharing layers is better than none", "sharing_none"),

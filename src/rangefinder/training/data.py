@@ -130,16 +130,19 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
             whole[row : row + grid.rows, col : col + grid.cols] for whole in self._lesson(index)
         )
         x, y = (torch.from_numpy(centre).float() for centre in grid.centres_px)
-        image = self.pixels.crop(index, top, left, height, width)
         item = {
-            "image": image if self.fading is None else self.fading(image, rng),
+            "image": self.pixels.crop(index, top, left, height, width),
             "location": torch.from_numpy(location_map(camera, placement, height, width)),
             "targets": targets,
             "confidence": confidence,
             "y_px": y,
             "x_px": x,
         }
-        return mirror(item, rng) if camera.symmetric else item
+        if camera.symmetric:
+            item = mirror(item, rng)
+        if self.fading is not None:
+            item["image"] = self.fading(item["image"], rng)
+        return item
 
     def _lesson(self, index: int) -> tuple[Tensor, Tensor]:
         """Packed targets and confidence on the whole photo's grid, gone on to its edges."""

@@ -82,10 +82,15 @@ def _others(params: Parameters) -> list[Variant]:
         ),
         Variant("weighting", "cells count by what the teacher knows there", weighted),
         Variant("no_weighting", "cells count alike, whatever the teacher knows", alike),
-        Variant("no_fading", "the student sees all texture", {"student": {"faded_share": 0.0}}),
+        Variant("fading", "half of the photos lose texture here and there", _faded(0.5)),
+        Variant("no_fading", "the student sees all the texture there is", _faded(0.0)),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
     ]
+
+
+def _faded(share: float) -> dict[str, dict[str, float]]:
+    return {"student": {"faded_share": share}}
 
 
 def _pooling(own: PoolingParams | None, *, edges_only: bool) -> dict[str, dict[str, Any]]:
