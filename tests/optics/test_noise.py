@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rangefinder.config import NoiseParams
-from rangefinder.optics.noise import expose
+from rangefinder.optics.noise import expose, noise_sd
 
 PARAMS = NoiseParams()
 
@@ -21,6 +21,7 @@ def test_variance_follows_the_mean(level):
     variance = level / PARAMS.full_well_e + (PARAMS.read_noise_e / PARAMS.full_well_e) ** 2
     assert image.mean().item() == pytest.approx(level, rel=2e-3)
     assert image.var().item() == pytest.approx(variance + step**2 / 12, rel=0.02)
+    assert float(noise_sd(torch.tensor(level), PARAMS)) ** 2 == pytest.approx(variance)
 
 
 def test_shot_noise_is_skewed_as_poisson():

@@ -138,12 +138,13 @@ def test_the_student_never_reads_a_distance(captures, params, teacher, cache, tm
 
 
 def test_photos_fade_but_what_is_taught_of_them_stays(captures, params, teacher, cache):
-    plain, faded = (
-        next(iter(Photos.of(captures, cache.read, teacher.card, wanted).loaders["photos"]))
-        for share in (0.0, 1.0)
-        for student in [params.student.model_copy(update={"faded_share": share})]
-        for wanted in [params.model_copy(update={"student": student})]
-    )
+    def shown(share):
+        student = params.student.model_copy(update={"faded_share": share})
+        own = params.model_copy(update={"student": student})
+        photos = Photos.of(captures, cache.read, teacher.card, own)
+        return next(iter(photos.loaders["photos"]))
+
+    plain, faded = shown(0.0), shown(1.0)
     assert torch.equal(plain["targets"], faded["targets"])
     assert torch.equal(plain["location"], faded["location"])
     changed = (plain["image"] != faded["image"]).flatten(1).float().mean(1)

@@ -18,7 +18,7 @@ def expose(
     """Photograph a noiseless picture.
 
     Electrons are Poisson distributed; the amplifier adds Gaussian noise; the converter rounds and
-    clips. In units of full scale the variance is mean / full well + (read noise / full well)^2.
+    clips. `noise_sd` says how much that is.
 
     Args:
         image: `[3, H, W]` linear light; negative values count as 0.
@@ -35,6 +35,20 @@ def expose(
     steps = 2**params.bits - 1
     counts = np.rint((electrons + noise) * (steps / params.full_well_e)).clip(0, steps)
     return torch.from_numpy((counts / steps).astype(np.float32))
+
+
+def noise_sd(light: Tensor, params: NoiseParams) -> Tensor:
+    """Standard deviation of what the sensor adds to a photo's light, without rounding.
+
+    Args:
+        light: Mean, any shape, share of full scale.
+        params: Full well and read noise.
+
+    Returns:
+        The same shape, share of full scale.
+    """
+    read = params.read_noise_e / params.full_well_e
+    return torch.sqrt(light / params.full_well_e + read**2)
 
 
 def _shot(mean: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:

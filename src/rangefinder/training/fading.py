@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rangefinder.config import NoiseParams
+from rangefinder.optics.noise import noise_sd
 
 LEAST_CONTRAST = 0.05  # that is left of what there was
 REGIONS = (4, 5)  # along a photo's height and width, each with a light and a contrast of its own
@@ -42,9 +43,7 @@ class Fading:
         size = (image.shape[1], image.shape[2])
         light = _smooth(F.adaptive_avg_pool2d(image, REGIONS), size)
         contrast = _contrast(size, rng)
-        full_well_e, read_noise_e = self.noise.full_well_e, self.noise.read_noise_e
-        variance = light / full_well_e + (read_noise_e / full_well_e) ** 2
-        lost = torch.sqrt(variance * (1 - contrast.square()))
+        lost = noise_sd(light, self.noise) * torch.sqrt(1 - contrast.square())
         noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
         return torch.lerp(light, image, contrast).addcmul_(noise, lost)
 

@@ -211,19 +211,18 @@ class Photos:
 
         `prediction` unpacks the targets; None: as the card says.
         """
-        grid = card.patch_px, card.stride_px
+        options, grid = params.student, (card.patch_px, card.stride_px)
         train = captures.select(role="unlabelled", split="train")
         packing = prediction or Prediction(card.prediction)
         device = torch_device(params.compute.device)
-        lessons = Lessons(targets, packing, params.student.pooling, device)
-        options = params.student
+        lessons = Lessons(targets, packing, options.pooling, device)
         fading = Fading(options.faded_share, params.noise)
         frames = UnlabelledFrames(train, lessons, *grid, params.seed, options.crop_px, fading)
-        batches = SameSizeBatches(train, params.student.batch_size, params.seed)
+        batches = SameSizeBatches(train, options.batch_size, params.seed)
         photos = Ahead(DataLoader(frames, batch_sampler=batches), device)
         loaders: dict[str, Ahead | DataLoader[Any]] = {"photos": photos}
         listeners: list[object] = [frames, batches]
-        if params.student.sharing == "joint":
+        if options.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))
             crops = ChartCrops(taught(captures), plan, *grid)
             numbers = EpochNumbers(plan.steps)
