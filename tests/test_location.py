@@ -65,6 +65,20 @@ def test_patches_stay_inside_and_none_is_forgotten(height, width, patch, stride)
     assert last_col + patch <= width < last_col + patch + stride
 
 
+@given(
+    height=st.integers(9, 60),
+    width=st.integers(9, 60),
+    patch=st.integers(1, 9),
+    stride=st.integers(1, 7),
+)
+def test_the_lattice_of_what_patches_cover_is_its_own_mirror_image(height, width, patch, stride):
+    grid = PatchGrid(height, width, patch, stride)
+    covered = PatchGrid(*grid.covered_px, patch, stride)
+    assert (covered.rows, covered.cols) == (grid.rows, grid.cols)
+    for centres, size in zip(covered.centres_px, grid.covered_px[::-1], strict=True):
+        np.testing.assert_allclose(size - centres[::-1], centres)
+
+
 def test_grid_places_are_those_of_the_patches_middle_pixels():
     grid = PatchGrid(36, 48, patch_px=9, stride_px=4)
     whole = location_map(CAMERA, Placement(), 36, 48)

@@ -110,6 +110,12 @@ class PatchGrid:
         return x, y
 
     @property
+    def covered_px(self) -> tuple[int, int]:
+        """Height and width [px] of what patches cover, whose mirror image has the same lattice."""
+        rows, cols = ((count - 1) * self.stride_px for count in (self.rows, self.cols))
+        return rows + self.patch_px, cols + self.patch_px
+
+    @property
     def margin_cells(self) -> int:
         """Cells that the lattice could go on by, on each side, before it left the image."""
         return (self.patch_px - 1) // 2 // self.stride_px

@@ -184,6 +184,16 @@ def test_resampling_reproduces_a_linear_ramp_and_holds_the_border():
     torch.testing.assert_close(values, wanted.clamp(2.5, 22.5))
 
 
+def test_cells_of_the_lattice_itself_are_picked_without_a_copy():
+    lattice, values = Lattice(first_px=0.5, stride_px=4), torch.rand(2, 3, 6, 5)
+    places = lattice.positions(6)
+    inside = resample(values, lattice, places[1:5], places[:5])
+    assert inside.untyped_storage().data_ptr() == values.untyped_storage().data_ptr()
+    torch.testing.assert_close(inside, values[:, :, 1:5], atol=0, rtol=0)
+    every_other = resample(values, lattice, places[::2], places[[4, 0]])
+    torch.testing.assert_close(every_other, values[:, :, ::2][..., [4, 0]], atol=0, rtol=0)
+
+
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (45, 61), (1, 3)])
 def test_enlarging_is_the_interpolation_used_everywhere(height, width):
     cells = torch.rand(2, -(-height // 4), -(-width // 4))

@@ -38,12 +38,11 @@ def test_a_mirrored_photo_shows_what_stands_at_the_mirrored_place(falls):
 def test_targets_move_with_the_pixels_they_are_about(falls):
     x, y = (torch.from_numpy(centre).float() for centre in GRID.centres_px)
     here = torch.from_numpy(grid_location(CAMERA, Placement(), GRID))
-    every = torch.from_numpy(location_map(CAMERA, Placement(), 48, 64))
+    every = torch.from_numpy(location_map(CAMERA, Placement(), *GRID.covered_px))
     item = {"image": torch.cat([every, every[:1]]), "location": every}
-    item |= {"targets": here.movedim(0, -1), "confidence": here[0], "x_px": x, "y_px": y}
+    item |= {"targets": here.movedim(0, -1), "confidence": here[0]}
     mirrored = mirror(item, Coin(*falls))
-    rows, cols = mirrored["y_px"].long(), mirrored["x_px"].long()
-    shown = mirrored["image"][:2][:, rows][:, :, cols].movedim(0, -1)
+    shown = mirrored["image"][:2][:, y.long()][:, :, x.long()].movedim(0, -1)
     torch.testing.assert_close(mirrored["targets"], shown, atol=1e-6, rtol=0)
     torch.testing.assert_close(mirrored["confidence"], shown[..., 0], atol=1e-6, rtol=0)
 
@@ -115,7 +114,8 @@ def test_image_places_and_targets_are_cut_together(places, crop_px):
     for frames.epoch in range(5):
         for index in range(len(frames)):
             item = frames[index]
-            assert item["image"].shape == (3, min(side, 48), min(side, 64))
+            part = PatchGrid(min(side, 48), min(side, 64), GRID.patch_px, GRID.stride_px)
+            assert item["image"].shape == (3, *part.covered_px)
             signs = torch.sign(item["location"][:, 0, 0] * (item["image"][:2, 0, 0] - 0.5))
             shown = (item["image"][:2] - 0.5) * 4 * signs[:, None, None]
             torch.testing.assert_close(shown, item["location"], atol=1e-4, rtol=0)

@@ -43,8 +43,16 @@ def _along(values: Tensor, lattice: Lattice, wanted_px: Tensor, dim: int) -> Ten
     shape = [1] * values.dim()
     shape[dim] = -1
     fraction = (place - index).to(values.dtype).reshape(shape)
-    here = values.index_select(dim, index)
     if not bool(fraction.any()):
-        return here
+        return _picked(values, index, dim)
+    here = values.index_select(dim, index)
     after = values.index_select(dim, (index + 1).clamp(max=size - 1))
     return torch.lerp(here, after, fraction)
+
+
+def _picked(values: Tensor, index: Tensor, dim: int) -> Tensor:
+    """Those cells; neighbours in a row without a copy, whose gradient costs nothing either."""
+    first = int(index[0])
+    if torch.equal(index, torch.arange(first, first + len(index), device=index.device)):
+        return values.narrow(dim, first, len(index))
+    return values.index_select(dim, index)

@@ -20,30 +20,26 @@ from rangefinder.training.pooling import Lessons
 def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """Mirror at random along both axes: photo, places on the sensor, and targets if there are any.
 
-    Only true for a rotationally symmetric lens.
+    Only true for a rotationally symmetric lens, and for targets that reach equally far from
+    opposite edges (see `PatchGrid.covered_px`).
 
     Args:
         item: image `[3, H, W]`, location `[2, h, w]`; perhaps inverse_dpt `[h, w]`; perhaps
-            targets `[rows, cols, bytes]` and confidence `[rows, cols]`, with the image columns
-            x_px `[cols]` and rows y_px `[rows]` of their centres.
+            targets `[rows, cols, bytes]` and confidence `[rows, cols]`.
         rng: Source of chance.
 
     Returns:
         The same entries, mirrored alike.
     """
-    height, width = item["image"].shape[1:]
-    for axis, component, centres, size in ((2, 0, "x_px", width), (1, 1, "y_px", height)):
+    for axis, component in ((2, 0), (1, 1)):
         if rng.random() < 0.5:
             continue
         location = item["location"].flip(axis).clone()
         location[component] *= -1
         item = item | {"image": item["image"].flip(axis), "location": location}
-        if "inverse_dpt" in item:
-            item["inverse_dpt"] = item["inverse_dpt"].flip(axis - 1)
-        if "targets" in item:
-            item["targets"] = item["targets"].flip(axis - 1)
-            item["confidence"] = item["confidence"].flip(axis - 1)
-            item[centres] = (size - item[centres]).flip(0)
+        for name in ("inverse_dpt", "targets", "confidence"):
+            if name in item:
+                item[name] = item[name].flip(axis - 1)
     return item
 
 
@@ -86,7 +82,9 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
 
     Targets reach the photo's edges, where `Lessons` says what neighbours with a whole patch let
     expect. Photos come whole unless `crop_px` is given: then each comes as a random part that
-    begins on the lattice of the cached grid, so image, places and targets are cut alike.
+    begins on the lattice of the cached grid, so image, places and targets are cut alike. Either
+    way the few pixels beyond the last patch are cut off: then targets sit at the same pixels in
+    mirrored photos, which are the student's own, and its answers need not be interpolated.
 
     Args:
         captures: Unlabelled captures.
@@ -154,12 +152,11 @@ class UnlabelledFrames(Dataset[dict[str, Tensor]]):
     def _window(self, index: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Top, left, height and width of the part to show [px]."""
         height, width = self.pixels.sizes[index]
-        if self.crop_px is None:
-            return 0, 0, height, width
-        part = min(self.crop_px, height), min(self.crop_px, width)
+        limit = self.crop_px or max(height, width)
+        part = min(limit, height), min(limit, width)
         room = ((height - part[0]) // self.stride_px, (width - part[1]) // self.stride_px)
         top, left = (self.stride_px * int(rng.integers(steps + 1)) for steps in room)
-        return top, left, *part
+        return top, left, *PatchGrid(*part, self.patch_px, self.stride_px).covered_px
 
 
 class SameSizeBatches(Sampler[list[int]]):

@@ -158,15 +158,10 @@ class StudentModule(RangingModule):
         return confidence if weighted else (confidence > LEAST_CONFIDENCE).float()
 
     def grid_logits(self, batch: Batch) -> Tensor:
-        """Student's logits, read at the patch centres."""
+        """Student's logits, read at the patch centres, which all photos of a batch share."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         logits = self.network(image, batch["location"])
-        return torch.stack(
-            [
-                resample(one[None], Student.lattice, y, x)[0]
-                for one, y, x in zip(logits, batch["y_px"], batch["x_px"], strict=True)
-            ]
-        )
+        return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
 
 
 def _with_layers_to_share(teacher: Teacher | OwnTeacher, sharing: str) -> Teacher:
