@@ -56,8 +56,9 @@ def ramp_set(folder):
     return write_captures(folder / "set", CAMERA, [capture])
 
 
-def test_a_labelled_capture_teaches_each_patch_the_distance_at_its_centre(tmp_path):
-    plan = CropPlan(crop_px=21, batch_size=16, steps=1, seed=0)
+@pytest.mark.parametrize("crop_px", [21, 24])
+def test_a_labelled_capture_teaches_each_patch_the_distance_at_its_centre(tmp_path, crop_px):
+    plan = CropPlan(crop_px, batch_size=16, steps=1, seed=0)
     batch = ChartCrops(ramp_set(tmp_path), plan, patch_px=9, stride_px=4)[0]
     shown = 2 * batch["image"][:, 0, 4:17:4, 4:17:4]  # patch centres show 1 / distance
     learned = batch["inverse_dpt"]

@@ -32,7 +32,7 @@ class CropPlan:
     """How crops of charts are drawn.
 
     Attributes:
-        crop_px: Side of a crop.
+        crop_px: Side of a crop; what lies beyond its last patch is cut off.
         batch_size: Crops per batch.
         steps: Batches per epoch.
         seed: Start of all randomness.
@@ -78,6 +78,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
             )
         self.captures, self.plan = captures, plan
         self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
+        self.crop_px, _ = self.grid.covered_px
         self.pixels = Pixels(captures)
         self.inverse_dpt = [learned_inverse_dpt(captures, i, plan) for i in range(len(captures))]
         self.lots = Lots(self.inverse_dpt, plan.mapped_share)
@@ -100,7 +101,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         return {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
 
     def _crop(self, chart: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        size, (height, width) = self.plan.crop_px, self.pixels.sizes[chart]
+        size, (height, width) = self.crop_px, self.pixels.sizes[chart]
         for _ in range(_TRIES):
             top = int(rng.integers(height - size + 1))
             left = int(rng.integers(width - size + 1))
@@ -124,7 +125,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
     ) -> tuple[Tensor, Tensor]:
         """Crop of two charts, the nearer before the farther, and what patch centres show."""
         far, near = sorted(pair, key=lambda chart: float(self.inverse_dpt[chart]))
-        size, scale = self.plan.crop_px, self.pixels.placements[near].scale
+        size, scale = self.crop_px, self.pixels.placements[near].scale
         before, behind = (self.pixels.crop(i, top, left, size, size) for i in (near, far))
         near_dpt, far_dpt = self.inverse_dpt[near], self.inverse_dpt[far]
         image, front = occlude(self.captures.camera, before, behind, float(near_dpt), scale, rng)
