@@ -10,6 +10,8 @@ from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
 
 CAMERA = Camera(width_px=48, height_px=36)
+SIDES = st.integers(9, 60)
+GRIDS = st.builds(PatchGrid, SIDES, SIDES, st.integers(1, 9), st.integers(1, 7))
 
 
 def test_axes_point_right_and_down_from_the_optical_centre():
@@ -52,28 +54,17 @@ def test_a_crop_of_a_binned_image_composes():
     assert placement == Placement((10.0, 16.0), 2.0)
 
 
-@given(
-    height=st.integers(9, 60),
-    width=st.integers(9, 60),
-    patch=st.integers(1, 9),
-    stride=st.integers(1, 7),
-)
-def test_patches_stay_inside_and_none_is_forgotten(height, width, patch, stride):
-    grid = PatchGrid(height, width, patch, stride)
+@given(GRIDS)
+def test_patches_stay_inside_and_none_is_forgotten(grid):
+    patch, stride = grid.patch_px, grid.stride_px
     last_row, last_col = (grid.rows - 1) * stride, (grid.cols - 1) * stride
-    assert last_row + patch <= height < last_row + patch + stride
-    assert last_col + patch <= width < last_col + patch + stride
+    assert last_row + patch <= grid.height_px < last_row + patch + stride
+    assert last_col + patch <= grid.width_px < last_col + patch + stride
 
 
-@given(
-    height=st.integers(9, 60),
-    width=st.integers(9, 60),
-    patch=st.integers(1, 9),
-    stride=st.integers(1, 7),
-)
-def test_the_lattice_of_what_patches_cover_is_its_own_mirror_image(height, width, patch, stride):
-    grid = PatchGrid(height, width, patch, stride)
-    covered = PatchGrid(*grid.covered_px, patch, stride)
+@given(GRIDS)
+def test_the_lattice_of_what_patches_cover_is_its_own_mirror_image(grid):
+    covered = PatchGrid(*grid.covered_px, grid.patch_px, grid.stride_px)
     assert (covered.rows, covered.cols) == (grid.rows, grid.cols)
     for centres, size in zip(covered.centres_px, grid.covered_px[::-1], strict=True):
         np.testing.assert_allclose(size - centres[::-1], centres)

@@ -6,16 +6,13 @@ import torch
 from torch.nn import functional as F
 
 from rangefinder.config import NoiseParams
+from rangefinder.optics.noise import noise_sd
 from rangefinder.training.fading import LEAST_CONTRAST, Fading
 
 NOISE = NoiseParams(full_well_e=1000.0, read_noise_e=5.0)
 QUIET = NoiseParams(full_well_e=1e12, read_noise_e=0.0)
 ALWAYS = Fading(1.0, NOISE)
 SIZE = (180, 240)
-
-
-def noise_sd(light):
-    return float(np.sqrt(light / NOISE.full_well_e + (NOISE.read_noise_e / NOISE.full_well_e) ** 2))
 
 
 def checkerboard(light, contrast):
@@ -26,7 +23,7 @@ def checkerboard(light, contrast):
 def photo(light=0.4, contrast=0.0, seed=0):
     """A checkerboard with the sensor's noise."""
     rng, signal = np.random.default_rng(seed), checkerboard(light, contrast)
-    noise = rng.standard_normal((3, *SIZE)) * noise_sd(light)
+    noise = rng.standard_normal((3, *SIZE)) * float(noise_sd(torch.tensor(light), NOISE))
     return torch.from_numpy((signal + noise).astype(np.float32))
 
 
@@ -62,7 +59,8 @@ def test_noise_stays_what_the_sensor_adds(light):
     faded = torch.stack(
         [ALWAYS(photo(light, seed=seed), np.random.default_rng(seed)) for seed in range(10)]
     )
-    assert float(faded.std()) == pytest.approx(noise_sd(light), rel=0.03)
+    sd = noise_sd(torch.tensor(light), NOISE)
+    assert float(faded.std()) == pytest.approx(float(sd), rel=0.03)
 
 
 def test_a_share_of_photos_fades():

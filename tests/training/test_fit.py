@@ -21,6 +21,7 @@ from rangefinder.config import Parameters
 from rangefinder.deploy.measure import ranger
 from rangefinder.errors import WorkerError
 from rangefinder.models.io import load_model, save_model
+from rangefinder.models.student import Student
 from rangefinder.training.fit import Photos, distil_student, label_digest, train_teacher
 
 
@@ -135,6 +136,14 @@ def test_the_student_never_reads_a_distance(captures, params, teacher, cache, tm
     without = student_of(blind, teacher, cache, params, tmp_path)
     assert unlabelled.sum() == 6
     assert same_weights(with_truth, without)
+
+
+def test_the_student_is_taught_at_its_own_cells(captures, params, teacher, cache):
+    photos = Photos.of(captures, cache.read, teacher.card, params).loaders["photos"]
+    for batch in photos:
+        rows, cols = batch["targets"].shape[1:3]
+        for places, count in ((batch["y_px"], rows), (batch["x_px"], cols)):
+            assert torch.equal(places, Student.lattice.positions(count).expand_as(places))
 
 
 def test_photos_fade_but_what_is_taught_of_them_stays(captures, params, teacher, cache):
