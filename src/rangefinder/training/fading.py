@@ -44,8 +44,13 @@ class Fading:
         light = _smooth(F.adaptive_avg_pool2d(image, REGIONS), size)
         contrast = _contrast(size, rng)
         lost = noise_sd(light, self.noise) * torch.sqrt(1 - contrast.square())
-        noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
-        return torch.lerp(light, image, contrast).addcmul_(noise, lost)
+        return torch.lerp(light, image, contrast).addcmul_(_normal(image.shape, rng), lost)
+
+
+def _normal(shape: torch.Size, rng: np.random.Generator) -> Tensor:
+    """Standard normal numbers: torch draws three while numpy draws one."""
+    chance = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    return torch.randn(shape, generator=chance)
 
 
 def _contrast(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
