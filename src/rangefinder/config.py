@@ -140,14 +140,14 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(7, ge=1)
+    max_epochs: int = Field(12, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
         PoolingParams(), description="null: each cell is taught its own patch's prediction"
     )
     faded_share: float = Field(
-        0.0, ge=0, le=1, description="photos that lose texture here and there, targets stay"
+        0.5, ge=0, le=1, description="photos that lose texture here and there, targets stay"
     )
     confidence_weighting: bool = Field(
         False, description="weigh each cell by what the teacher knows there"
