@@ -45,8 +45,8 @@ def srgb_pixels(image: Tensor) -> NDArray[np.uint8]:
 
 def quantise(image: Tensor) -> NDArray[np.uint16]:
     """16-bit values `[H, W, 3]` of a linear picture `[3, H, W]` in 0..1 (clipped)."""
-    levels = image.detach().clamp(0.0, 1.0).mul(FULL_SCALE).round().to(torch.int32)
-    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy().astype(np.uint16))
+    levels = image.detach().clamp(0.0, 1.0).mul_(FULL_SCALE).round_()
+    return levels.permute(1, 2, 0).numpy().astype(np.uint16, order="C")
 
 
 def read_linear(path: Path) -> Tensor:

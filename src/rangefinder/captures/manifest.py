@@ -18,6 +18,7 @@ from rangefinder.captures import images
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError
 from rangefinder.location import Placement
+from rangefinder.workers import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,8 +253,9 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+@one_thread()
 def _write_capture(folder: Path, camera: Camera, capture: Capture) -> dict[str, Any]:
-    """Write one capture's files and return its manifest row."""
+    """Write one capture's files and return its manifest row, while others render the next ones."""
     name = capture_id(capture.image, capture.placement, camera)
     row: dict[str, Any] = {"capture_id": name, "image": f"images/{name}.tif"}
     images.write_linear(folder / row["image"], capture.image)
