@@ -50,8 +50,9 @@ class Pixels:
         samples = self._maps[index]
         if samples is None:
             samples = self._decoded(index).numpy()
-        part = samples[top : top + height, left : left + width].astype(np.float32)
-        return torch.from_numpy(part).div_(images.FULL_SCALE).movedim(-1, 0).contiguous()
+        part = samples[top : top + height, left : left + width]
+        planes = part.transpose(2, 0, 1).astype(np.uint16, order="C")
+        return torch.from_numpy(planes).float().div_(images.FULL_SCALE)
 
     def _decoded(self, index: int) -> Tensor:
         if index in self._kept:
