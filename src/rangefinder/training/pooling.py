@@ -168,7 +168,7 @@ def _neighbours(
     blocks = _blocks(torch.cat([weight, weight * probs], dim=-1).movedim(-1, 0))
     total, count = torch.zeros_like(blocks), torch.zeros_like(blocks[0])
     for neighbour in alike:
-        total[:, *neighbour.to] += neighbour.alike * blocks[:, *neighbour.of]
+        total[:, *neighbour.to].addcmul_(neighbour.alike, blocks[:, *neighbour.of])
         count[neighbour.to] += neighbour.alike
     cells = (total / count).repeat_interleave(BLOCK, -2).repeat_interleave(BLOCK, -1)
     cells = cells[:, : probs.shape[0], : probs.shape[1]].movedim(0, -1)
