@@ -6,22 +6,30 @@ import torch
 from torch import Tensor
 
 
-def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, cost: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of predicted distributions, averaged over cells.
 
     It differs from the Kullback-Leibler divergence by the target's entropy, which no weight of the
     network can change.
 
+    Where errors cost more at some distances, cells of these count more. That alone would teach that
+    such distances are likelier than they are, so the logits are adjusted by as much (Menon et al.,
+    Long-tail learning via logit adjustment, 2021): the least loss stays where both agree.
+
     Args:
         logits: `[N, bins, h, w]`.
         target: `[N, h, w, bins]` probabilities.
         weight: `[N, h, w]` what each cell counts, or None for all alike.
+        cost: `[bins]` what an error costs at the distance of each bin, or None for all alike.
 
     Returns:
         The mean [nat], a scalar.
     """
-    log_probs = torch.log_softmax(logits.movedim(1, -1).float(), dim=-1)
-    loss = -(target * log_probs).sum(-1)
-    if weight is None:
-        return loss.mean()
-    return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
+    logits = logits.movedim(1, -1).float()
+    if cost is not None:
+        logits, target = logits + cost.log(), target * cost
+    if weight is not None:
+        target = target * weight[..., None]
+    return -(target * torch.log_softmax(logits, dim=-1)).sum() / target.sum().clamp(min=1e-6)

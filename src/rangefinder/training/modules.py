@@ -146,7 +146,9 @@ class StudentModule(RangingModule):
         """One batch of photos; with joint sharing also one of chart crops."""
         photos = batch["photos"]
         target = self.prediction.unpack(photos["targets"])
-        loss = cross_entropy(self.grid_logits(photos), target, self._weight(photos["confidence"]))
+        weight = self._weight(photos["confidence"])
+        cost = self.prediction.centres_dpt.to(target)  # a relative error's: 1 / distance
+        loss = cross_entropy(self.grid_logits(photos), target, weight, cost)
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
             loss = loss + self.student_params.chart_loss_weight * on_charts
