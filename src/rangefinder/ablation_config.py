@@ -26,6 +26,8 @@ VariantName = Literal[
     "weighting",
     "fading",
     "no_fading",
+    "agreement",
+    "no_agreement",
     "on_charts",
     "on_truth",
 ]

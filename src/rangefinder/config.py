@@ -149,6 +149,12 @@ class StudentParams(Strict):
     faded_share: float = Field(
         0.5, ge=0, le=1, description="photos that lose texture here and there, targets stay"
     )
+    agreement_sd: float | None = Field(
+        0.15,
+        gt=0,
+        le=10,
+        description="of the logarithm of light among neighbours that answer together; null: none",
+    )
     confidence_weighting: bool = Field(
         False, description="weigh each cell by what the teacher knows there"
     )

@@ -6,6 +6,7 @@ import torch
 from rangefinder.camera import Camera
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.location import PatchGrid, Placement, grid_location, location_map
+from rangefinder.models.agreement import agreed_logits
 from rangefinder.models.lattice import Lattice, resample
 from rangefinder.models.layers import Mix, fused, log_light, root_light
 from rangefinder.models.student import Student, full_frame
@@ -230,3 +231,13 @@ def test_a_student_begins_with_the_teachers_eyes():
     for level in student.levels:
         found = level.comparison.mix.mix.conv.weight.abs().sum((1, 2, 3))
         torch.testing.assert_close(found[0], strongest)
+
+
+def test_cells_answer_for_themselves_in_training_and_together_afterwards():
+    together, alone = small_student(), small_student(agreement_sd=None)
+    alone.load_state_dict(together.state_dict())
+    image, location = torch.rand(2, 3, 72, 96), torch.zeros(2, 2, 72, 96)
+    own = alone(image, location)
+    torch.testing.assert_close(together(image, location), agreed_logits(own, image, 4, 0.15))
+    assert not torch.allclose(together(image, location).softmax(1), own.softmax(1), atol=1e-3)
+    torch.testing.assert_close(together.train()(image, location), alone.train()(image, location))

@@ -52,6 +52,8 @@ CLAIMS = (
     Claim("What neighbours say helps", "no_pooling"),
     Claim("A student that sees all the texture there is learns more", "fading"),
     Claim("A student that sees less texture than its teacher learns more", "no_fading"),
+    Claim("Every cell answers better for itself", "agreement"),
+    Claim("Neighbours that look alike answer better together", "no_agreement"),
     Claim("Charts before charts help", "whole_charts"),
     Claim("Sharing layers is better than none", "sharing_none"),
     Claim("The way of sharing is better than copying at the start", "sharing_init"),

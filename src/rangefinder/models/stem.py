@@ -54,10 +54,13 @@ class Stem(nn.Module):
 
     def forward(self, image: Tensor) -> Early:
         """Linear light `[N, 3, H, W]` -> features and products whose cells begin at its corner."""
-        if not self.colour:
-            image = image.mean(dim=1, keepdim=True).expand_as(image)
+        image = self.seen(image)
         features = self.blocks(self.second(self.first(root_light(image))))
         return Early(features, self.filters(image) if self.filters is not None else None)
+
+    def seen(self, image: Tensor) -> Tensor:
+        """The photo, or the mean of its colours in each of them, same shape."""
+        return image if self.colour else image.mean(dim=1, keepdim=True).expand_as(image)
 
     def centred(self, image: Tensor) -> Early:
         """Linear light `[N, 3, H, W]` -> `[N, *, ceil(H / 4), ceil(W / 4)]`.

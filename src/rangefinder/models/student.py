@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rangefinder.config import StudentParams, TeacherParams
+from rangefinder.models.agreement import agreed_logits
 from rangefinder.models.energies import COMPARED, Products
 from rangefinder.models.heads import build_head
 from rangefinder.models.lattice import Lattice
@@ -99,6 +100,9 @@ class Level(nn.Module):
 class Student(nn.Module):
     """Encoder-decoder over the whole photo whose early layers have the teacher's shape.
 
+    In training every cell answers for itself; in evaluation neighbours that look alike answer
+    together.
+
     Args:
         params: Widths, and whether location is given.
         teacher: Shape of the early layers, which is the teacher's.
@@ -151,7 +155,15 @@ class Student(nn.Module):
             stride *= 2
             x, products = level(found[-1], products, location[:, :, ::stride, ::stride])
             found.append(x)
-        _, at8, at16, at32 = found
+        logits = self._decoded(found)
+        if self.training or self.params.agreement_sd is None:
+            return logits
+        seen = self.stem.seen(image)
+        return agreed_logits(logits, seen, Stem.stride_px, self.params.agreement_sd)
+
+    def _decoded(self, found: list[Tensor]) -> Tensor:
+        """Features at strides 4, 8, 16 and 32 -> logits."""
+        at4, at8, at16, at32 = found
         at16 = self.look16(at16 + _enlarge(self.up16(self.look32(at32)), at16))
         at8 = self.look8(at8 + _enlarge(self.up8(at16), at8))
         at4 = at4 + _enlarge(self.up4(at8), at4)

@@ -1,0 +1,73 @@
+"""Neighbours that look alike answer together; others do not."""
+
+import pytest
+import torch
+
+from rangefinder.models.agreement import agreed, agreed_logits, cell_colour
+
+ALIKE = 0.15
+
+
+def normalised(probs):
+    return probs / probs.sum(-1, keepdim=True)
+
+
+def one_hot(bins):
+    return torch.nn.functional.one_hot(torch.as_tensor(bins), 3).float()[None]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 30), (20, 9)])
+def test_where_all_say_the_same_nothing_changes(size):
+    probs = torch.rand(3).softmax(-1).expand(2, *size, 3)
+    colour = torch.randn(2, *size, 3)
+    torch.testing.assert_close(normalised(agreed(probs, colour, ALIKE)), probs)
+
+
+def test_like_neighbours_are_heard_and_others_are_not():
+    bins = torch.zeros(12, 12, dtype=torch.long)
+    bins[:, 6:] = 1
+    bins[4, 2] = 2  # a cell alone, within a surface
+    colour = torch.zeros(1, 12, 12, 3)
+    colour[:, :, 6:] = 2.0  # the other surface looks different
+    found = normalised(agreed(one_hot(bins), colour, ALIKE))[0]
+    assert found[4, 2, 0] > 0.5  # outvoted
+    assert found[4, 2, 2] > 0.1  # yet possible
+    assert found[:, :6, 1].max() < 1e-6
+    assert found[:, 6:, 0].max() < 1e-6
+
+
+def test_probabilities_are_mixed_so_that_both_distances_stay_possible():
+    bins = torch.arange(16)[None].expand(16, 16) % 8 // 4 * 2  # stripes of the first and last bin
+    found = normalised(agreed(one_hot(bins), torch.zeros(1, 16, 16, 3), ALIKE))[0]
+    assert found[..., 1].max() == 0
+    assert found[..., 0].min() > 0.1
+    assert found[..., 2].min() > 0.1
+
+
+def test_mirrored_photos_have_mirrored_answers():
+    probs, colour = torch.rand(1, 14, 19, 5).softmax(-1), 0.2 * torch.randn(1, 14, 19, 3)
+    for axes in ((1,), (2,), (1, 2)):
+        mirrored = agreed(probs.flip(axes), colour.flip(axes), ALIKE).flip(axes)
+        torch.testing.assert_close(mirrored, agreed(probs, colour, ALIKE))
+
+
+@pytest.mark.parametrize("size", [(61, 64), (62, 63), (57, 5)])
+def test_colours_are_those_of_the_cells_pixels(size):
+    image = torch.zeros(1, 3, *size)
+    image[:, 0] = torch.arange(size[0])[:, None] / 100
+    image[:, 1] = torch.arange(size[1]) / 100
+    cells = -(-size[0] // 4), -(-size[1] // 4)
+    light = cell_colour(image, cells, 4).exp()[0] - 0.02
+    assert light.shape == (*cells, 3)
+    for axis in (0, 1):
+        place_px = light.select(1 - axis, 0)[:, axis] * 100
+        wanted = 4 * torch.arange(cells[axis]) + 0.5
+        torch.testing.assert_close(place_px[1:-1], wanted[1:-1])
+
+
+def test_answers_that_are_impossible_stay_finite():
+    logits = torch.full((1, 4, 10, 10), -1e4)
+    logits[:, 0] = 0.0
+    found = agreed_logits(logits, torch.rand(1, 3, 40, 40), 4, ALIKE)
+    assert torch.isfinite(found).all()
+    assert (found.argmax(1) == 0).all()
