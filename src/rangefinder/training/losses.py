@@ -30,6 +30,7 @@ def cross_entropy(
     logits = logits.movedim(1, -1).float()
     if cost is not None:
         logits, target = logits + cost.log(), target * cost
-    if weight is not None:
-        target = target * weight[..., None]
-    return -(target * torch.log_softmax(logits, dim=-1)).sum() / target.sum().clamp(min=1e-6)
+    loss = -(target * torch.log_softmax(logits, dim=-1)).sum(-1)
+    counts = torch.ones_like(loss) if weight is None else weight
+    whole = counts if cost is None else counts * target.sum(-1)
+    return (loss * counts).sum() / whole.sum().clamp(min=1e-6)
