@@ -1,9 +1,9 @@
 """Neighbours that look alike answer together.
 
-Cells of one surface have one distance, or nearly, but each answers by itself, and surest where two
-surfaces meet and it is wrong most often. A bilateral filter (Tomasi and Manduchi 1998), along one
-axis after the other (Pham and van Vliet 2005), brings the distributions of like-coloured neighbours
-together. What it mixes are probabilities: where neighbours differ, both distances stay possible.
+Cells of one surface have one distance, or nearly, but each answers for itself, and is too sure of
+itself where two surfaces meet. A bilateral filter (Tomasi and Manduchi 1998), along one axis after
+the other (Pham and van Vliet 2005), sums the distributions of like-coloured neighbours. What it
+mixes are probabilities: where neighbours differ, both distances stay possible.
 """
 
 from __future__ import annotations
