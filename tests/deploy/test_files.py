@@ -12,13 +12,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from rangefinder.camera import Camera
+from rangefinder.config import StudentParams
 from rangefinder.deploy.bench import Bench, Wanted, stems
 from rangefinder.deploy.output import back_project
 from rangefinder.deploy.overlay import distance_colours
 from rangefinder.deploy.source import find_model
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.location import Placement
-from rangefinder.models.io import load_model
+from rangefinder.models.io import Card, load_model
 from rangefinder.optics.geometry import image_distance_m
 
 from .conftest import make_model
@@ -134,6 +135,13 @@ def test_tampered_card_is_refused(model):
     (model / "card.json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match="changed after training"):
         load_model(model)
+
+
+def test_students_from_before_cells_answered_together_go_on_alone(model):
+    card = json.loads((model / "card.json").read_text())
+    assert Card.model_validate(card).student.agreement_sd == StudentParams().agreement_sd
+    del card["student"]["agreement_sd"]
+    assert Card.model_validate(card).student.agreement_sd is None
 
 
 def test_card_may_be_written_in_another_layout(model):

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
@@ -47,6 +47,12 @@ class Card(Strict):
     cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
     calibration: Calibration | None = None
     weights_sha256: str = ""
+
+    @field_validator("student", mode="before")
+    @classmethod
+    def _cells_alone(cls, student: Any) -> Any:
+        """Cards that do not know of agreement were calibrated on what single cells answer."""
+        return {"agreement_sd": None} | student if isinstance(student, dict) else student
 
 
 class TrainedModel:
