@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rangefinder.models.agreement import agreed, agreed_logits, cell_colour
+from rangefinder.models.agreement import agreed, agreed_logits, colour_of_cells
 
 ALIKE = 0.15
 
@@ -57,7 +57,7 @@ def test_colours_are_those_of_the_cells_pixels(size):
     image[:, 0] = torch.arange(size[0])[:, None] / 100
     image[:, 1] = torch.arange(size[1]) / 100
     cells = -(-size[0] // 4), -(-size[1] // 4)
-    light = cell_colour(image, cells, 4).exp()[0] - 0.02
+    light = colour_of_cells(image, cells, 4).exp()[0] - 0.02
     assert light.shape == (*cells, 3)
     for axis in (0, 1):
         place_px = light.select(1 - axis, 0)[:, axis] * 100

@@ -61,18 +61,13 @@ def agreed_logits(logits: Tensor, image: Tensor, stride_px: int, colour_sd: floa
         Logits of the same shape.
     """
     probs = torch.softmax(logits.movedim(1, -1).float(), dim=-1)
-    colour = cell_colour(image.float(), probs.shape[1:3], stride_px)
+    colour = colour_of_cells(image.float(), probs.shape[1:3], stride_px)
     return agreed(probs, colour, colour_sd).clamp_(min=LEAST).log_().movedim(-1, 1)
 
 
-def cell_colour(image: Tensor, cells: tuple[int, ...], stride_px: int) -> Tensor:
+def colour_of_cells(image: Tensor, cells: tuple[int, ...], stride_px: int) -> Tensor:
     """Logarithm of light around each cell's pixel, `[N, 3, H, W]` -> `[N, rows, cols, 3]`."""
     before = (WINDOW_PX - 1) // 2
-    ends = [
-        (count - 1) * stride_px + WINDOW_PX - before - size
-        for count, size in zip(cells, image.shape[-2:], strict=True)
-    ]
-    down, right = (max(0, end) for end in ends)
-    padded = F.pad(image, (before, right, before, down), mode="replicate")
+    padded = F.pad(image, (before, WINDOW_PX, before, WINDOW_PX), mode="replicate")
     light = F.avg_pool2d(padded, WINDOW_PX, stride_px)[..., : cells[0], : cells[1]]
     return log_light(light).movedim(1, -1)
