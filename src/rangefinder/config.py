@@ -73,7 +73,7 @@ class TeacherParams(Strict):
     stem_channels: tuple[int, int] = (16, 32)
     channels: int = Field(56, ge=4, le=1024)
     blocks: int = Field(6, ge=1, le=12, description="3x3 convolutions at the patch stride")
-    stem_blocks: int = Field(0, ge=0, le=12, description="of these, in the layers a student shares")
+    stem_blocks: int = Field(2, ge=0, le=12, description="of these, in the layers a student shares")
     filters: int = Field(16, ge=0, le=1024, description="whose energies compare the colours")
     mixed: int = Field(96, ge=4, le=4096, description="channels that all is mixed into")
     form: Literal["categorical", "laplace"] = Field(
@@ -140,7 +140,7 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(10, ge=1)
+    max_epochs: int = Field(9, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
