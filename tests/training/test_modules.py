@@ -40,9 +40,32 @@ def photos(params):
 
 def test_confidence_counts_only_if_asked_to(params, photos):
     unsure = photos | {"confidence": torch.linspace(0.1, 1, 32).reshape(1, 4, 8)}
-    even = loss_of(params, photos)
-    assert loss_of(params, unsure) == pytest.approx(even)
-    assert loss_of(params, unsure, confidence_weighting=True) != pytest.approx(even, rel=1e-4)
+    even, by_all = ({"confidence_weighting": on, "full_confidence": 1.0} for on in (False, True))
+    alike = loss_of(params, photos, **even)
+    assert loss_of(params, unsure, **even) == pytest.approx(alike)
+    assert loss_of(params, unsure, **by_all) != pytest.approx(alike, rel=1e-4)
+
+
+def test_a_cell_that_is_sure_enough_counts_fully(params, photos):
+    half = {"confidence_weighting": True, "full_confidence": 0.5}
+    sure = photos | {"confidence": torch.full((1, 4, 8), 0.6)}
+    surer = sure | {"confidence": torch.ones(1, 4, 8)}
+    surer["confidence"][..., 4:] = 0.6
+    assert loss_of(params, sure, **half) == pytest.approx(loss_of(params, surer, **half))
+    unsure = sure | {"confidence": sure["confidence"].clone()}
+    unsure["confidence"][..., 4:] = 0.25
+    by_half = loss_of(params, unsure, **half)
+    near, far = (loss_of(params, _only(sure, part), **half) for part in (0, 1))
+    cost = torch.tensor([1.2, 0.3]) * torch.tensor([1.0, 0.5])
+    expected = (cost[0] * near + cost[1] * far) / cost.sum()
+    assert by_half == pytest.approx(float(expected), rel=0.01)
+
+
+def _only(photos, part):
+    """Nobody knows anything of the other half."""
+    confidence = photos["confidence"].clone()
+    confidence[..., 4 - 4 * part : 8 - 4 * part] = 0
+    return photos | {"confidence": confidence}
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -42,7 +42,7 @@ def differences(one: Parameters, other: Parameters) -> set[str]:
         ("larger_patch", {"teacher.blocks", "teacher.crop_px"}),
         ("sharing_init", {"student.sharing"}),
         ("pooling", {"student.pooling"}),
-        ("weighting", {"student.confidence_weighting"}),
+        ("no_weighting", {"student.confidence_weighting"}),
         ("no_fading", {"student.faded_share"}),
         ("no_agreement", {"student.agreement_sd"}),
         ("on_charts", {"student.pooling"}),
@@ -59,7 +59,7 @@ def test_every_name_that_may_be_asked_for_is_a_variant():
         for changes in (
             {},
             {"sharing": "joint"},
-            {"confidence_weighting": True, "pooling": PoolingParams(edges_only=False)},
+            {"confidence_weighting": False, "pooling": PoolingParams(edges_only=False)},
             {"faded_share": 0.0, "agreement_sd": None},
         )
     ]
@@ -70,9 +70,9 @@ def test_what_would_change_nothing_is_left_out():
     for name, variant in variants_of(BASE).items():
         if name not in {"all", "on_charts", "on_truth"}:
             assert variant.params(BASE, BASE.seed) != BASE
-    own = {"no_pooling", "no_weighting", "fading", "agreement", f"sharing_{BASE.student.sharing}"}
+    own = {"no_pooling", "weighting", "fading", "agreement", f"sharing_{BASE.student.sharing}"}
     assert not own & set(variants_of(BASE))
-    for name in ("pooling", "weighting", "sharing_init", "no_colour"):
+    for name in ("pooling", "no_weighting", "sharing_init", "no_colour"):
         changed = variants_of(BASE)[name].params(BASE, BASE.seed)
         assert name not in variants_of(changed)
 

@@ -156,8 +156,10 @@ class StudentModule(RangingModule):
 
     def _weight(self, confidence: Tensor) -> Tensor:
         """What each cell counts: nothing where nobody knows anything."""
-        weighted = self.student_params.confidence_weighting
-        return confidence if weighted else (confidence > LEAST_CONFIDENCE).float()
+        known = (confidence > LEAST_CONFIDENCE).float()
+        if not self.student_params.confidence_weighting:
+            return known
+        return known * (confidence / self.student_params.full_confidence).clamp(max=1)
 
     def grid_logits(self, batch: Batch) -> Tensor:
         """Student's logits, read at the patch centres, which all photos of a batch share."""
