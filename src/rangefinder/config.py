@@ -159,7 +159,7 @@ class StudentParams(Strict):
         True, description="weigh each cell by what the teacher knows there"
     )
     full_confidence: float = Field(
-        0.25, gt=0, le=1, description="of cells that count fully, of 1 = the teacher is certain"
+        0.25, gt=0, le=1, description="from which a cell counts fully; 1: the teacher is certain"
     )
     chart_loss_weight: float = Field(0.2, ge=0, description="sharing: joint only")
     crop_px: int | None = Field(None, ge=16, description="side of training crops; null: all")

@@ -155,7 +155,7 @@ class StudentModule(RangingModule):
         return self._report(loss)
 
     def _weight(self, confidence: Tensor) -> Tensor:
-        """What each cell counts: nothing where nobody knows anything."""
+        """What each cell counts: nothing where nobody knows anything, 1 from enough on."""
         known = (confidence > LEAST_CONFIDENCE).float()
         if not self.student_params.confidence_weighting:
             return known
