@@ -150,10 +150,10 @@ class StudentParams(Strict):
         0.5, ge=0, le=1, description="photos that lose texture here and there, targets stay"
     )
     agreement_sd: float | None = Field(
-        0.15,
+        0.1,
         gt=0,
         le=10,
-        description="of the logarithm of light among neighbours that answer together; null: none",
+        description="change in the logarithm of light that parts neighbours; null: none are heard",
     )
     confidence_weighting: bool = Field(
         True, description="weigh each cell by what the teacher knows there"

@@ -5,22 +5,24 @@ import torch
 
 from rangefinder.models.agreement import agreed, agreed_logits, colour_of_cells
 
-ALIKE = 0.15
+ALIKE = 0.1
 
 
 def normalised(probs):
     return probs / probs.sum(-1, keepdim=True)
 
 
-def one_hot(bins):
-    return torch.nn.functional.one_hot(torch.as_tensor(bins), 3).float()[None]
+def sure(bins):
+    """Logarithms of distributions that are all but certain of one of three bins."""
+    logits = 100 * torch.nn.functional.one_hot(torch.as_tensor(bins), 3).float()
+    return logits[None].log_softmax(-1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 30), (20, 9)])
 def test_where_all_say_the_same_nothing_changes(size):
     probs = torch.rand(3).softmax(-1).expand(2, *size, 3)
     colour = torch.randn(2, *size, 3)
-    torch.testing.assert_close(normalised(agreed(probs, colour, ALIKE)), probs)
+    torch.testing.assert_close(normalised(agreed(probs.log(), colour, ALIKE)), probs)
 
 
 def test_like_neighbours_are_heard_and_others_are_not():
@@ -29,26 +31,42 @@ def test_like_neighbours_are_heard_and_others_are_not():
     bins[4, 2] = 2  # a cell alone, within a surface
     colour = torch.zeros(1, 12, 12, 3)
     colour[:, :, 6:] = 2.0  # the other surface looks different
-    found = normalised(agreed(one_hot(bins), colour, ALIKE))[0]
+    found = normalised(agreed(sure(bins), colour, ALIKE))[0]
     assert found[4, 2, 0] > 0.5  # outvoted
-    assert found[4, 2, 2] > 0.1  # yet possible
+    assert found[4, 2, 2] > 0.01  # yet possible
     assert found[:, :6, 1].max() < 1e-6
     assert found[:, 6:, 0].max() < 1e-6
 
 
+def test_the_way_between_two_cells_counts_not_their_own_colours():
+    bins = (torch.arange(21) // 7).expand(5, 21)  # one surface behind another, seen on both sides
+    colour = torch.where(bins == 1, 1.0, 0.0)[None, ..., None].expand(1, 5, 21, 3)
+    found = normalised(agreed(sure(bins), colour, ALIKE))[0]
+    assert found[:, :7, 1:].max() < 1e-6
+    assert found[:, 14:, :2].max() < 1e-6
+
+
+def test_who_knows_tells_who_does_not_from_afar():
+    log_probs = torch.zeros(1, 40, 50, 3).log_softmax(-1)
+    log_probs[0, 3, 4] = sure([[1]])[0, 0, 0]
+    colour = 0.005 * torch.randn(1, 40, 50, 3)  # noise
+    found = normalised(agreed(log_probs, colour, ALIKE))[0]
+    assert found[..., 1].min() > 0.5
+
+
 def test_probabilities_are_mixed_so_that_both_distances_stay_possible():
     bins = torch.arange(16)[None].expand(16, 16) % 8 // 4 * 2  # stripes of the first and last bin
-    found = normalised(agreed(one_hot(bins), torch.zeros(1, 16, 16, 3), ALIKE))[0]
-    assert found[..., 1].max() == 0
+    found = normalised(agreed(sure(bins), torch.zeros(1, 16, 16, 3), ALIKE))[0]
+    assert found[..., 1].max() < 1e-6
     assert found[..., 0].min() > 0.1
     assert found[..., 2].min() > 0.1
 
 
 def test_mirrored_photos_have_mirrored_answers():
-    probs, colour = torch.rand(1, 14, 19, 5).softmax(-1), 0.2 * torch.randn(1, 14, 19, 3)
+    log_probs, colour = torch.rand(1, 14, 19, 5).log_softmax(-1), 0.2 * torch.randn(1, 14, 19, 3)
     for axes in ((1,), (2,), (1, 2)):
-        mirrored = agreed(probs.flip(axes), colour.flip(axes), ALIKE).flip(axes)
-        torch.testing.assert_close(mirrored, agreed(probs, colour, ALIKE))
+        mirrored = agreed(log_probs.flip(axes), colour.flip(axes), ALIKE).flip(axes)
+        torch.testing.assert_close(mirrored, agreed(log_probs, colour, ALIKE))
 
 
 @pytest.mark.parametrize("size", [(61, 64), (62, 63), (57, 5)])

@@ -1,12 +1,16 @@
 """Neighbours that look alike answer together.
 
 Cells of one surface have one distance, or nearly, but each answers for itself, and is too sure of
-itself where two surfaces meet. A bilateral filter (Tomasi and Manduchi 1998), along one axis after
-the other (Pham and van Vliet 2005), sums the distributions of like-coloured neighbours. What it
-mixes are probabilities: where neighbours differ, both distances stay possible.
+itself where two surfaces meet. So every cell hears all others of its column, then of its row. Each
+counts by what it knows (normalised convolution, Knutsson and Westin 1993), and by how little the
+photo changes on the whole way between them (the domain transform, Gastal and Oliveira 2011): a
+blank wall is told by its far end, but nothing is heard across the border of another thing. What is
+mixed are probabilities: where neighbours differ, both distances stay possible.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -14,38 +18,55 @@ from torch.nn import functional as F
 
 from rangefinder.models.layers import log_light
 
-STEPS = (4, 8)  # cells to the neighbours that are asked, each way along each axis
-LEAST = 1e-12  # probability that counts as none
+NOISE = 0.04  # change of colour between cells below which noise may have made it [logarithm]
+LEAST_CERTAINTY = 1e-4  # so that cells that know nothing have an answer where nobody does
+LEAST = 1e-30  # probability that counts as none
 WINDOW_PX = 4  # side of the window that a cell's colour is averaged over
 
 
-def agreed(probs: Tensor, colour: Tensor, colour_sd: float) -> Tensor:
-    """Distributions of cells and their neighbours, weighted by how much alike they look.
+@torch.no_grad()
+def agreed(log_probs: Tensor, colour: Tensor, colour_sd: float) -> Tensor:
+    """Distributions of cells and all their neighbours, weighted by certainty and likeness.
 
     Args:
-        probs: `[N, rows, cols, bins]`.
+        log_probs: `[N, rows, cols, bins]` logarithms of probabilities.
         colour: `[N, rows, cols, 3]` logarithm of light.
-        colour_sd: Difference in that by which a neighbour counts exp(-1/2).
+        colour_sd: Change in that, added up from cell to cell, by which a neighbour counts 1 / e.
 
     Returns:
-        The same shape as `probs`, up to a factor for each cell.
+        Probabilities of the same shape, up to a factor for each cell, without gradients.
     """
+    probs = log_probs.exp()
+    said = probs * _certainty(probs, log_probs)
     for axis in (1, 2):
-        probs = _along(axis, probs, colour, colour_sd)
-    return probs
+        said = _heard_along(axis, said, _likeness(colour, axis, colour_sd))
+    return said
 
 
-def _along(axis: int, probs: Tensor, colour: Tensor, colour_sd: float) -> Tensor:
-    total = probs.clone()
-    for step in STEPS:
-        pairs = probs.shape[axis] - step
-        if pairs < 1:
-            continue
-        unlike = colour.narrow(axis, step, pairs) - colour.narrow(axis, 0, pairs)
-        alike = torch.exp(unlike.square().sum(-1, keepdim=True) / (-2 * colour_sd**2))
-        for here, there in ((0, step), (step, 0)):
-            total.narrow(axis, here, pairs).addcmul_(alike, probs.narrow(axis, there, pairs))
-    return total
+def _certainty(probs: Tensor, log_probs: Tensor) -> Tensor:
+    """What each cell counts, `[..., 1]`: 1 - entropy / log(bins)."""
+    negative_entropy = (probs * log_probs).sum(-1, keepdim=True)
+    return (1 + negative_entropy / math.log(probs.shape[-1])).clamp_(min=LEAST_CERTAINTY)
+
+
+def _likeness(colour: Tensor, axis: int, colour_sd: float) -> Tensor:
+    """How much of what one cell says its next neighbour hears, `[..., 1]`, one cell less."""
+    change = colour.diff(dim=axis).square().sum(-1, keepdim=True)
+    beyond_noise = change.add_(NOISE**2).sqrt_().sub_(NOISE)  # pseudo-Huber: small changes vanish
+    return beyond_noise.div_(-colour_sd).exp_()
+
+
+def _heard_along(axis: int, said: Tensor, likeness: Tensor) -> Tensor:
+    """Sum over all cells of a line, each weighted by the likeness of all pairs between."""
+    heard = said.clone()
+    cells, total, links = (x.unbind(axis) for x in (said, heard, likeness))
+    for i, link in enumerate(links):
+        total[i + 1].addcmul_(link, total[i])
+    back = torch.zeros_like(cells[0])
+    for i in reversed(range(len(links))):
+        back = (back + cells[i + 1]).mul_(links[i])
+        total[i].add_(back)
+    return heard
 
 
 def agreed_logits(logits: Tensor, image: Tensor, stride_px: int, colour_sd: float) -> Tensor:
@@ -60,9 +81,9 @@ def agreed_logits(logits: Tensor, image: Tensor, stride_px: int, colour_sd: floa
     Returns:
         Logits of the same shape.
     """
-    probs = torch.softmax(logits.movedim(1, -1).float(), dim=-1)
-    colour = colour_of_cells(image.float(), probs.shape[1:3], stride_px)
-    return agreed(probs, colour, colour_sd).clamp_(min=LEAST).log_().movedim(-1, 1)
+    log_probs = torch.log_softmax(logits.movedim(1, -1).float(), dim=-1)
+    colour = colour_of_cells(image.float(), log_probs.shape[1:3], stride_px)
+    return agreed(log_probs, colour, colour_sd).clamp_(min=LEAST).log_().movedim(-1, 1)
 
 
 def colour_of_cells(image: Tensor, cells: tuple[int, ...], stride_px: int) -> Tensor:

@@ -84,7 +84,7 @@ def _others(params: Parameters) -> list[Variant]:
         Variant("no_weighting", "cells count alike, whatever the teacher knows", alike),
         Variant("fading", "half of the photos lose texture here and there", _faded(0.5)),
         Variant("no_fading", "the student sees all the texture there is", _faded(0.0)),
-        Variant("agreement", "neighbours that look alike answer together", _agreed(0.15)),
+        Variant("agreement", "neighbours that look alike answer together", _agreed(0.1)),
         Variant("no_agreement", "every cell answers for itself", _agreed(None)),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
