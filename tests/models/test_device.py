@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rangefinder.config import ComputeParams
-from rangefinder.models.device import beside_workers, shared, training_dtype
+from rangefinder.models.device import beside_workers, quickly, shared, training_dtype
 
 
 @pytest.mark.parametrize(("processes", "threads", "workers"), [(1, 8, 5), (3, 2, 1), (9, 1, 0)])
@@ -32,3 +32,11 @@ def test_bfloat16_is_for_cpus_that_are_made_for_it(monkeypatch, able, expected):
     assert training_dtype(ComputeParams(device="cpu")) == expected
     assert training_dtype(ComputeParams(device="cpu", precision="float32")) == torch.float32
     assert training_dtype(ComputeParams(device="cpu", precision="bfloat16")) == torch.bfloat16
+    with quickly("cpu"):
+        assert torch.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3)).dtype == expected
+
+
+def test_a_gpu_answers_in_what_it_has():
+    with quickly("cuda"):
+        assert not torch.is_autocast_enabled("cuda")
+        assert not torch.is_autocast_enabled("cpu")

@@ -13,6 +13,7 @@ from torch import Tensor
 from rangefinder.camera import Camera
 from rangefinder.errors import ModelError
 from rangefinder.location import Placement, location_map
+from rangefinder.models.device import quickly
 from rangefinder.models.io import TrainedModel
 from rangefinder.models.layers import fused
 from rangefinder.models.student import Student, full_frame
@@ -56,7 +57,8 @@ def fast_ranger(
     def measure(image: Tensor, placement: Placement) -> Maps:
         height, width = image.shape[1:]
         location = torch.from_numpy(location_map(camera, placement, height, width)).to(device)
-        logits = network(image[None].to(device), location[None])
+        with quickly(device):
+            logits = network(image[None].to(device), location[None])
         probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
         cells = prediction.estimate_dpt(probs)[None]
         if tail is not None:

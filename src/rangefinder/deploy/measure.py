@@ -15,7 +15,7 @@ from rangefinder.captures.images import resize_sharp
 from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.evaluation.metrics import LEVELS, Float, Ranging
 from rangefinder.location import PatchGrid, Placement, location_map
-from rangefinder.models.device import torch_device
+from rangefinder.models.device import quickly, torch_device
 from rangefinder.models.io import TrainedModel
 from rangefinder.models.lattice import Lattice, resample
 from rangefinder.models.layers import fused
@@ -97,7 +97,8 @@ class _On(nn.Module):
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
         """Logits `[N, bins, rows, cols]` of `[N, 3, H, W]` and their places on the sensor."""
         batch = image.to(self.device, memory_format=torch.channels_last)
-        return cast("Tensor", self.network(batch, location.to(self.device)).cpu())
+        with quickly(self.device):
+            return cast("Tensor", self.network(batch, location.to(self.device)).cpu())
 
 
 def _distributions(model: TrainedModel, params: CacheParams, device: torch.device) -> Distributions:

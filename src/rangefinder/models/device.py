@@ -1,4 +1,4 @@
-"""Where networks run: which device, how many threads, how precisely they learn."""
+"""Where networks run: which device, how many threads, how precisely."""
 
 from __future__ import annotations
 
@@ -35,8 +35,22 @@ def training_dtype(compute: ComputeParams) -> torch.dtype:
     """
     if compute.precision != "auto":
         return torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
-    on_cpu, able = torch_device(compute.device).type == "cpu", torch.cpu.get_capabilities()
-    quick = on_cpu and any(able.get(name, False) for name in _BFLOAT16)
+    return _quick_dtype(torch_device(compute.device))
+
+
+def quickly(device: torch.device | str) -> torch.autocast:
+    """A context in which convolutions multiply bfloat16 where a CPU is made for it.
+
+    For students: the teacher's exact sweep stays in float32.
+    """
+    device = torch.device(device)
+    dtype = _quick_dtype(device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def _quick_dtype(device: torch.device) -> torch.dtype:
+    able = torch.cpu.get_capabilities()
+    quick = device.type == "cpu" and any(able.get(name, False) for name in _BFLOAT16)
     return torch.bfloat16 if quick else torch.float32
 
 
