@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.models.agreement import agreed_logits
+from rangefinder.models.clipping import silent_where_clipped
 from rangefinder.models.energies import COMPARED, Products
 from rangefinder.models.heads import build_head
 from rangefinder.models.lattice import Lattice
@@ -100,8 +101,8 @@ class Level(nn.Module):
 class Student(nn.Module):
     """Encoder-decoder over the whole photo whose early layers have the teacher's shape.
 
-    In training every cell answers for itself; in evaluation neighbours that look alike answer
-    together.
+    In training every cell answers for itself; in evaluation overexposed cells say nothing, and
+    neighbours that look alike answer together.
 
     Args:
         params: Widths, and whether location is given.
@@ -156,7 +157,10 @@ class Student(nn.Module):
             x, products = level(found[-1], products, location[:, :, ::stride, ::stride])
             found.append(x)
         logits = self._decoded(found)
-        if self.training or self.params.agreement_sd is None:
+        if self.training:
+            return logits
+        logits = silent_where_clipped(logits, image, Stem.stride_px)
+        if self.params.agreement_sd is None:
             return logits
         seen = self.stem.seen(image)
         return agreed_logits(logits, seen, Stem.stride_px, self.params.agreement_sd)
