@@ -238,6 +238,7 @@ def test_cells_answer_for_themselves_in_training_and_together_afterwards():
     alone.load_state_dict(together.state_dict())
     image, location = torch.rand(2, 3, 72, 96), torch.zeros(2, 2, 72, 96)
     own = alone(image, location)
-    torch.testing.assert_close(together(image, location), agreed_logits(own, image, 4, 0.1))
+    heard = agreed_logits(own, image, 4, together.params.agreement_sd)
+    torch.testing.assert_close(together(image, location), heard)
     assert not torch.allclose(together(image, location).softmax(1), own.softmax(1), atol=1e-3)
     torch.testing.assert_close(together.train()(image, location), alone.train()(image, location))

@@ -10,13 +10,12 @@ mixed are probabilities: where neighbours differ, both distances stay possible.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from rangefinder.models.lattice import mean_around_cells
 from rangefinder.models.layers import log_light
+from rangefinder.models.prediction import information
 
 NOISE = 0.04  # change of colour between cells below which noise may have made it [logarithm]
 LEAST_CERTAINTY = 1e-4  # so that cells that know nothing have an answer where nobody does
@@ -37,16 +36,11 @@ def agreed(log_probs: Tensor, colour: Tensor, colour_sd: float) -> Tensor:
         Probabilities of the same shape, up to a factor for each cell, without gradients.
     """
     probs = log_probs.exp()
-    said = probs * _certainty(probs, log_probs)
+    certainty = information(probs, log_probs).clamp_(min=LEAST_CERTAINTY)
+    said = probs * certainty[..., None]
     for axis in (1, 2):
         said = _heard_along(axis, said, _likeness(colour, axis, colour_sd))
     return said
-
-
-def _certainty(probs: Tensor, log_probs: Tensor) -> Tensor:
-    """What each cell counts, `[..., 1]`: 1 - entropy / log(bins)."""
-    negative_entropy = (probs * log_probs).sum(-1, keepdim=True)
-    return (1 + negative_entropy / math.log(probs.shape[-1])).clamp_(min=LEAST_CERTAINTY)
 
 
 def _likeness(colour: Tensor, axis: int, colour_sd: float) -> Tensor:
@@ -82,13 +76,10 @@ def agreed_logits(logits: Tensor, image: Tensor, stride_px: int, colour_sd: floa
         Logits of the same shape.
     """
     log_probs = torch.log_softmax(logits.movedim(1, -1).float(), dim=-1)
-    colour = colour_of_cells(image.float(), log_probs.shape[1:3], stride_px)
+    colour = colour_of_cells(image.float(), stride_px)
     return agreed(log_probs, colour, colour_sd).clamp_(min=LEAST).log_().movedim(-1, 1)
 
 
-def colour_of_cells(image: Tensor, cells: tuple[int, ...], stride_px: int) -> Tensor:
+def colour_of_cells(image: Tensor, stride_px: int) -> Tensor:
     """Logarithm of light around each cell's pixel, `[N, 3, H, W]` -> `[N, rows, cols, 3]`."""
-    before = (WINDOW_PX - 1) // 2
-    padded = F.pad(image, (before, WINDOW_PX, before, WINDOW_PX), mode="replicate")
-    light = F.avg_pool2d(padded, WINDOW_PX, stride_px)[..., : cells[0], : cells[1]]
-    return log_light(light).movedim(1, -1)
+    return log_light(mean_around_cells(image, WINDOW_PX, stride_px)).movedim(1, -1)

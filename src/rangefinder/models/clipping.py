@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
-from torch.nn import functional as F
+
+from rangefinder.models.lattice import mean_around_cells
 
 CLIPPED = 0.998  # light from which a pixel is taken for clipped; 1: all that the sensor can say
 MOST = 0.5  # share of clipped pixels around a cell that still has an answer of its own
@@ -21,6 +20,4 @@ def silent_where_clipped(logits: Tensor, image: Tensor, stride_px: int) -> Tenso
         stride_px: Pixels from one cell to the next.
     """
     clipped = (image.amax(dim=1, keepdim=True) >= CLIPPED).to(image.dtype)
-    padded = F.pad(clipped, (WINDOW_PX // 2,) * 4, mode="replicate")
-    share = F.avg_pool2d(padded, WINDOW_PX, stride_px)
-    return logits.masked_fill(share > MOST, -math.log(logits.shape[1]))
+    return logits.masked_fill(mean_around_cells(clipped, WINDOW_PX, stride_px) > MOST, 0.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,19 @@ def _picked(values: Tensor, index: Tensor, dim: int) -> Tensor:
     if torch.equal(index, torch.arange(first, first + len(index), device=index.device)):
         return values.narrow(dim, first, len(index))
     return values.index_select(dim, index)
+
+
+def mean_around_cells(image: Tensor, window_px: int, stride_px: int) -> Tensor:
+    """Mean over a window around pixel `stride_px` i for each cell i; the image goes on as it ends.
+
+    Args:
+        image: `[N, C, H, W]`.
+        window_px: Side of the window.
+        stride_px: Pixels from one cell to the next.
+
+    Returns:
+        `[N, C, ceil(H / stride_px), ceil(W / stride_px)]`.
+    """
+    before, after = (window_px - 1) // 2, window_px // 2
+    padded = F.pad(image, (before, after, before, after), mode="replicate")
+    return F.avg_pool2d(padded, window_px, stride_px)

@@ -19,6 +19,11 @@ _LEVELS = 15  # 4-bit codes of the compact form
 _ZERO_LEVEL = 0.15  # what code 0 stands for: small, never impossible
 
 
+def information(probs: Tensor, log_probs: Tensor) -> Tensor:
+    """What distributions `[..., bins]` know, `[...]`: 1 - entropy / log(bins), 0 (nothing) to 1."""
+    return 1.0 + (probs * log_probs).sum(-1) / math.log(probs.shape[-1])
+
+
 class Prediction:
     """Bins, soft targets, decoding and compact form of the predictive distribution.
 
@@ -113,8 +118,7 @@ class Prediction:
 
     def information(self, probs: Tensor) -> Tensor:
         """What a distribution knows, `[...]`: 1 - entropy / log(bins), 0 (nothing) to 1."""
-        entropy = -(probs * probs.clamp(min=1e-12).log()).sum(-1)
-        return 1.0 - entropy / math.log(self.bins)
+        return information(probs, probs.clamp(min=1e-12).log())
 
     def pack(self, probs: Tensor) -> Tensor:
         """Compact form: square roots of the probabilities in 4 bits, relative to the largest.
