@@ -36,7 +36,7 @@ def test_bfloat16_is_for_cpus_that_are_made_for_it(monkeypatch, able, expected):
         assert torch.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3)).dtype == expected
 
 
-def test_a_gpu_answers_in_what_it_has():
-    with quickly("cuda"):
-        assert not torch.is_autocast_enabled("cuda")
-        assert not torch.is_autocast_enabled("cpu")
+def test_a_gpu_answers_in_what_it_has(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    found = quickly("cuda")
+    assert (found.device, found.fast_dtype) == ("cuda", torch.float32)

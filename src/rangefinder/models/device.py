@@ -44,8 +44,12 @@ def quickly(device: torch.device | str) -> torch.autocast:
     For students: the teacher's exact sweep stays in float32.
     """
     device = torch.device(device)
-    dtype = _quick_dtype(device)
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    return multiplying(_quick_dtype(device), device.type)
+
+
+def multiplying(dtype: torch.dtype, device_type: str) -> torch.autocast:
+    """A context in which convolutions multiply this type."""
+    return torch.autocast(device_type, dtype, enabled=dtype != torch.float32)
 
 
 def _quick_dtype(device: torch.device) -> torch.dtype:

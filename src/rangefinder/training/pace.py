@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
-from rangefinder.models.device import training_dtype
+from rangefinder.models.device import multiplying, training_dtype
 from rangefinder.models.io import TrainedModel
 from rangefinder.models.own import OwnTeacher
 from rangefinder.models.prediction import Prediction
@@ -134,8 +134,7 @@ class _Run:
         began = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - began
-        mixed = torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32)
-        with warnings.catch_warnings(), mixed:
+        with warnings.catch_warnings(), multiplying(self.dtype, "cpu"):
             warnings.filterwarnings("ignore", message=".*self.log.*")  # there is no trainer
             loss = self.module.training_step(batch, 0)
         self.optimizer.zero_grad()
