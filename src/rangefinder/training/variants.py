@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rangefinder.config import Parameters, PoolingParams, TeacherParams, parse_parameters
+from rangefinder.config import (
+    Parameters,
+    PoolingParams,
+    StudentParams,
+    TeacherParams,
+    parse_parameters,
+)
 
 Lesson = Literal["teacher", "charts", "truth"]
 
@@ -84,7 +90,11 @@ def _others(params: Parameters) -> list[Variant]:
         Variant("no_weighting", "cells count alike, whatever the teacher knows", alike),
         Variant("fading", "half of the photos lose texture here and there", _faded(0.5)),
         Variant("no_fading", "the student sees all the texture there is", _faded(0.0)),
-        Variant("agreement", "neighbours that look alike answer together", _agreed(0.1)),
+        Variant(
+            "agreement",
+            "neighbours that look alike answer together",
+            _agreed(StudentParams().agreement_sd),
+        ),
         Variant("no_agreement", "every cell answers for itself", _agreed(None)),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
