@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rangefinder.deploy.fast import fast_ranger
 from rangefinder.deploy.measure import CONFIDENT_WITHIN, meter, ranger
 from rangefinder.errors import CameraMismatchError, ConfigError
 from rangefinder.location import Placement
@@ -73,3 +74,25 @@ def test_other_cameras_and_devices_are_refused():
         assert torch_device("auto").type == "cpu"
         with pytest.raises(ConfigError, match="CUDA"):
             torch_device("cuda")
+
+
+@pytest.mark.parametrize(("able", "expected"), [({"avx512_bf16": True}, True), ({}, False)])
+def test_a_student_multiplies_bfloat16_where_the_cpu_is_made_for_it(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    model, seen = make_model("student"), []
+    model.network.stem.register_forward_hook(
+        lambda *_: seen.append(torch.is_autocast_enabled("cpu"))
+    )
+    meter(model)(IMAGE, Placement())
+    fast_ranger(model, CAMERA)(IMAGE, Placement())
+    assert seen == [expected, expected]
+
+
+def test_of_an_overexposed_photo_nothing_is_known():
+    model = make_model("student")
+    measured = meter(model)(torch.ones(3, 48, 64), Placement())
+    near, far = measured.ranging.interval_m[0.8]
+    tail, flat = model.tail(0.8), torch.full((1, model.prediction.bins), 1 / model.prediction.bins)
+    ends_dpt = model.prediction.quantile_dpt(flat, (tail, 1 - tail))
+    np.testing.assert_allclose(1 / far, float(ends_dpt[0]), rtol=1e-4)
+    np.testing.assert_allclose(1 / near, float(ends_dpt[1]), rtol=1e-4)
