@@ -20,4 +20,4 @@ def silent_where_clipped(logits: Tensor, image: Tensor, stride_px: int) -> Tenso
         stride_px: Pixels from one cell to the next.
     """
     clipped = (image.amax(dim=1, keepdim=True) >= CLIPPED).to(image.dtype)
-    return logits.masked_fill(mean_around_cells(clipped, WINDOW_PX, stride_px) > MOST, 0.0)
+    return logits * (mean_around_cells(clipped, WINDOW_PX, stride_px) <= MOST)
