@@ -27,6 +27,8 @@ VariantName = Literal[
     "fading",
     "no_fading",
     "agreement",
+    "laid_charts",
+    "no_laid_charts",
     "no_agreement",
     "on_charts",
     "on_truth",

@@ -140,7 +140,7 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(9, ge=1)
+    max_epochs: int = Field(8, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
@@ -150,10 +150,13 @@ class StudentParams(Strict):
         0.5, ge=0, le=1, description="photos that lose texture here and there, targets stay"
     )
     agreement_sd: float | None = Field(
-        0.1,
+        0.15,
         gt=0,
         le=10,
         description="change in the logarithm of light that parts neighbours; null: none are heard",
+    )
+    laid_charts: int = Field(
+        240, ge=0, description="scenes of charts that show where things end; 0: none are shown"
     )
     confidence_weighting: bool = Field(
         True, description="weigh each cell by what the teacher knows there"

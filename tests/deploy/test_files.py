@@ -140,8 +140,9 @@ def test_tampered_card_is_refused(model):
 def test_students_from_before_cells_answered_together_go_on_alone(model):
     card = json.loads((model / "card.json").read_text())
     assert Card.model_validate(card).student.agreement_sd == StudentParams().agreement_sd
-    del card["student"]["agreement_sd"]
+    del card["student"]["agreement_sd"], card["student"]["laid_charts"]
     assert Card.model_validate(card).student.agreement_sd is None
+    assert Card.model_validate(card).student.laid_charts == 0
 
 
 def test_card_may_be_written_in_another_layout(model):

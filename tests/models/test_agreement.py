@@ -46,6 +46,32 @@ def test_the_way_between_two_cells_counts_not_their_own_colours():
     assert found[:, 14:, :2].max() < 1e-6
 
 
+def no_borders(rows, cols):
+    return torch.full((1, 2, rows, cols), -20.0)
+
+
+def test_nothing_is_heard_across_a_border_that_no_colour_shows():
+    bins = torch.zeros(8, 12, dtype=torch.long)
+    bins[:, 7:] = 1
+    colour, borders = torch.zeros(1, 8, 12, 3), no_borders(8, 12)
+    mixed = normalised(agreed(sure(bins), colour, ALIKE, borders))[0]
+    assert mixed[:, :7, 1].min() > 0.1
+    borders[:, 1, :, 6] = 20.0  # between columns 6 and 7
+    found = normalised(agreed(sure(bins), colour, ALIKE, borders))[0]
+    assert found[:, :7, 1].max() < 1e-6
+    assert found[:, 7:, 0].max() < 1e-6
+    turned = borders.transpose(2, 3).flip(1)
+    found = normalised(agreed(sure(bins.T), colour.transpose(1, 2), ALIKE, turned))[0]
+    assert found[:7, :, 1].max() < 1e-6
+    assert found[7:, :, 0].max() < 1e-6
+
+
+def test_where_no_borders_are_all_is_as_without_them():
+    log_probs, colour = torch.rand(1, 9, 14, 5).log_softmax(-1), 0.1 * torch.randn(1, 9, 14, 3)
+    found = agreed(log_probs, colour, ALIKE, no_borders(9, 14))
+    torch.testing.assert_close(found, agreed(log_probs, colour, ALIKE))
+
+
 def test_who_knows_tells_who_does_not_from_afar():
     log_probs = torch.zeros(1, 40, 50, 3).log_softmax(-1)
     log_probs[0, 3, 4] = sure([[1]])[0, 0, 0]

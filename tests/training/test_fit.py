@@ -146,6 +146,19 @@ def test_the_student_is_taught_at_its_own_cells(captures, params, teacher, cache
             assert torch.equal(places, Student.lattice.positions(count).expand_as(places))
 
 
+def test_a_student_learns_where_things_end_unless_no_charts_are_laid(
+    captures, params, teacher, cache, tmp_path
+):
+    shown = student_of(captures, teacher, cache, params, tmp_path)
+    assert shown.network.borders.head.weight.abs().max() > 0
+    never = student_of(captures, teacher, cache, params, tmp_path, laid_charts=0)
+    assert never.network.borders is None
+    table = captures.table[captures.table["role"].ne("chart")].reset_index(drop=True)
+    chartless = replace(captures, table=table)
+    unshown = student_of(chartless, teacher, cache, params, tmp_path)
+    assert unshown.network.borders.head.weight.abs().max() == 0
+
+
 def test_photos_fade_but_what_is_taught_of_them_stays(captures, params, teacher, cache):
     def shown(share):
         student = params.student.model_copy(update={"faded_share": share})

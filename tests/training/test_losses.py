@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rangefinder.training.losses import cross_entropy
+from rangefinder.training.losses import border_loss, cross_entropy
 
 
 def test_the_loss_is_least_where_both_distributions_agree():
@@ -42,3 +42,44 @@ def test_cells_without_weight_do_not_count():
     torch.testing.assert_close(
         cross_entropy(logits, target, weight), cross_entropy(changed, target, weight)
     )
+
+
+def scene():
+    """A near thing in the right lower corner, before something farther."""
+    inverse_dpt = torch.full((1, 4, 6), 0.5)
+    inverse_dpt[:, 2:, 3:] = 1.0
+    return inverse_dpt
+
+
+def borders_of(inverse_dpt):
+    """Logits that are sure of the borders to the cell below and to the right."""
+    logits = torch.full((1, 2, *inverse_dpt.shape[1:]), -20.0)
+    logits[:, 0, :-1][inverse_dpt.diff(dim=1) != 0] = 20.0
+    logits[:, 1, :, :-1][inverse_dpt.diff(dim=2) != 0] = 20.0
+    return logits
+
+
+def test_borders_are_to_be_found_where_distance_steps():
+    right = borders_of(scene())
+    assert border_loss(right, scene()).item() < 1e-6
+    for axis, row, col in ((0, 1, 4), (1, 3, 2), (0, 0, 0), (1, 0, 4)):
+        wrong = right.clone()
+        wrong[:, axis, row, col] *= -1
+        assert border_loss(wrong, scene()).item() == pytest.approx(20 / (3 * 6 + 4 * 5))
+
+
+def test_small_steps_are_no_borders():
+    slanted = torch.linspace(0.5, 0.52, 6).expand(1, 4, 6)
+    assert border_loss(torch.full((1, 2, 4, 6), -20.0), slanted).item() < 1e-6
+
+
+def test_beyond_the_photo_and_where_nothing_is_known_no_borders_are_learned():
+    partly = scene()
+    partly[:, :, 4:] = 0
+    logits = borders_of(scene())
+    changed = logits.clone()
+    changed[:, :, :, 4:] = 7.0
+    changed[:, 1, :, 3] = 7.0  # towards the unknown
+    changed[:, 0, -1] = 7.0  # nothing is below
+    torch.testing.assert_close(border_loss(logits, partly), border_loss(changed, partly))
+    assert border_loss(logits, torch.zeros(1, 4, 6)).item() == 0

@@ -38,6 +38,56 @@ def photos(params):
     }
 
 
+@pytest.fixture
+def laid():
+    """A scene of charts that is smaller than the photo."""
+    inverse_dpt = torch.full((1, 10, 14), 0.4)
+    inverse_dpt[:, 5:, 4:] = 1.1
+    return {
+        "image": torch.rand(1, 3, 37, 53, generator=torch.Generator().manual_seed(2)),
+        "location": torch.zeros(1, 2, 37, 53),
+        "inverse_dpt": inverse_dpt,
+    }
+
+
+def test_of_scenes_of_charts_borders_are_learned_and_no_distances(params, photos, laid):
+    torch.manual_seed(0)
+    teacher = Teacher(params.teacher, BINS)
+    student = Student(params.student, params.teacher, BINS)
+    module = StudentModule(student, teacher, Prediction(params.prediction), params.student, 10)
+    farther = laid | {"inverse_dpt": laid["inverse_dpt"] / 2}
+    flat = laid | {"inverse_dpt": torch.full((1, 10, 14), 0.4)}
+    losses = [
+        module.training_step({"photos": photos, "laid": scene}, 0).item()
+        for scene in (laid, farther, flat)
+    ]
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[0] > losses[2] + 0.1  # a newborn student sees no borders
+
+
+def test_scenes_of_charts_may_be_larger_than_photos(params, photos, laid):
+    large = {
+        name: torch.nn.functional.pad(x, (0, 40, 0, 40), "replicate") for name, x in laid.items()
+    }
+    large["inverse_dpt"] = torch.full((1, 20, 24), 0.4)
+    large["inverse_dpt"][:, 12:, 16:] = 1.1  # beyond the photo's 48 x 64 px
+    seen = {"photos": photos, "laid": large}
+    hidden = {"photos": photos, "laid": large | {"inverse_dpt": torch.full((1, 20, 24), 0.4)}}
+    losses = []
+    for batch in (seen, hidden):
+        torch.manual_seed(0)
+        student = Student(params.student, params.teacher, BINS)
+        module = StudentModule(
+            student,
+            Teacher(params.teacher, BINS),
+            Prediction(params.prediction),
+            params.student,
+            10,
+        )
+        losses.append(module.training_step(batch, 0).item())
+    assert losses[0] == pytest.approx(losses[1])
+
+
 def test_confidence_counts_only_if_asked_to(params, photos):
     unsure = photos | {"confidence": torch.linspace(0.1, 1, 32).reshape(1, 4, 8)}
     even, by_all = ({"confidence_weighting": on, "full_confidence": 1.0} for on in (False, True))

@@ -45,6 +45,7 @@ def differences(one: Parameters, other: Parameters) -> set[str]:
         ("no_weighting", {"student.confidence_weighting"}),
         ("no_fading", {"student.faded_share"}),
         ("no_agreement", {"student.agreement_sd"}),
+        ("no_laid_charts", {"student.laid_charts"}),
         ("on_charts", {"student.pooling"}),
         ("on_truth", {"student.pooling"}),
     ],
@@ -60,7 +61,7 @@ def test_every_name_that_may_be_asked_for_is_a_variant():
             {},
             {"sharing": "joint"},
             {"confidence_weighting": False, "pooling": PoolingParams(edges_only=False)},
-            {"faded_share": 0.0, "agreement_sd": None},
+            {"faded_share": 0.0, "agreement_sd": None, "laid_charts": 0},
         )
     ]
     assert set().union(*map(variants_of, modes)) == set(get_args(VariantName))
@@ -70,7 +71,14 @@ def test_what_would_change_nothing_is_left_out():
     for name, variant in variants_of(BASE).items():
         if name not in {"all", "on_charts", "on_truth"}:
             assert variant.params(BASE, BASE.seed) != BASE
-    own = {"no_pooling", "weighting", "fading", "agreement", f"sharing_{BASE.student.sharing}"}
+    own = {
+        "no_pooling",
+        "weighting",
+        "fading",
+        "agreement",
+        "laid_charts",
+        f"sharing_{BASE.student.sharing}",
+    }
     assert not own & set(variants_of(BASE))
     for name in ("pooling", "no_weighting", "sharing_init", "no_colour"):
         changed = variants_of(BASE)[name].params(BASE, BASE.seed)

@@ -50,9 +50,13 @@ class Card(Strict):
 
     @field_validator("student", mode="before")
     @classmethod
-    def _cells_alone(cls, student: Any) -> Any:
-        """Cards that do not know of agreement were calibrated on what single cells answer."""
-        return {"agreement_sd": None} | student if isinstance(student, dict) else student
+    def _before(cls, student: Any) -> Any:
+        """Cards that do not know of agreement were calibrated on what single cells answer.
+
+        Those that do not know of laid charts were not shown any.
+        """
+        then = {"agreement_sd": None, "laid_charts": 0}
+        return then | student if isinstance(student, dict) else student
 
 
 class TrainedModel:

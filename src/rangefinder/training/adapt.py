@@ -16,7 +16,7 @@ from rangefinder.models.io import TrainedModel, build_network
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.calibrate import calibrated
-from rangefinder.training.fit import Photos, Targets
+from rangefinder.training.fit import Photos, Targets, label_digest, taught
 from rangefinder.training.modules import StudentModule
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
 
@@ -40,8 +40,9 @@ def continue_student(
 ) -> TrainedModel:
     """Go on distilling from a student's own weights.
 
-    Old photos are learned from again together with the new ones, so that nothing is forgotten. The
-    teacher's charts are not: their part in joint sharing was to form layers that are there by now.
+    Old photos are learned from again together with the new ones, so that nothing is forgotten, and
+    so are scenes of charts. Crops of charts are not: their part in joint sharing was to form layers
+    that are there by now.
 
     Args:
         student: Where to start.
@@ -83,6 +84,7 @@ def continue_student(
             noise=params.noise.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
+            charts=[taught(captures).digest, label_digest(taught(captures))],
             data=train.digest,
         ),
         max_epochs=options.max_epochs,

@@ -28,6 +28,7 @@ from rangefinder.training.charts import ChartCrops, CropPlan, EpochNumbers
 from rangefinder.training.data import LabelledFrames, SameSizeBatches, UnlabelledFrames
 from rangefinder.training.fading import Fading
 from rangefinder.training.feed import Ahead, DataWait
+from rangefinder.training.laid import LaidCharts
 from rangefinder.training.modules import StudentModule, TeacherModule
 from rangefinder.training.pooling import Lessons
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
@@ -222,6 +223,11 @@ class Photos:
         photos = Ahead(DataLoader(frames, batch_sampler=batches), device)
         loaders: dict[str, Ahead | DataLoader[Any]] = {"photos": photos}
         listeners: list[object] = [frames, batches]
+        laid = LaidCharts(taught(captures), options.laid_charts, *grid, params.seed)
+        if len(laid) > 0:
+            numbers = EpochNumbers(len(batches))
+            loaders["laid"] = Ahead(DataLoader(laid, sampler=numbers), device)
+            listeners.append(numbers)
         if options.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))
             crops = ChartCrops(taught(captures), plan, *grid)

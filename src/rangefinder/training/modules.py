@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics import MeanAbsolutePercentageError, MeanMetric
 
 from rangefinder.config import StudentParams, TeacherParams
@@ -18,10 +19,11 @@ from rangefinder.models.own import OwnTeacher
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
-from rangefinder.training.losses import cross_entropy
+from rangefinder.training.losses import border_loss, cross_entropy
 from rangefinder.training.optimiser import optimiser
 
 Batch = dict[str, Tensor]
+BORDERS_WEIGHT = 5.0  # nat on borders / nat on distances
 LEAST_CONFIDENCE = 1e-4  # rounding leaves so much of none
 
 
@@ -143,16 +145,35 @@ class StudentModule(RangingModule):
             cast("Student", self.network).stem.eval()
 
     def training_step(self, batch: dict[str, Batch], batch_index: int) -> Tensor:
-        """One batch of photos; with joint sharing also one of chart crops."""
-        photos = batch["photos"]
+        """One batch of photos, perhaps of scenes of charts; with joint sharing also of crops."""
+        photos, laid = batch["photos"], batch.get("laid")
         target = self.prediction.unpack(photos["targets"])
         weight = self._weight(photos["confidence"])
         cost = self.prediction.centres_dpt.to(target)  # a relative error's: 1 / distance
-        loss = cross_entropy(self.grid_logits(photos), target, weight, cost)
+        logits, on_borders = self._answers(photos, laid)
+        loss = cross_entropy(logits, target, weight, cost) + BORDERS_WEIGHT * on_borders
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
             loss = loss + self.student_params.chart_loss_weight * on_charts
         return self._report(loss)
+
+    def _answers(self, photos: Batch, laid: Batch | None) -> tuple[Tensor, Tensor | float]:
+        """Logits of the photos at the patch centres, and the loss on borders of the scenes.
+
+        Both go through the network together, so that both are normalised alike.
+        """
+        if laid is None:
+            return self.grid_logits(photos), 0.0
+        seen = {
+            name: torch.cat([photos[name], _fitted(laid[name], photos[name])])
+            for name in ("image", "location")
+        }
+        image = seen["image"].contiguous(memory_format=torch.channels_last)
+        logits, borders = cast("Student", self.network).alone(image, seen["location"])
+        assert borders is not None
+        count = len(photos["image"])
+        known = _fitted(laid["inverse_dpt"], borders)
+        return _at_centres(logits[:count], photos), border_loss(borders[count:], known)
 
     def _weight(self, confidence: Tensor) -> Tensor:
         """What each cell counts: nothing where nobody knows anything, 1 from enough on."""
@@ -164,8 +185,17 @@ class StudentModule(RangingModule):
     def grid_logits(self, batch: Batch) -> Tensor:
         """Student's logits, read at the patch centres, which all photos of a batch share."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        logits = self.network(image, batch["location"])
-        return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
+        return _at_centres(self.network(image, batch["location"]), batch)
+
+
+def _at_centres(logits: Tensor, batch: Batch) -> Tensor:
+    return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
+
+
+def _fitted(x: Tensor, like: Tensor) -> Tensor:
+    """`[..., h, w]` cut off or filled up with 0 to the size of another."""
+    height, width = (b - a for a, b in zip(x.shape[-2:], like.shape[-2:], strict=True))
+    return F.pad(x, (0, width, 0, height))
 
 
 def _with_layers_to_share(teacher: Teacher | OwnTeacher, sharing: str) -> Teacher:

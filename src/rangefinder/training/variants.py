@@ -95,6 +95,12 @@ def _others(params: Parameters) -> list[Variant]:
             "neighbours that look alike answer together",
             _agreed(StudentParams().agreement_sd),
         ),
+        Variant(
+            "laid_charts",
+            "the student is shown where things end",
+            _laid(StudentParams().laid_charts),
+        ),
+        Variant("no_laid_charts", "the student is not shown where things end", _laid(0)),
         Variant("no_agreement", "every cell answers for itself", _agreed(None)),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
@@ -103,6 +109,10 @@ def _others(params: Parameters) -> list[Variant]:
 
 def _agreed(colour_sd: float | None) -> dict[str, dict[str, float | None]]:
     return {"student": {"agreement_sd": colour_sd}}
+
+
+def _laid(scenes: int) -> dict[str, dict[str, int]]:
+    return {"student": {"laid_charts": scenes}}
 
 
 def _faded(share: float) -> dict[str, dict[str, float]]:
