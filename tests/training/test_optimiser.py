@@ -20,7 +20,9 @@ def test_hidden_convolutions_learn_by_muon_and_all_else_by_adam(network):
     assert hidden | others == {id(p) for p in network.parameters()}
     convolutions = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d)}
     assert hidden < convolutions
-    answers = [network.head, *(m for n, m in network.named_modules() if n.endswith("modulation"))]
+    named = dict(network.named_modules())
+    answers = [m for name, m in named.items() if name.split(".")[-1] in {"head", "modulation"}]
+    assert network.head in answers
     assert convolutions - hidden == {
         id(m.weight) for a in answers for m in a.modules() if isinstance(m, nn.Conv2d)
     }
