@@ -22,7 +22,9 @@ from rangefinder.deploy.measure import ranger
 from rangefinder.errors import WorkerError
 from rangefinder.models.io import load_model, save_model
 from rangefinder.models.student import Student
-from rangefinder.training.fit import Photos, distil_student, label_digest, train_teacher
+from rangefinder.training.fit import distil_student, train_teacher
+from rangefinder.training.photos import Photos
+from rangefinder.training.sources import label_digest
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def test_a_model_survives_the_disk(teacher, tmp_path):
     assert loaded.fingerprint == teacher.fingerprint
 
 
-def test_the_student_never_reads_a_distance(captures, params, teacher, cache, tmp_path):
+def test_the_student_never_reads_a_photos_distance(captures, params, teacher, cache, tmp_path):
     table = captures.table.copy()
     unlabelled = table["role"].eq("unlabelled")
     table.loc[unlabelled, ["distance_m", "distance_map"]] = None
@@ -156,7 +158,9 @@ def test_a_student_learns_where_things_end_unless_no_charts_are_laid(
     table = captures.table[captures.table["role"].ne("chart")].reset_index(drop=True)
     chartless = replace(captures, table=table)
     unshown = student_of(chartless, teacher, cache, params, tmp_path)
-    assert unshown.network.borders.head.weight.abs().max() == 0
+    assert unshown.network.borders is None
+    assert unshown.card.student.laid_charts == 0
+    assert shown.card.student.laid_charts == params.student.laid_charts
 
 
 def test_photos_fade_but_what_is_taught_of_them_stays(captures, params, teacher, cache):

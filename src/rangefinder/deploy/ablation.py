@@ -20,7 +20,8 @@ from rangefinder.deploy.trial import CACHES, Trial
 from rangefinder.evaluation.held_out import held_out
 from rangefinder.models.device import shared
 from rangefinder.models.own import build_teacher
-from rangefinder.training.fit import label_digest, teacher_key
+from rangefinder.training.fit import teacher_key
+from rangefinder.training.sources import label_digest
 from rangefinder.training.variants import variants_of
 from rangefinder.workers import ordered_map, worker_pool
 

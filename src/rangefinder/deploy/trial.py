@@ -20,6 +20,7 @@ from rangefinder.lock import only_one
 from rangefinder.models.io import CARD, TrainedModel, load_model, save_model
 from rangefinder.training.fit import Targets, distil_student, train_teacher
 from rangefinder.training.run import training_key
+from rangefinder.training.sources import taught
 from rangefinder.training.truth import Truth, charts_as_photos
 from rangefinder.training.variants import Variant
 
@@ -131,9 +132,10 @@ class Trial:
 
     def _student(self, teacher: TrainedModel) -> TrainedModel:
         captures, targets = self._lesson(teacher)
+        charts = taught(self.captures)  # even if they take the photos' place
         log.info("Training the student")
         checkpoints = self._home / CHECKPOINTS
-        student = distil_student(captures, teacher, targets, self.params, checkpoints, None)
+        student = distil_student(captures, teacher, targets, self.params, checkpoints, None, charts)
         save_model(self._home / "student", student)
         return student
 

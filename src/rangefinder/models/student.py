@@ -103,7 +103,7 @@ class Level(nn.Module):
 class Borders(nn.Module):
     """Where one thing ends and the next begins, `[N, channels, h, w]` -> logits `[N, 2, h, w]`.
 
-    They say whether the cell below, and that to the right, show another thing. Until taught, no.
+    They say whether the cell below, and that to the right, show another thing.
     """
 
     def __init__(self, channels: int) -> None:

@@ -16,9 +16,11 @@ from rangefinder.models.io import TrainedModel, build_network
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.calibrate import calibrated
-from rangefinder.training.fit import Photos, Targets, label_digest, taught
+from rangefinder.training.fit import Targets
 from rangefinder.training.modules import StudentModule
+from rangefinder.training.photos import Photos
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
+from rangefinder.training.sources import label_digest, taught
 
 
 class AdaptationParams(Strict):

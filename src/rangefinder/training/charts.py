@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rangefinder.captures.depth_edges import near_edges
 from rangefinder.captures.manifest import CaptureSet
@@ -134,12 +134,11 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
 
     def _alike(self) -> list[list[int]]:
         """For each flat chart: those of its size at its place of the sensor; else none."""
-        flat = [known.ndim == 0 for known in self.inverse_dpt]
-        seats = list(zip(self.pixels.sizes, self.pixels.placements, strict=True))
-        alike: dict[object, list[int]] = defaultdict(list)
-        for chart in np.flatnonzero(flat).tolist():
-            alike[seats[chart]].append(chart)
-        return [alike[seat] if even else [] for seat, even in zip(seats, flat, strict=True)]
+        others: list[list[int]] = [[] for _ in self.inverse_dpt]
+        for group in alike(self.pixels, [known.ndim == 0 for known in self.inverse_dpt]):
+            for chart in group:
+                others[chart] = group
+        return others
 
     def _cells(self, chart: int, top: int, left: int) -> Tensor:
         """Inverse distance at the patch centres of a crop `[r, r]` [dpt], 0 for none."""
@@ -148,6 +147,15 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
         if known.ndim == 0:
             return known.expand(rows.shape[0], cols.shape[1])
         return known[rows + top, cols + left]
+
+
+def alike(pixels: Pixels, flat: Sequence[bool]) -> list[list[int]]:
+    """Flat charts in groups of one size at one place of the sensor, as indices of pictures."""
+    seats = list(zip(pixels.sizes, pixels.placements, strict=True))
+    groups: dict[object, list[int]] = defaultdict(list)
+    for chart in np.flatnonzero(flat).tolist():
+        groups[seats[chart]].append(chart)
+    return list(groups.values())
 
 
 class EpochNumbers(Sampler[int]):
@@ -168,6 +176,15 @@ class EpochNumbers(Sampler[int]):
         """The epoch's numbers in order."""
         first = self.epoch * self.steps
         return iter(range(first, first + self.steps))
+
+
+def crop_loader(
+    crops: ChartCrops, numbers: EpochNumbers, workers: int = 0
+) -> DataLoader[dict[str, Tensor]]:
+    """Batches of an epoch's numbers, drawn by so many processes."""
+    return DataLoader(
+        crops, None, sampler=numbers, num_workers=workers, persistent_workers=workers > 0
+    )
 
 
 def relight(image: Tensor, rng: np.random.Generator) -> Tensor:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import logging
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from lightning import seed_everything
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rangefinder.captures.manifest import CaptureSet, Role
+from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
-from rangefinder.errors import CaptureError
 from rangefinder.models.device import beside_workers, torch_device
 from rangefinder.models.io import Card, TrainedModel
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
@@ -24,15 +22,21 @@ from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.calibrate import calibrated
-from rangefinder.training.charts import ChartCrops, CropPlan, EpochNumbers
-from rangefinder.training.data import LabelledFrames, SameSizeBatches, UnlabelledFrames
-from rangefinder.training.fading import Fading
+from rangefinder.training.charts import ChartCrops, EpochNumbers, crop_loader
+from rangefinder.training.data import LabelledFrames
 from rangefinder.training.feed import Ahead, DataWait
 from rangefinder.training.laid import LaidCharts
 from rangefinder.training.modules import StudentModule, TeacherModule
-from rangefinder.training.pooling import Lessons
+from rangefinder.training.photos import Photos
 from rangefinder.training.run import NewEpoch, TrainingRun, training_key
+from rangefinder.training.sources import crop_plan, label_digest, taught, watched
 from rangefinder.workers import deaths_explained
+
+FEW_SCENES = (
+    "%d scenes of charts show where things end, instead of %d: there must be two charts, of one "
+    "size, that fill their photos, and memory for the scenes"
+)
+log = logging.getLogger(__name__)
 
 
 class Targets(Protocol):
@@ -92,7 +96,7 @@ def train_teacher(
     numbers, workers = EpochNumbers(plan.steps), params.compute.workers
     device = torch_device(params.compute.device)
     with (
-        closing(Ahead(_crop_loader(crops, numbers, workers), device)) as batches,
+        closing(Ahead(crop_loader(crops, numbers, workers), device)) as batches,
         deaths_explained(workers, "compute.workers"),
     ):
         run.fit(module, batches, frame_loader, [NewEpoch(numbers), DataWait()])
@@ -134,26 +138,34 @@ def distil_student(
     params: Parameters,
     checkpoints: Path,
     logger: Logger | None,
+    charts: CaptureSet | None = None,
 ) -> TrainedModel:
     """Train the whole-image network on unlabelled photos against the teacher's predictions.
 
     Args:
         captures: All captures; unlabelled ones of the training split are learned from, without
-            their distances. Labelled scenes of the validation split are only watched.
+            their distances. Of charts only the borders of scenes made of them are. Labelled scenes
+            of the validation split are only watched.
         teacher: The teacher that filled the cache.
         targets: Its predictions for every unlabelled capture.
         params: All parameters.
         checkpoints: Folder for checkpoints; removed when training is finished.
         logger: Where epoch metrics go, or None.
+        charts: What scenes are made of; None: the training charts among the captures.
 
     Returns:
         The student of the last epoch.
     """
     seed_everything(params.seed, verbose=False)
     card, options = teacher.card, params.student
-    network = Student(options, card.teacher, card.prediction.bins)
     train = captures.select(role="unlabelled", split="train")
-    photos = Photos.of(captures, targets.read, card, params, teacher.prediction)
+    charts = charts or taught(captures)
+    laid = LaidCharts(charts, options, params.seed)
+    if len(laid) < options.laid_charts:
+        log.info(FEW_SCENES, len(laid), options.laid_charts)
+    options = options.model_copy(update={"laid_charts": len(laid)})
+    network = Student(options, card.teacher, card.prediction.bins)
+    photos = Photos.of(captures, targets.read, card, params, teacher.prediction, laid)
     module = StudentModule(
         network,
         cast("Teacher | OwnTeacher", teacher.network),
@@ -169,7 +181,7 @@ def distil_student(
             noise=params.noise.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
-            charts=[taught(captures).digest, label_digest(taught(captures))],
+            charts=[charts.digest, label_digest(charts)],
             crops=asdict(crop_plan(params)),
             data=train.digest,
         ),
@@ -181,116 +193,3 @@ def distil_student(
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
     return calibrated(TrainedModel(network, student_card), module, photos.watched)
-
-
-@dataclass(frozen=True)
-class Photos:
-    """What distillation draws its batches from.
-
-    Attributes:
-        loaders: Batches of unlabelled photos with targets; with joint sharing also of chart crops.
-        watched: Labelled validation scenes.
-        listeners: What wants to know the epoch.
-        steps: Batches per epoch.
-    """
-
-    loaders: dict[str, Ahead | DataLoader[Any]]
-    watched: DataLoader[Any]
-    listeners: list[object]
-    steps: int
-
-    @classmethod
-    def of(
-        cls,
-        captures: CaptureSet,
-        targets: Callable[[str], Tensor],
-        card: Card,
-        params: Parameters,
-        prediction: Prediction | None = None,
-    ) -> Photos:
-        """Arrange captures for a student under these parameters.
-
-        `prediction` unpacks the targets; None: as the card says.
-        """
-        options, grid = params.student, (card.patch_px, card.stride_px)
-        train = captures.select(role="unlabelled", split="train")
-        packing = prediction or Prediction(card.prediction)
-        device = torch_device(params.compute.device)
-        lessons = Lessons(targets, packing, options.pooling, device)
-        fading = Fading(options.faded_share, params.noise)
-        frames = UnlabelledFrames(train, lessons, *grid, params.seed, options.crop_px, fading)
-        batches = SameSizeBatches(train, options.batch_size, params.seed)
-        photos = Ahead(DataLoader(frames, batch_sampler=batches), device)
-        loaders: dict[str, Ahead | DataLoader[Any]] = {"photos": photos}
-        listeners: list[object] = [frames, batches]
-        laid = LaidCharts(taught(captures), options.laid_charts, *grid, params.seed)
-        if len(laid) > 0:
-            numbers = EpochNumbers(len(batches))
-            loaders["laid"] = Ahead(DataLoader(laid, sampler=numbers), device)
-            listeners.append(numbers)
-        if options.sharing == "joint":
-            plan = replace(crop_plan(params), steps=len(batches))
-            crops = ChartCrops(taught(captures), plan, *grid)
-            numbers = EpochNumbers(plan.steps)
-            loaders["charts"] = _crop_loader(crops, numbers)
-            listeners.append(numbers)
-        frames_watched = LabelledFrames(watched(captures), *grid)
-        return cls(loaders, DataLoader(frames_watched), listeners, len(batches))
-
-
-def _crop_loader(
-    crops: ChartCrops, numbers: EpochNumbers, workers: int = 0
-) -> DataLoader[dict[str, Tensor]]:
-    return DataLoader(
-        crops, None, sampler=numbers, num_workers=workers, persistent_workers=workers > 0
-    )
-
-
-def label_digest(captures: CaptureSet) -> str:
-    """Hash of what is known of distances: numbers, maps and masks. Ids are of pixels only."""
-    digest = hashlib.sha256()
-    for row in captures.table.sort_values("capture_id").to_dict("records"):
-        digest.update(f"{row['capture_id']} {row['distance_m']}".encode())
-        for column in ("distance_map", "valid_mask"):
-            if isinstance(row[column], str):
-                digest.update((captures.folder / row[column]).read_bytes())
-    return digest.hexdigest()
-
-
-def crop_plan(params: Parameters) -> CropPlan:
-    """How chart crops are drawn under these parameters."""
-    options = params.teacher
-    return CropPlan(
-        options.crop_px,
-        options.batch_size,
-        options.steps_per_epoch,
-        params.seed,
-        options.edge_step,
-        options.edge_band_px,
-        options.occluded_share,
-        options.relit,
-        options.mapped_share,
-    )
-
-
-def taught(captures: CaptureSet) -> CaptureSet:
-    """What the teacher learns from: charts, and captures with distance maps."""
-    return captures.select(role=("chart", "labelled"), split="train")
-
-
-def watched(captures: CaptureSet) -> CaptureSet:
-    """What a training is watched on: labelled validation scenes, or charts where there are none.
-
-    Raises:
-        CaptureError: If there is neither.
-    """
-    roles: tuple[Role, ...] = ("labelled", "chart")
-    for role in roles:
-        found = captures.select(role=role, split="validation")
-        if len(found):
-            return found
-    raise CaptureError(
-        "there is no validation capture, so training would not know when to stop",
-        expected="labelled captures or charts of the validation split",
-        todo="Bring captures of more scenes or chart sheets, or name splits in the table.",
-    )

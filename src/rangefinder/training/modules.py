@@ -111,6 +111,8 @@ class TeacherModule(RangingModule):
 class StudentModule(RangingModule):
     """Student on whole unlabelled photos, against what the teacher said of every local area.
 
+    Where things end it learns from scenes of charts, if there are any beside the photos.
+
     Args:
         student: The whole-image network.
         teacher: The trained teacher whose early layers may be shared.
@@ -165,7 +167,7 @@ class StudentModule(RangingModule):
         if laid is None:
             return self.grid_logits(photos), 0.0
         seen = {
-            name: torch.cat([photos[name], _fitted(laid[name], photos[name])])
+            name: torch.cat([photos[name], _fitted(laid[name], photos[name], "replicate")])
             for name in ("image", "location")
         }
         image = seen["image"].contiguous(memory_format=torch.channels_last)
@@ -192,10 +194,11 @@ def _at_centres(logits: Tensor, batch: Batch) -> Tensor:
     return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
 
 
-def _fitted(x: Tensor, like: Tensor) -> Tensor:
-    """`[..., h, w]` cut off or filled up with 0 to the size of another."""
-    height, width = (b - a for a, b in zip(x.shape[-2:], like.shape[-2:], strict=True))
-    return F.pad(x, (0, width, 0, height))
+def _fitted(x: Tensor, like: Tensor, beyond: str = "constant") -> Tensor:
+    """`[N, ..., h, w]` cut off, or filled up with 0 or what `beyond` says, to another's size."""
+    height, width = like.shape[-2:]
+    x = x[..., :height, :width]
+    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), beyond)
 
 
 def _with_layers_to_share(teacher: Teacher | OwnTeacher, sharing: str) -> Teacher:

@@ -23,8 +23,10 @@ from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.data import SameSizeBatches
-from rangefinder.training.fit import Photos
+from rangefinder.training.laid import LaidCharts
 from rangefinder.training.modules import StudentModule
+from rangefinder.training.photos import Photos
+from rangefinder.training.sources import taught
 
 Targets = Callable[[str], Tensor]
 ROUNDS = 12
@@ -110,7 +112,10 @@ class _Run:
         params: Parameters,
     ) -> None:
         card = teacher.card
-        self.photos = partial(Photos.of, captures, targets, card, params, prediction)
+        laid = LaidCharts(taught(captures), params.student, params.seed)
+        for number in range(len(laid)):
+            laid[number]  # scenes are made once in a training
+        self.photos = partial(Photos.of, captures, targets, card, params, prediction, laid)
         network = Student(params.student, card.teacher, card.prediction.bins)
         self.module = StudentModule(
             network,

@@ -93,12 +93,12 @@ def _others(params: Parameters) -> list[Variant]:
         Variant(
             "agreement",
             "neighbours that look alike answer together",
-            _agreed(StudentParams().agreement_sd),
+            _agreed(params.student.agreement_sd or StudentParams().agreement_sd),
         ),
         Variant(
             "laid_charts",
             "the student is shown where things end",
-            _laid(StudentParams().laid_charts),
+            _laid(params.student.laid_charts or StudentParams().laid_charts),
         ),
         Variant("no_laid_charts", "the student is not shown where things end", _laid(0)),
         Variant("no_agreement", "every cell answers for itself", _agreed(None)),

@@ -20,7 +20,7 @@ def distil(
     cache: TeacherCache,
     checkpoints: Path,
 ) -> TrainedModel:
-    """The whole-image network, taught by the teacher alone.
+    """The whole-image network, taught distances by the teacher alone.
 
     Raises:
         StaleCacheError: If the cache is not this teacher's over these captures.
