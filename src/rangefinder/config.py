@@ -140,7 +140,7 @@ class StudentParams(Strict):
     location: bool = True
     channels: tuple[int, int, int] = Field((40, 64, 96), description="at strides 8, 16 and 32")
     batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(8, ge=1)
+    max_epochs: int = Field(7, ge=1)
     learning_rate: float = Field(0.02, gt=0, le=1, description="highest, of convolutions")
     weight_decay: float = Field(1e-2, ge=0, le=1)
     pooling: PoolingParams | None = Field(
