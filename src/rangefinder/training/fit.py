@@ -159,7 +159,7 @@ def distil_student(
     seed_everything(params.seed, verbose=False)
     card, options = teacher.card, params.student
     train = captures.select(role="unlabelled", split="train")
-    charts = charts or taught(captures)
+    charts = taught(captures) if charts is None else charts
     laid = LaidCharts(charts, options, params.seed)
     if len(laid) < options.laid_charts:
         log.info(FEW_SCENES, len(laid), options.laid_charts)

@@ -80,14 +80,18 @@ def step_times(
     }
     for name, targets in plain.items():
         sources[name] = (targets, Plain(teacher.card.prediction))
+    laid = LaidCharts(taught(captures), params.student, params.seed)
+    each = -(-steps // ROUNDS)
+    for number in range(min(len(laid), each + 1)):
+        laid[number]  # a training makes its scenes once, so they are made before what is timed
     runs = {
-        name: _Run(captures, teacher, targets, prediction, params)
+        name: _Run(captures, teacher, targets, prediction, laid, params)
         for name, (targets, prediction) in sources.items()
     }
     times = {name: Steps([], []) for name in runs}
     for turn in range(ROUNDS):
         for name in list(runs)[:: -1 if turn % 2 else 1]:
-            for waited, total in runs[name].round(-(-steps // ROUNDS)):
+            for waited, total in runs[name].round(each):
                 times[name].seconds.append(total)
                 times[name].waited.append(waited)
     return times
@@ -109,12 +113,10 @@ class _Run:
         teacher: TrainedModel,
         targets: Targets,
         prediction: Prediction,
+        laid: LaidCharts,
         params: Parameters,
     ) -> None:
         card = teacher.card
-        laid = LaidCharts(taught(captures), params.student, params.seed)
-        for number in range(len(laid)):
-            laid[number]  # scenes are made once in a training
         self.photos = partial(Photos.of, captures, targets, card, params, prediction, laid)
         network = Student(params.student, card.teacher, card.prediction.bins)
         self.module = StudentModule(
