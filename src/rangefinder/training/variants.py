@@ -67,8 +67,8 @@ def variants_of(params: Parameters) -> dict[str, Variant]:
 def _others(params: Parameters) -> list[Variant]:
     teacher, own = params.teacher, params.student.pooling
     both = {"teacher": {"location": False}, "student": {"location": False}}
-    untaught = {"student": {"pooling": None}}
-    weighted, alike = ({"student": {"confidence_weighting": on}} for on in (True, False))
+    untaught = _student(pooling=None)
+    weighted, alike = (_student(confidence_weighting=on) for on in (True, False))
     return [
         Variant("no_location", "neither network knows the place on the sensor", both),
         Variant("no_colour", "grey photos", {"teacher": {"colour": False}}),
@@ -77,7 +77,7 @@ def _others(params: Parameters) -> list[Variant]:
         Variant("larger_patch", "teacher's patch 16 px larger", _patch(teacher, 2)),
         Variant("whole_charts", "no chart before another", {"teacher": {"occluded_share": 0.0}}),
         *(
-            Variant(f"sharing_{mode}", f"early layers: {mode}", {"student": {"sharing": mode}})
+            Variant(f"sharing_{mode}", f"early layers: {mode}", _student(sharing=mode))
             for mode in ("none", "init", "frozen", "joint")
         ),
         Variant(
@@ -88,41 +88,39 @@ def _others(params: Parameters) -> list[Variant]:
         ),
         Variant("weighting", "cells count by what the teacher knows there", weighted),
         Variant("no_weighting", "cells count alike, whatever the teacher knows", alike),
-        Variant("fading", "half of the photos lose texture here and there", _faded(0.5)),
-        Variant("no_fading", "the student sees all the texture there is", _faded(0.0)),
+        Variant(
+            "fading", "half of the photos lose texture here and there", _student(faded_share=0.5)
+        ),
+        Variant(
+            "no_fading", "the student sees all the texture there is", _student(faded_share=0.0)
+        ),
         Variant(
             "agreement",
             "neighbours that look alike answer together",
-            _agreed(params.student.agreement_sd or StudentParams().agreement_sd),
+            _student(agreement_sd=params.student.agreement_sd or StudentParams().agreement_sd),
         ),
         Variant(
             "laid_charts",
             "the student is shown where things end",
-            _laid(params.student.laid_charts or StudentParams().laid_charts),
+            _student(laid_charts=params.student.laid_charts or StudentParams().laid_charts),
         ),
-        Variant("no_laid_charts", "the student is not shown where things end", _laid(0)),
-        Variant("no_agreement", "every cell answers for itself", _agreed(None)),
+        Variant(
+            "no_laid_charts", "the student is not shown where things end", _student(laid_charts=0)
+        ),
+        Variant("no_agreement", "every cell answers for itself", _student(agreement_sd=None)),
         Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
         Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
     ]
 
 
-def _agreed(colour_sd: float | None) -> dict[str, dict[str, float | None]]:
-    return {"student": {"agreement_sd": colour_sd}}
-
-
-def _laid(scenes: int) -> dict[str, dict[str, int]]:
-    return {"student": {"laid_charts": scenes}}
-
-
-def _faded(share: float) -> dict[str, dict[str, float]]:
-    return {"student": {"faded_share": share}}
+def _student(**changes: Any) -> dict[str, dict[str, Any]]:
+    return {"student": changes}
 
 
 def _pooling(own: PoolingParams | None, *, edges_only: bool) -> dict[str, dict[str, Any]]:
     """Neighbours have their say at the photo's edges only, or everywhere."""
     pooling = (own or PoolingParams()).model_copy(update={"edges_only": edges_only})
-    return {"student": {"pooling": pooling.model_dump()}}
+    return _student(pooling=pooling.model_dump())
 
 
 def _patch(teacher: TeacherParams, more: int) -> dict[str, dict[str, int]]:
