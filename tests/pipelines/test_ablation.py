@@ -42,6 +42,12 @@ def test_every_variant_has_a_row_of_scores(ablated):
     assert found["abs_rel"].nunique() == len(found)
 
 
+def test_a_student_of_charts_alone_is_shown_where_things_end_too(ablated):
+    for name in ("all", "on_charts"):
+        card = ablated.folder / f"data/06_models/ablation/{name}-0/student/card.json"
+        assert json.loads(card.read_text())["student"]["laid_charts"] > 0
+
+
 def test_claims_are_told_and_written(ablated):
     claims = json.loads((ablated.folder / "data/08_reporting/ablation.json").read_text())["claims"]
     assert {claim["numbers"]["score"] for claim in claims} >= {"abs_rel", "corner_abs_rel"}

@@ -1,5 +1,6 @@
 """Training: what each network learns from, what is shared, what survives a kill."""
 
+import logging
 import multiprocessing
 import os
 import shutil
@@ -25,6 +26,8 @@ from rangefinder.models.student import Student
 from rangefinder.training.fit import distil_student, train_teacher
 from rangefinder.training.photos import Photos
 from rangefinder.training.sources import label_digest
+
+SCENES = 240
 
 
 @pytest.fixture(scope="module")
@@ -149,18 +152,21 @@ def test_the_student_is_taught_at_its_own_cells(captures, params, teacher, cache
 
 
 def test_a_student_learns_where_things_end_unless_no_charts_are_laid(
-    captures, params, teacher, cache, tmp_path
+    captures, params, teacher, cache, tmp_path, caplog
 ):
+    caplog.set_level(logging.INFO)
     shown = student_of(captures, teacher, cache, params, tmp_path)
     assert shown.network.borders.head.weight.abs().max() > 0
     never = student_of(captures, teacher, cache, params, tmp_path, laid_charts=0)
     assert never.network.borders is None
     table = captures.table[captures.table["role"].ne("chart")].reset_index(drop=True)
     chartless = replace(captures, table=table)
+    assert "scenes of charts" not in caplog.text
     unshown = student_of(chartless, teacher, cache, params, tmp_path)
+    assert f"0 scenes of charts show where things end, instead of {SCENES}" in caplog.text
     assert unshown.network.borders is None
     assert unshown.card.student.laid_charts == 0
-    assert shown.card.student.laid_charts == params.student.laid_charts
+    assert shown.card.student.laid_charts == SCENES == params.student.laid_charts
 
 
 def test_photos_fade_but_what_is_taught_of_them_stays(captures, params, teacher, cache):

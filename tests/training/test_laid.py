@@ -1,5 +1,7 @@
 """Scenes of charts: the nearer hide the farther, and every cell's distance is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,6 +14,8 @@ from rangefinder.training.laid import LaidCharts
 CAMERA = Camera(width_px=160, height_px=120, pixel_pitch_um=125.0)
 DISTANCES_M = (0.8, 1.1, 1.5, 2.0, 2.6, 3.0, 4.0)
 RED = 0.4  # at 1 m
+SHEET = torch.ones(120, 160)  # that does not fill its photo
+SHEET[:, :40] = 0
 STRIDE_PX = 4
 
 
@@ -110,8 +114,10 @@ def test_only_charts_that_are_alike_are_laid_together(tmp_path):
         assert float(1 / item["inverse_dpt"].min()) <= DISTANCES_M[3] + 1e-4
 
 
-def test_without_two_charts_there_are_no_scenes(tmp_path):
+def test_without_two_charts_that_fill_their_photos_there_are_no_scenes(tmp_path):
     assert len(scenes_of(captures_of(tmp_path, [chart(0, 1.0)]))) == 0
+    sheets = [replace(chart(i, d), distance_map=SHEET * d) for i, d in enumerate(DISTANCES_M)]
+    assert len(scenes_of(captures_of(tmp_path / "masked", sheets))) == 0
     photo = Capture(torch.rand(3, 120, 160), "unlabelled", "photo", "train")
     assert len(scenes_of(captures_of(tmp_path / "photos", [photo]))) == 0
 

@@ -12,14 +12,17 @@ from rangefinder.training.modules import StudentModule
 BINS = 48
 
 
-def loss_of(params: Parameters, photos: dict, **changes) -> float:
+def module_of(params: Parameters, **changes) -> StudentModule:
     torch.manual_seed(0)
     options = params.student.model_copy(update=changes)
     teacher = Teacher(params.teacher, BINS)
-    module = StudentModule(
-        Student(options, params.teacher, BINS), teacher, Prediction(params.prediction), options, 10
-    )
-    return module.training_step({"photos": photos}, 0).item()
+    student = Student(options, params.teacher, BINS)
+    return StudentModule(student, teacher, Prediction(params.prediction), options, 10)
+
+
+def loss_of(params: Parameters, photos: dict, laid: dict | None = None, **changes) -> float:
+    batch = {"photos": photos} | ({} if laid is None else {"laid": laid})
+    return module_of(params, **changes).training_step(batch, 0).item()
 
 
 @pytest.fixture
@@ -51,41 +54,40 @@ def laid():
 
 
 def test_of_scenes_of_charts_borders_are_learned_and_no_distances(params, photos, laid):
-    torch.manual_seed(0)
-    teacher = Teacher(params.teacher, BINS)
-    student = Student(params.student, params.teacher, BINS)
-    module = StudentModule(student, teacher, Prediction(params.prediction), params.student, 10)
     farther = laid | {"inverse_dpt": laid["inverse_dpt"] / 2}
     flat = laid | {"inverse_dpt": torch.full((1, 10, 14), 0.4)}
-    losses = [
-        module.training_step({"photos": photos, "laid": scene}, 0).item()
-        for scene in (laid, farther, flat)
-    ]
-    assert losses[0] == pytest.approx(losses[1])
-    assert losses[0] > losses[2] + 0.1  # a newborn student sees no borders
+    loss = loss_of(params, photos, laid)
+    assert loss_of(params, photos, farther) == pytest.approx(loss)
+    assert loss > loss_of(params, photos, flat) + 0.1  # a newborn student sees no borders
 
 
-def test_scenes_of_charts_may_be_larger_than_photos(params, photos, laid):
+def test_borders_are_found_once_they_are_learned(params, photos, laid):
+    laid["image"][:, :, 20:, 16:] *= 0.2  # the near thing, from row 5 and column 4 on, is dark
+    module = module_of(params)
+    optimiser = torch.optim.Adam(module.parameters(), 0.01)
+    for _ in range(60):
+        optimiser.zero_grad()
+        module.training_step({"photos": photos, "laid": laid}, 0).backward()
+        optimiser.step()
+    _, borders = module.network.eval().alone(laid["image"], laid["location"])
+    found = borders[0].sigmoid()
+    wanted = torch.zeros(2, 10, 14, dtype=torch.bool)
+    wanted[0, 4, 4:] = True
+    wanted[1, 5:, 3] = True
+    assert found[wanted].min() > 0.5
+    wanted[0, -1], wanted[1, :, -1] = True, True  # nothing lies beyond the photo
+    assert found[~wanted].max() < 0.5
+
+
+def test_what_lies_beyond_a_photo_of_a_larger_scene_is_not_learned(params, photos, laid):
     large = {
         name: torch.nn.functional.pad(x, (0, 40, 0, 40), "replicate") for name, x in laid.items()
     }
-    large["inverse_dpt"] = torch.full((1, 20, 24), 0.4)
-    large["inverse_dpt"][:, 12:, 16:] = 1.1  # beyond the photo's 48 x 64 px
-    seen = {"photos": photos, "laid": large}
-    hidden = {"photos": photos, "laid": large | {"inverse_dpt": torch.full((1, 20, 24), 0.4)}}
-    losses = []
-    for batch in (seen, hidden):
-        torch.manual_seed(0)
-        student = Student(params.student, params.teacher, BINS)
-        module = StudentModule(
-            student,
-            Teacher(params.teacher, BINS),
-            Prediction(params.prediction),
-            params.student,
-            10,
-        )
-        losses.append(module.training_step(batch, 0).item())
-    assert losses[0] == pytest.approx(losses[1])
+    flat = torch.full((1, 20, 24), 0.4)
+    beyond = flat.clone()
+    beyond[:, 12:, 16:] = 1.1  # the photo has 48 x 64 px
+    hidden, seen = (large | {"inverse_dpt": known} for known in (flat, beyond))
+    assert loss_of(params, photos, seen) == pytest.approx(loss_of(params, photos, hidden))
 
 
 def test_confidence_counts_only_if_asked_to(params, photos):
