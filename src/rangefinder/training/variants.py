@@ -65,10 +65,19 @@ def variants_of(params: Parameters) -> dict[str, Variant]:
 
 
 def _others(params: Parameters) -> list[Variant]:
-    teacher, own = params.teacher, params.student.pooling
-    both = {"teacher": {"location": False}, "student": {"location": False}}
     untaught = _student(pooling=None)
-    weighted, alike = (_student(confidence_weighting=on) for on in (True, False))
+    return [
+        *_of_inputs(params.teacher),
+        *_of_lessons(params.student),
+        *_of_hearing(params.student),
+        Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
+        Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
+    ]
+
+
+def _of_inputs(teacher: TeacherParams) -> list[Variant]:
+    """What the teacher is given and says, and how much of it the student takes over."""
+    both = {"teacher": {"location": False}, "student": {"location": False}}
     return [
         Variant("no_location", "neither network knows the place on the sensor", both),
         Variant("no_colour", "grey photos", {"teacher": {"colour": False}}),
@@ -80,36 +89,34 @@ def _others(params: Parameters) -> list[Variant]:
             Variant(f"sharing_{mode}", f"early layers: {mode}", _student(sharing=mode))
             for mode in ("none", "init", "frozen", "joint")
         ),
-        Variant(
-            "pooling", "neighbours of like colour teach a cell too", _pooling(own, edges_only=False)
-        ),
-        Variant(
-            "no_pooling", "a cell's own patch teaches it alone", _pooling(own, edges_only=True)
-        ),
+    ]
+
+
+def _of_lessons(own: StudentParams) -> list[Variant]:
+    """What the student is taught of what the teacher said."""
+    everywhere, edges = (_pooling(own.pooling, edges_only=only) for only in (False, True))
+    weighted, alike = (_student(confidence_weighting=on) for on in (True, False))
+    faded, textured = (_student(faded_share=share) for share in (0.5, 0.0))
+    return [
+        Variant("pooling", "neighbours of like colour teach a cell too", everywhere),
+        Variant("no_pooling", "a cell's own patch teaches it alone", edges),
         Variant("weighting", "cells count by what the teacher knows there", weighted),
         Variant("no_weighting", "cells count alike, whatever the teacher knows", alike),
-        Variant(
-            "fading", "half of the photos lose texture here and there", _student(faded_share=0.5)
-        ),
-        Variant(
-            "no_fading", "the student sees all the texture there is", _student(faded_share=0.0)
-        ),
-        Variant(
-            "agreement",
-            "neighbours that look alike answer together",
-            _student(agreement_sd=params.student.agreement_sd or StudentParams().agreement_sd),
-        ),
-        Variant(
-            "laid_charts",
-            "the student is shown where things end",
-            _student(laid_charts=params.student.laid_charts or StudentParams().laid_charts),
-        ),
-        Variant(
-            "no_laid_charts", "the student is not shown where things end", _student(laid_charts=0)
-        ),
-        Variant("no_agreement", "every cell answers for itself", _student(agreement_sd=None)),
-        Variant("on_charts", "student supervised on charts, no photos", untaught, "charts"),
-        Variant("on_truth", "student supervised by the photos' true distances", untaught, "truth"),
+        Variant("fading", "half of the photos lose texture here and there", faded),
+        Variant("no_fading", "the student sees all the texture there is", textured),
+    ]
+
+
+def _of_hearing(own: StudentParams) -> list[Variant]:
+    """Which cells of the student hear each other."""
+    agreed = _student(agreement_sd=own.agreement_sd or StudentParams().agreement_sd)
+    laid = _student(laid_charts=own.laid_charts or StudentParams().laid_charts)
+    alone, unlaid = _student(agreement_sd=None), _student(laid_charts=0)
+    return [
+        Variant("agreement", "neighbours that look alike answer together", agreed),
+        Variant("no_agreement", "every cell answers for itself", alone),
+        Variant("laid_charts", "the student is shown where things end", laid),
+        Variant("no_laid_charts", "the student is not shown where things end", unlaid),
     ]
 
 
