@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rangefinder.camera import Camera
     from rangefinder.captures.manifest import Capture, CaptureSet
     from rangefinder.models.io import TrainedModel
+    from rangefinder.optics.border import Blur
 
 Given = TypeVar("Given")
 Taken = TypeVar("Taken")
@@ -56,8 +57,8 @@ class FolderDataset(_InFolder[None, Path]):
         return True
 
 
-class CaptureSetDataset(_InFolder["tuple[Camera, Iterable[Capture]]", "CaptureSet"]):
-    """Captures: images, manifest and camera record. Saving takes captures one at a time."""
+class CaptureSetDataset(_InFolder["tuple[Camera, Iterable[Capture], Blur | None]", "CaptureSet"]):
+    """Captures: images, manifest, camera record and blur. Saving takes captures one at a time."""
 
     def load(self) -> CaptureSet:
         """The captures of the folder."""
@@ -65,12 +66,11 @@ class CaptureSetDataset(_InFolder["tuple[Camera, Iterable[Capture]]", "CaptureSe
 
         return read_captures(self.folder)
 
-    def save(self, data: tuple[Camera, Iterable[Capture]]) -> None:
+    def save(self, data: tuple[Camera, Iterable[Capture], Blur | None]) -> None:
         """Write all captures of one camera, replacing those of the folder."""
         from rangefinder.captures.manifest import write_captures
 
-        camera, captures = data
-        write_captures(self.folder, camera, captures)
+        write_captures(self.folder, *data)
 
 
 class ModelDataset(_InFolder["TrainedModel", "TrainedModel"]):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +12,7 @@ from PIL import Image
 
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import (
+    BLUR_FILE,
     TABLE_FILE,
     Capture,
     capture_id,
@@ -19,6 +21,7 @@ from rangefinder.captures.manifest import (
 )
 from rangefinder.errors import CameraMismatchError, CaptureError
 from rangefinder.location import Placement
+from rangefinder.optics.border import ThinBlur, TracedBlur
 
 
 @pytest.fixture
@@ -61,6 +64,19 @@ def test_round_trip(tmp_path: Path, camera: Camera, labelled: Capture, chart: Ca
         "images",
         "texture",
     ]
+
+
+def test_captures_know_how_their_lens_blurs(tmp_path: Path, camera: Camera, labelled: Capture):
+    nodes = (np.array([0.2, 1.4]), np.array([0.0, 90.0]), np.array([0.0, 120.0]))
+    traced = TracedBlur(np.arange(8.0).reshape(2, 2, 2), *nodes)
+    written = write_captures(tmp_path / "set", camera, [labelled], traced)
+    again = read_captures(tmp_path / "set").select(role="labelled")
+    assert written.blur.fingerprint == again.blur.fingerprint == traced.fingerprint
+    (tmp_path / "set" / BLUR_FILE).write_bytes(b"nothing")
+    with pytest.raises(CaptureError, match=r"does not say how a lens blurs.*Run ingestion again"):
+        read_captures(tmp_path / "set")
+    write_captures(tmp_path / "set", camera, [labelled])
+    assert read_captures(tmp_path / "set").blur == ThinBlur(camera)
 
 
 def test_ids_are_hashes_of_pixels_placement_and_camera(camera: Camera, labelled: Capture):

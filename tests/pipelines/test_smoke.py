@@ -57,6 +57,7 @@ def test_errors_are_compared_with_what_the_lens_allows(evaluation):
     [
         "02_intermediate/captures/captures.parquet",
         "02_intermediate/captures/camera.json",
+        "02_intermediate/captures/blur.safetensors",
         "06_models/teacher/weights.safetensors",
         "06_models/teacher/card.json",
         "06_models/student/weights.safetensors",

@@ -23,7 +23,8 @@ from rangefinder.deploy.measure import ranger
 from rangefinder.errors import WorkerError
 from rangefinder.models.io import load_model, save_model
 from rangefinder.models.student import Student
-from rangefinder.training.fit import distil_student, train_teacher
+from rangefinder.optics.border import ThinBlur, TracedBlur
+from rangefinder.training.fit import distil_student, teacher_key, train_teacher
 from rangefinder.training.photos import Photos
 from rangefinder.training.sources import label_digest
 
@@ -63,6 +64,14 @@ def test_training_is_reproducible_and_leaves_no_checkpoints_or_processes(
 def test_another_seed_trains_another_teacher(captures, params, teacher, tmp_path):
     other = params.model_copy(update={"seed": 1})
     assert not same_weights(teacher, train_teacher(captures, other, tmp_path / "teacher", None))
+
+
+def test_another_blur_trains_another_teacher(captures, params, teacher, tmp_path):
+    assert isinstance(captures.blur, ThinBlur)
+    nodes = (np.array([0.2, 1.4]), np.array([0.0, 9.0]), np.array([0.0, 9.0]))
+    wide = replace(captures, blur=TracedBlur(np.full((2, 2, 2), 20.0), *nodes))
+    assert teacher_key(wide, params) != teacher_key(captures, params)
+    assert not same_weights(teacher, train_teacher(wide, params, tmp_path / "teacher", None))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

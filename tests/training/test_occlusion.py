@@ -7,18 +7,27 @@ import torch
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.location import Placement
+from rangefinder.optics.border import ThinBlur, TracedBlur
 from rangefinder.optics.geometry import blur_px
 from rangefinder.training.charts import ChartCrops, CropPlan
-from rangefinder.training.occlusion import blur_disc, occlude
+from rangefinder.training.occlusion import Occlusion, blur_disc
 
 CAMERA = Camera(width_px=160, height_px=120, pixel_pitch_um=125.0)
 SIZE = 64
+WHOLE, THIN = Placement(), ThinBlur(CAMERA)
 
 
-def before(near_dpt, seed, scale=1.0):
+def before(near_dpt, seed, placement=WHOLE, blur=THIN):
     """A white chart before a black one: the picture is the share of light from the nearer."""
     white, black = torch.ones(3, SIZE, SIZE), torch.zeros(3, SIZE, SIZE)
-    return occlude(CAMERA, white, black, near_dpt, scale, np.random.default_rng(seed))
+    occlude = Occlusion(CAMERA.height_px, blur)
+    return occlude(white, black, near_dpt, placement, np.random.default_rng(seed))
+
+
+def mixed(near_dpt, placement=WHOLE, blur=THIN):
+    """How much light is mixed, over many pieces."""
+    found = [before(near_dpt, seed, placement, blur)[0][0] for seed in range(20)]
+    return float(torch.stack([(x * (1 - x)).sum() for x in found]).mean())
 
 
 @pytest.mark.parametrize("diameter_px", [0.0, 0.6, 3.0, 8.4, 23.7])
@@ -46,11 +55,19 @@ def test_the_border_is_as_wide_as_the_nearer_charts_blur(seed):
 
 
 def test_blur_is_smaller_in_a_binned_photo_and_none_at_the_focus():
-    def mixed(near_dpt, scale):
-        found = [before(near_dpt, seed, scale)[0][0] for seed in range(20)]
-        return float(torch.stack([(x * (1 - x)).sum() for x in found]).mean())
+    binned = Placement(scale=2.0)
+    assert mixed(1 / CAMERA.focus_distance_m) < mixed(1.25, binned) < mixed(1.25)
 
-    assert mixed(1 / CAMERA.focus_distance_m, 1.0) < mixed(1.25, 2.0) < mixed(1.25, 1.0)
+
+def test_a_border_is_blurred_as_the_lens_does_at_its_distance_and_place():
+    """A lens that blurs more to the right, and nearer things more."""
+    discs_px = np.array([[[1.0, 5.0]] * 2, [[3.0, 15.0]] * 2])
+    nodes = (np.array([0.5, 1.25]), np.array([0.0, 120.0]), np.array([0.0, 160.0]))
+    blur = TracedBlur(discs_px, *nodes)
+    left, right = Placement((-60.0, 20.0)), Placement((160.0, 20.0))
+    assert mixed(0.5, left, blur) < mixed(1.25, left, blur) < mixed(0.5, right, blur)
+    assert mixed(0.5, right, blur) < mixed(1.25, right, blur)
+    assert mixed(1.25, Placement((0.0, 0.0)), blur) > mixed(1.25, left, blur)
 
 
 def charts(folder, distances_m):

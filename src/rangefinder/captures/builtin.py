@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from rangefinder.camera import Camera
 from rangefinder.captures.canvases import Recipe, make_canvas, recipes
-from rangefinder.captures.manifest import Capture, Role
+from rangefinder.captures.manifest import Capture
 from rangefinder.captures.motorcycle import motorcycle
 from rangefinder.captures.photograph import photograph
 from rangefinder.captures.scenes import (
@@ -28,6 +28,7 @@ from rangefinder.captures.scenes import (
     compose_chart,
     compose_scene,
 )
+from rangefinder.captures.schema import Role
 from rangefinder.captures.splits import Split
 from rangefinder.captures.textures import Painter, texture_energy
 from rangefinder.config import Parameters

@@ -18,10 +18,11 @@ from rangefinder.camera import Camera
 from rangefinder.captures.decode import Decoded, decode
 from rangefinder.captures.exif import other_lens
 from rangefinder.captures.images import read_mask
-from rangefinder.captures.manifest import Capture, Role
+from rangefinder.captures.manifest import Capture
 from rangefinder.captures.maps import read_distances
 from rangefinder.captures.problems import Problem, refuse
 from rangefinder.captures.safe_paths import inside
+from rangefinder.captures.schema import Role
 from rangefinder.captures.splits import SPLITS, Split, hashed_order, share_out
 from rangefinder.captures.tables import Row, Table, read_table
 from rangefinder.config import CaptureParams, Parameters

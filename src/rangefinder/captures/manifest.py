@@ -1,4 +1,4 @@
-"""The table of captures and its files: schema, writing in one go, reading."""
+"""The table of captures and its files: writing in one go, reading."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.captures import images
-from rangefinder.captures.splits import SPLITS, Split, check_splits
-from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError
+from rangefinder.captures.schema import Role, validate_manifest
+from rangefinder.captures.splits import Split
+from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError, LensError
 from rangefinder.location import Placement
+from rangefinder.optics.border import Blur, ThinBlur, TracedBlur
 from rangefinder.workers import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pandera.pandas as pa
 
-Role = Literal["chart", "labelled", "unlabelled", "rgbd"]
-ROLES: tuple[Role, ...] = get_args(Role)
 TABLE_FILE = "captures.parquet"
 CAMERA_FILE = "camera.json"
+BLUR_FILE = "blur.safetensors"
 FILE_COLUMNS = ("image", "distance_map", "texture_map", "valid_mask")
 REPAIR = "Run ingestion again."
 
@@ -61,73 +60,21 @@ class Capture:
     placement: Placement = field(default_factory=Placement)
 
 
-@cache
-def manifest_schema() -> pa.DataFrameSchema:
-    """The pandera schema of the manifest."""
-    import pandera.pandas as pa
-
-    file = pa.Check.str_matches(r"^(?!/)(?!.*\.\.).+$", error="a path inside the set's folder")
-    positive = pa.Check.gt(0)
-    columns = {
-        "capture_id": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{16}$"), unique=True),
-        "image": pa.Column(str, file),
-        "role": pa.Column(str, pa.Check.isin(ROLES)),
-        "distance_m": pa.Column(float, positive, nullable=True),
-        "distance_map": pa.Column(str, file, nullable=True),
-        "texture_map": pa.Column(str, file, nullable=True),
-        "valid_mask": pa.Column(str, file, nullable=True),
-        "scene": pa.Column(str, pa.Check.str_length(min_value=1)),
-        "split": pa.Column(str, pa.Check.isin(SPLITS)),
-        "texture_sources": pa.Column(str),
-        "origin_x_px": pa.Column(float),
-        "origin_y_px": pa.Column(float),
-        "scale": pa.Column(float, positive),
-        "exposure": pa.Column(float, positive),
-        "width_px": pa.Column(int, positive),
-        "height_px": pa.Column(int, positive),
-        "camera": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{16}$")),
-    }
-    return pa.DataFrameSchema(columns, index=pa.Index(int), coerce=True, strict=True)
-
-
-def validate_manifest(table: pd.DataFrame, owner: str) -> pd.DataFrame:
-    """Check a manifest: columns, one label per labelled capture, splits apart.
-
-    Args:
-        table: The manifest.
-        owner: What to call it in errors.
-
-    Raises:
-        CaptureError: Naming what is wrong.
-    """
-    import pandera.errors
-
-    try:
-        table = manifest_schema().validate(table.reset_index(drop=True), lazy=True)
-    except pandera.errors.SchemaErrors as exc:
-        cases = exc.failure_cases[["column", "check", "failure_case"]].head(5)
-        listed = "; ".join(f"{c}: {f!r} fails {k}" for c, k, f in cases.itertuples(index=False))
-        raise CaptureError(f"{owner} does not fit the manifest's schema ({listed})") from exc
-    charts = table["role"].eq("chart")
-    mapped = table["role"].isin(["labelled", "rgbd"])
-    for rows, column in ((charts, "distance_m"), (mapped, "distance_map")):
-        missing = table.loc[rows & table[column].isna(), "capture_id"]
-        if len(missing):
-            raise CaptureError(
-                f"{owner}: {len(missing)} captures lack their {column}", got=", ".join(missing[:5])
-            )
-    sources = [tuple(filter(None, text.split(";"))) for text in table["texture_sources"]]
-    check_splits(zip(table["split"], table["scene"], sources, strict=True))
-    return table
-
-
 @dataclass(frozen=True)
 class CaptureSet:
-    """Captures on disk: their folder, manifest (validated, index 0..n-1) and camera."""
+    """Captures on disk.
+
+    Attributes:
+        folder: Where they are.
+        table: Their manifest, validated, index 0..n-1.
+        camera: Took them all.
+        blur: How wide its lens blurs outlines: a thin lens's where nobody traced it.
+    """
 
     folder: Path
     table: pd.DataFrame
     camera: Camera
+    blur: Blur
 
     def __len__(self) -> int:
         """Number of captures."""
@@ -209,13 +156,16 @@ def capture_id(image: Tensor, placement: Placement, camera: Camera) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_captures(folder: Path, camera: Camera, captures: Iterable[Capture]) -> CaptureSet:
+def write_captures(
+    folder: Path, camera: Camera, captures: Iterable[Capture], blur: Blur | None = None
+) -> CaptureSet:
     """Write captures as they come, then put them in place of what the folder held.
 
     Args:
         folder: Where the set goes. What is there stays untouched until everything is written.
         camera: The camera of all captures.
         captures: May be endless-lazy: one at a time is held in memory.
+        blur: How wide its lens blurs outlines; None: as a thin one.
 
     Raises:
         CaptureError: If there are no captures, two are alike, or splits are not kept apart.
@@ -234,10 +184,12 @@ def write_captures(folder: Path, camera: Camera, captures: Iterable[Capture]) ->
         table = validate_manifest(pd.DataFrame(rows), str(folder))
         table.to_parquet(partial / TABLE_FILE, index=False)
         camera.save(partial / CAMERA_FILE)
+        if isinstance(blur, TracedBlur):
+            blur.save(partial / BLUR_FILE)
         _swap(partial, folder, previous)
     finally:
         _remove(partial)
-    return CaptureSet(folder, table, camera)
+    return CaptureSet(folder, table, camera, blur or ThinBlur(camera))
 
 
 def _swap(partial: Path, folder: Path, previous: Path) -> None:
@@ -287,11 +239,16 @@ def read_captures(folder: Path) -> CaptureSet:
     try:
         table = pd.read_parquet(folder / TABLE_FILE)
         camera = Camera.load(folder / CAMERA_FILE)
+        blur = _read_blur(folder / BLUR_FILE, camera)
     except CameraMismatchError:
         raise
-    except (OSError, ValueError, ConfigError) as exc:
+    except (OSError, ValueError, ConfigError, LensError) as exc:
         raise CaptureError(f"{folder} is no set of captures ({exc})", todo=REPAIR) from exc
     table = validate_manifest(table, str(folder))
     for fingerprint in table["camera"].unique():
         camera.require(fingerprint, f"a capture of {folder}")
-    return CaptureSet(folder, table, camera)
+    return CaptureSet(folder, table, camera, blur)
+
+
+def _read_blur(path: Path, camera: Camera) -> Blur:
+    return TracedBlur.load(path) if path.is_file() else ThinBlur(camera)

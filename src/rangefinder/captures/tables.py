@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rangefinder.captures.decode import PICTURE_SUFFIXES
-from rangefinder.captures.manifest import ROLES
 from rangefinder.captures.problems import Problem
+from rangefinder.captures.schema import ROLES
 from rangefinder.captures.splits import SPLITS
 from rangefinder.errors import CaptureError
 

@@ -64,7 +64,7 @@ def continue_student(
     """
     options = _options(student, teacher, adaptation)
     seed_everything(params.seed, verbose=False)
-    train = captures.select(role="unlabelled", split="train")
+    train, charts = captures.select(role="unlabelled", split="train"), taught(captures)
     photos = Photos.of(
         captures, targets.read, teacher.card, params.model_copy(update={"student": options})
     )
@@ -86,7 +86,7 @@ def continue_student(
             noise=params.noise.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
-            charts=[taught(captures).digest, label_digest(taught(captures))],
+            charts=[charts.digest, label_digest(charts), charts.blur.fingerprint],
             data=train.digest,
         ),
         max_epochs=options.max_epochs,

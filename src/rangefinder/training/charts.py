@@ -19,7 +19,7 @@ from rangefinder.errors import CaptureError
 from rangefinder.location import PatchGrid, grid_location
 from rangefinder.training.data import mirror
 from rangefinder.training.lots import Lots
-from rangefinder.training.occlusion import occlude
+from rangefinder.training.occlusion import Occlusion
 
 _TRIES = 8  # draws of a crop until enough of its patches have a distance
 _LEAST_KNOWN = 0.25  # share that is enough
@@ -76,7 +76,7 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
                 "there is nothing to train the teacher on",
                 todo="Add captures of role 'chart' or 'labelled' to the training split.",
             )
-        self.captures, self.plan = captures, plan
+        self.captures, self.plan, self.occlude = captures, plan, Occlusion.of(captures)
         self.grid = PatchGrid(plan.crop_px, plan.crop_px, patch_px, stride_px)
         self.crop_px, _ = self.grid.covered_px
         self.pixels = Pixels(captures)
@@ -125,10 +125,10 @@ class ChartCrops(Dataset[dict[str, Tensor]]):
     ) -> tuple[Tensor, Tensor]:
         """Crop of two charts, the nearer before the farther, and what patch centres show."""
         far, near = sorted(pair, key=lambda chart: float(self.inverse_dpt[chart]))
-        size, scale = self.crop_px, self.pixels.placements[near].scale
+        size, placement = self.crop_px, self.pixels.placements[near].crop(left, top)
         before, behind = (self.pixels.crop(i, top, left, size, size) for i in (near, far))
         near_dpt, far_dpt = self.inverse_dpt[near], self.inverse_dpt[far]
-        image, front = occlude(self.captures.camera, before, behind, float(near_dpt), scale, rng)
+        image, front = self.occlude(before, behind, float(near_dpt), placement, rng)
         rows, cols = self.centres
         return image, torch.where(front[rows, cols] >= 0.5, near_dpt, far_dpt)
 

@@ -113,6 +113,7 @@ def teacher_key(captures: CaptureSet, params: Parameters) -> str:
         code=code_digest(build_teacher(params.teacher, params.prediction.bins)),
         prediction=params.prediction.model_dump(),
         data=[*map(label_digest, (train, validation)), train.digest, validation.digest],
+        blur=captures.blur.fingerprint,
     )
 
 
@@ -181,7 +182,7 @@ def distil_student(
             noise=params.noise.model_dump(),
             teacher=teacher.fingerprint,
             targets=targets.fingerprint,
-            charts=[charts.digest, label_digest(charts)],
+            charts=[charts.digest, label_digest(charts), charts.blur.fingerprint],
             crops=asdict(crop_plan(params)),
             data=train.digest,
         ),

@@ -22,7 +22,7 @@ from rangefinder.location import PatchGrid, Placement, location_map
 from rangefinder.models.student import Student
 from rangefinder.training.charts import alike, relight
 from rangefinder.training.data import mirror
-from rangefinder.training.occlusion import occlude
+from rangefinder.training.occlusion import Occlusion
 
 THINGS = (4, 10)  # fewest and most charts before the farthest
 KEEP_BYTES = 2**29  # memory for the scenes
@@ -46,7 +46,7 @@ class LaidCharts(Dataset[dict[str, Tensor]]):
     def __init__(self, charts: CaptureSet, options: StudentParams, seed: int) -> None:
         self.camera, self.seed = charts.camera, seed
         self.stride_px = int(Student.lattice.stride_px)
-        self.pixels = Pixels(charts)
+        self.pixels, self.occlude = Pixels(charts), Occlusion.of(charts)
         self.distance_m = charts.table["distance_m"].to_numpy(float)
         flat = charts.table["distance_map"].isna().to_numpy() & (self.distance_m > 0)
         self.charts = max(alike(self.pixels, flat.tolist()), key=len, default=[])
@@ -91,7 +91,7 @@ class LaidCharts(Dataset[dict[str, Tensor]]):
         placement = self.pixels.placements[far].crop(left, top)
         for chart in nearer:
             near_dpt, before = 1 / self.distance_m[chart], self._chart(chart, top, left, rng)
-            image, front = occlude(self.camera, before, image, near_dpt, placement.scale, rng)
+            image, front = self.occlude(before, image, near_dpt, placement, rng)
             inverse_dpt[front >= 0.5] = near_dpt
         cells = inverse_dpt[:: self.stride_px, :: self.stride_px].clone()
         return torch.from_numpy(images.quantise(image)), cells, placement

@@ -4,57 +4,80 @@ On a flat chart nothing is ever hidden, so a teacher of whole charts has not see
 a blurred thing ends, and answers at random there. Laying one photo of a chart over another at the
 same place of the sensor, through a border blurred as the nearer one is, shows it; both labels stay
 what they were. (Occlusion by a blurred alpha: Ikoma et al., Depth from Defocus with Learned Optics,
-2021.) The border's blur is a thin lens's disc, known of every camera; what the lens does beside
-that is in the photos.
+2021.) The border's blur is a disc as wide as what the lens does there: of another width it would
+tell another distance than the chart's texture, and borders would show as they do in no photo.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rangefinder.camera import Camera
+from rangefinder.captures.manifest import CaptureSet
 from rangefinder.captures.shapes import draw, outline
-from rangefinder.optics.geometry import blur_px
+from rangefinder.location import Placement
+from rangefinder.optics.border import Blur
 
 RADIUS = (0.06, 0.32)  # of things that hide, of the frame's height
 
 Mask = NDArray[np.float32]
 
 
-def occlude(
-    camera: Camera,
-    near: Tensor,
-    far: Tensor,
-    near_dpt: float,
-    scale: float,
-    generator: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Lay a random piece of the nearer chart before the farther one.
+@dataclass(frozen=True)
+class Occlusion:
+    """Lays charts of one camera before others.
 
-    Args:
-        camera: Took both.
-        near: `[3, h, w]` linear light of the nearer chart.
-        far: The farther one alike, at the same place of the sensor.
-        near_dpt: Inverse distance of the nearer one [dpt].
-        scale: Sensor pixels per image pixel.
-        generator: Source of randomness.
-
-    Returns:
-        Linear light `[3, h, w]`, and the share `[h, w]` of each pixel that the nearer chart covers
-        before blur, 0..1.
+    Attributes:
+        frame_px: Height of the sensor, which things are sized by [px].
+        blur: How wide the camera's lens blurs outlines.
     """
-    size = near.shape[1], near.shape[2]
-    disc = blur_disc(float(blur_px(camera, 1 / near_dpt)) / scale)
-    margin = disc.shape[0] // 2
-    cover = _piece(size, margin, camera.height_px / scale, generator)
-    alpha = torch.from_numpy(_blurred(cover, disc))
-    front = cover[margin : margin + size[0], margin : margin + size[1]]
-    return torch.lerp(far, near, alpha), torch.from_numpy(front)
+
+    frame_px: int
+    blur: Blur
+
+    @classmethod
+    def of(cls, captures: CaptureSet) -> Occlusion:
+        """For charts of a capture set."""
+        return cls(captures.camera.height_px, captures.blur)
+
+    def __call__(
+        self,
+        near: Tensor,
+        far: Tensor,
+        near_dpt: float,
+        placement: Placement,
+        generator: np.random.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Lay a random piece of the nearer chart before the farther one.
+
+        Args:
+            near: `[3, h, w]` linear light of the nearer chart.
+            far: The farther one alike.
+            near_dpt: Inverse distance of the nearer one [dpt].
+            placement: Where both are on the sensor.
+            generator: Source of randomness.
+
+        Returns:
+            Linear light `[3, h, w]`, and the share `[h, w]` of each pixel that the nearer chart
+            covers before blur, 0..1.
+        """
+        height, width = near.shape[-2:]
+        crossing = generator.uniform((0, 0), (width, height))
+        place = placement.crop(*crossing).origin_px
+        disc = blur_disc(self.blur.diameter_px(near_dpt, *place) / placement.scale)
+        margin = disc.shape[0] // 2
+        radius = self.frame_px / placement.scale * math.exp(generator.uniform(*np.log(RADIUS)))
+        cover = _piece(
+            (height + 2 * margin, width + 2 * margin), crossing + margin, radius, generator
+        )
+        alpha = torch.from_numpy(_blurred(cover, disc))
+        front = cover[margin : margin + height, margin : margin + width]
+        return torch.lerp(far, near, alpha), torch.from_numpy(front)
 
 
 def blur_disc(diameter_px: float) -> Mask:
@@ -67,15 +90,15 @@ def blur_disc(diameter_px: float) -> Mask:
 
 
 def _piece(
-    size: tuple[int, int], margin: int, frame_px: float, generator: np.random.Generator
+    size: tuple[int, int],
+    crossing: NDArray[np.float64],
+    radius_px: float,
+    generator: np.random.Generator,
 ) -> Mask:
-    """Cover `[h + 2 margin, w + 2 margin]` of a thing whose outline crosses the crop."""
-    height, width = (side + 2 * margin for side in size)
-    radius = frame_px * math.exp(generator.uniform(*np.log(RADIUS)))
-    corners = outline(radius, generator)
-    crossing = margin + generator.uniform((0, 0), size[::-1])
-    shape = draw(height, width, corners + crossing - generator.choice(corners))
-    cover = np.zeros((height, width), np.float32)
+    """Cover `[h, w]` of a thing with a corner of its outline at `crossing` (x, y) [px]."""
+    corners = outline(radius_px, generator)
+    shape = draw(*size, corners + crossing - generator.choice(corners))
+    cover = np.zeros(size, np.float32)
     if shape is not None:
         cover[shape.window] = shape.alpha.numpy()
     return cover

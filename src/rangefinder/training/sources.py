@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from rangefinder.captures.manifest import CaptureSet, Role
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.schema import Role
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.training.charts import CropPlan

@@ -13,6 +13,7 @@ from rangefinder.config import Parameters
 
 if TYPE_CHECKING:
     from rangefinder.captures.manifest import Capture
+    from rangefinder.optics.border import Blur
     from rangefinder.optics.lens import PsfBank
 
 
@@ -48,10 +49,13 @@ def trace_lens(parameters: Parameters, raw: Path, folder: Path) -> Lens:
     return Lens(camera, bank_for(camera, parameters.bank, working_m, folder, home))
 
 
-def gather(parameters: Parameters, lens: Lens, raw: Path) -> tuple[Camera, Iterator[Capture]]:
-    """Captures, rendered or imported one by one as they are written."""
+def gather(
+    parameters: Parameters, lens: Lens, raw: Path
+) -> tuple[Camera, Iterator[Capture], Blur | None]:
+    """Captures, rendered or imported one by one as they are written, and their lens's blur."""
     from rangefinder.captures.builtin import render_captures
     from rangefinder.captures.importer import import_captures, read_tables
+    from rangefinder.optics.border import TracedBlur
 
     parameters = parameters.model_copy(update={"camera": lens.camera})
     source = parameters.captures.source
@@ -61,4 +65,5 @@ def gather(parameters: Parameters, lens: Lens, raw: Path) -> tuple[Camera, Itera
     if source != "builtin":
         tables = read_tables(parameters.captures, raw.parents[1])
         parts.append(import_captures(parameters, lens.camera, lens.bank, tables))
-    return lens.camera, itertools.chain(*parts)
+    blur = None if lens.bank is None else TracedBlur.of(lens.bank)
+    return lens.camera, itertools.chain(*parts), blur
