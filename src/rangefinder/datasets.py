@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rangefinder.camera import Camera
     from rangefinder.captures.manifest import Capture, CaptureSet
     from rangefinder.models.io import TrainedModel
-    from rangefinder.optics.border import Blur
+    from rangefinder.optics.border import TracedBlur
 
 Given = TypeVar("Given")
 Taken = TypeVar("Taken")
@@ -57,7 +57,9 @@ class FolderDataset(_InFolder[None, Path]):
         return True
 
 
-class CaptureSetDataset(_InFolder["tuple[Camera, Iterable[Capture], Blur | None]", "CaptureSet"]):
+class CaptureSetDataset(
+    _InFolder["tuple[Camera, Iterable[Capture], TracedBlur | None]", "CaptureSet"]
+):
     """Captures: images, manifest, camera record and blur. Saving takes captures one at a time."""
 
     def load(self) -> CaptureSet:
@@ -66,7 +68,7 @@ class CaptureSetDataset(_InFolder["tuple[Camera, Iterable[Capture], Blur | None]
 
         return read_captures(self.folder)
 
-    def save(self, data: tuple[Camera, Iterable[Capture], Blur | None]) -> None:
+    def save(self, data: tuple[Camera, Iterable[Capture], TracedBlur | None]) -> None:
         """Write all captures of one camera, replacing those of the folder."""
         from rangefinder.captures.manifest import write_captures
 

@@ -11,11 +11,11 @@ import torch
 
 from rangefinder.camera import Camera
 from rangefinder.config import CameraParams, LimitParams, Parameters
+from rangefinder.optics.border import disc_px
 from rangefinder.optics.limit import (
     Patch,
     Texture,
     bhattacharyya,
-    blur_px,
     covariance,
     distance_sd_dpt,
 )
@@ -126,7 +126,7 @@ def test_kernels_wider_than_the_patch_are_folded_not_cut():
 def test_blur_of_a_disc_is_its_diameter():
     place = np.hypot(*np.mgrid[-20:21, -20:21])
     disc = torch.from_numpy((place <= 15.0).astype(float))
-    assert blur_px(torch.roll(disc, 3, 0)) == pytest.approx(30.0, rel=0.02)
+    assert disc_px(torch.roll(disc, 3, 0)) == pytest.approx(30.0, rel=0.02)
 
 
 PARAMS = LimitParams(every=4, search_steps=10)

@@ -157,7 +157,7 @@ def capture_id(image: Tensor, placement: Placement, camera: Camera) -> str:
 
 
 def write_captures(
-    folder: Path, camera: Camera, captures: Iterable[Capture], blur: Blur | None = None
+    folder: Path, camera: Camera, captures: Iterable[Capture], blur: TracedBlur | None = None
 ) -> CaptureSet:
     """Write captures as they come, then put them in place of what the folder held.
 
@@ -184,7 +184,7 @@ def write_captures(
         table = validate_manifest(pd.DataFrame(rows), str(folder))
         table.to_parquet(partial / TABLE_FILE, index=False)
         camera.save(partial / CAMERA_FILE)
-        if isinstance(blur, TracedBlur):
+        if blur is not None:
             blur.save(partial / BLUR_FILE)
         _swap(partial, folder, previous)
     finally:

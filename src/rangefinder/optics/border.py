@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.errors import LensError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from rangefinder.optics.lens import PsfBank
 
 Float = NDArray[np.float64]
-DISC = 4.0  # diameter of a disc / its standard deviation along an axis
+DISC = 2.0 * math.sqrt(2.0)  # diameter of a disc / its rms radius
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,9 @@ class TracedBlur:
 
     @classmethod
     def of(cls, bank: PsfBank) -> TracedBlur:
-        """Discs as wide as the kernels of a bank, on the mean of both axes and of all colours."""
-        kernels = bank.kernels.mean(3).double().numpy()
-        place = np.arange(kernels.shape[-1]) - bank.radius_px
-        variance = np.zeros(kernels.shape[:3])
-        for axis in (-2, -1):
-            light = kernels.sum(axis)
-            mean = light @ place
-            variance += (light @ place**2 - mean**2) / 2
+        """Discs as wide as the kernels of a bank, on the mean of all colours."""
         nodes = (bank.inverse_distance_dpt, bank.field_y_px, bank.field_x_px)
-        return cls(DISC * np.sqrt(variance), *(node.double().numpy() for node in nodes))
+        return cls(disc_px(bank.kernels.mean(3)), *(node.double().numpy() for node in nodes))
 
     @property
     def fingerprint(self) -> str:
@@ -128,3 +123,14 @@ class TracedBlur:
 
 Blur = ThinBlur | TracedBlur
 _ARRAYS = ("discs_px", "inverse_dpt", "field_y_px", "field_x_px")
+
+
+def disc_px(kernels: Tensor) -> Float:
+    """Diameter `[...]` of the disc as wide (rms) as kernels `[..., k, k]` [px]."""
+    weights = kernels.double().numpy()
+    reach = np.arange(weights.shape[-1]) - weights.shape[-1] // 2
+    rows, cols = weights.sum(-1), weights.sum(-2)
+    light = rows.sum(-1)
+    square = ((rows + cols) @ reach**2) / light
+    middle = ((rows @ reach) / light) ** 2 + ((cols @ reach) / light) ** 2
+    return np.asarray(DISC * np.sqrt(np.maximum(square - middle, 0.0)))

@@ -25,7 +25,6 @@ _STEP = 1e-4  # of the derivatives with respect to the texture's properties
 _RATE = 0.15  # of the search for the texture that hides the difference best
 _TINY = 1e-30
 _ROUNDING = 1e-10  # relative
-DISC = 2.0 * math.sqrt(2.0)  # diameter of a disc / its rms radius
 
 
 @dataclass(frozen=True)
@@ -220,14 +219,3 @@ def hardest(
         distance.sum().backward()  # type: ignore[no-untyped-call]
         search.step()
     return best
-
-
-def blur_px(kernels: Tensor) -> Float:
-    """Diameter `[...]` of the disc as wide (rms) as kernels `[..., k, k]` [px]."""
-    weights = kernels.double().numpy()
-    reach = np.arange(weights.shape[-1]) - weights.shape[-1] // 2
-    rows, cols = weights.sum(-1), weights.sum(-2)
-    light = rows.sum(-1)
-    square = ((rows + cols) @ reach**2) / light
-    middle = ((rows @ reach) / light) ** 2 + ((cols @ reach) / light) ** 2
-    return np.asarray(DISC * np.sqrt(np.maximum(square - middle, 0.0)))

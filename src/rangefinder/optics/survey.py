@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from rangefinder.camera import Camera
 from rangefinder.config import BankParams, Interval, LimitParams
+from rangefinder.optics.border import disc_px
 from rangefinder.optics.lens import PsfBank, build_bank
 from rangefinder.optics.limit import (
     Patch,
     Texture,
-    blur_px,
     covariance,
     distance_sd_dpt,
     hardest,
@@ -130,7 +130,7 @@ class _View:
         return pd.DataFrame(
             {
                 "distance_m": 1.0 / self.inverse_dpt[shown],
-                "blur_px": blur_px(self.kernels[:, GREEN])[shown],
+                "blur_px": disc_px(self.kernels[:, GREEN])[shown],
                 "sd_m": self.sd_m(texture)[shown],
                 "confusion": confusion,
                 "partner_m": partner,

@@ -13,7 +13,7 @@ from rangefinder.config import Parameters
 
 if TYPE_CHECKING:
     from rangefinder.captures.manifest import Capture
-    from rangefinder.optics.border import Blur
+    from rangefinder.optics.border import TracedBlur
     from rangefinder.optics.lens import PsfBank
 
 
@@ -51,7 +51,7 @@ def trace_lens(parameters: Parameters, raw: Path, folder: Path) -> Lens:
 
 def gather(
     parameters: Parameters, lens: Lens, raw: Path
-) -> tuple[Camera, Iterator[Capture], Blur | None]:
+) -> tuple[Camera, Iterator[Capture], TracedBlur | None]:
     """Captures, rendered or imported one by one as they are written, and their lens's blur."""
     from rangefinder.captures.builtin import render_captures
     from rangefinder.captures.importer import import_captures, read_tables
