@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.config import StudentParams
+from rangefinder.optics.border import TracedBlur
 from rangefinder.training import laid
 from rangefinder.training.laid import LaidCharts
 
@@ -64,6 +66,18 @@ def test_every_cells_distance_is_that_of_what_its_pixel_shows(tmp_path, crop_px,
         red = item["image"][0, ::STRIDE_PX, ::STRIDE_PX]
         agree.append((red - RED * item["inverse_dpt"]).abs() < 1e-4)
     assert torch.stack(agree).float().mean() > most  # borders cross some pixels
+
+
+def test_borders_are_as_wide_as_the_lens_blurs(charts):
+    def pure(diameter_px):
+        nodes = (np.array([0.2, 1.5]), np.array([0.0, 120.0]), np.array([0.0, 160.0]))
+        blur = TracedBlur(np.full((2, 2, 2), diameter_px), *nodes)
+        scenes = [scenes_of(replace(charts, blur=blur))[i] for i in range(5)]
+        reds = RED / torch.tensor(DISTANCES_M)
+        off = [(s["image"][0][..., None] - reds).abs().amin(-1) for s in scenes]
+        return float((torch.stack(off) < 1e-4).float().mean())
+
+    assert 1 > pure(1.0) > pure(8.0) + 0.03 > pure(24.0) + 0.06
 
 
 def test_the_nearer_hides_the_farther(tmp_path):

@@ -1,5 +1,7 @@
 """One chart before another: the border is blurred as the nearer one is, labels follow the front."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,22 @@ def test_each_patch_is_taught_the_chart_that_is_in_front_at_its_centre(tmp_path)
     pure = (shown - learned).abs() < 0.01
     assert float(pure[two].float().mean()) > 0.4
     assert bool((learned[~two] > 0).all())
+
+
+def test_a_crop_is_blurred_as_the_lens_does_where_it_lies(tmp_path):
+    """Only the right half of this lens blurs."""
+    discs_px = np.array([[[0.5, 0.5, 25.0, 25.0]] * 2] * 2)
+    nodes = (np.array([0.2, 1.5]), np.array([0.0, 120.0]), np.array([0.0, 79.0, 81.0, 160.0]))
+    camera = CAMERA.model_copy(update={"symmetric": False})  # so that crops stay on their side
+    whole = replace(charts(tmp_path, (0.8, 2.0)), camera=camera, blur=TracedBlur(discs_px, *nodes))
+    batch = crops(whole, 1.0)[0]
+    light = batch["image"][:, 0]
+    mixed = ((light > 0.26) & (light < 0.61)).float().mean((1, 2))  # charts have 0.25 and 0.625
+    x = batch["location"][:, 0]
+    left, right = x.amax((1, 2)) < 0, x.amin((1, 2)) > 0
+    assert left.any()
+    assert right.any()
+    assert mixed[right].mean() > 3 * mixed[left].mean()
 
 
 def test_no_share_shows_whole_charts(tmp_path):
