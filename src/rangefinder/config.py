@@ -150,7 +150,7 @@ class StudentParams(Strict):
         0.5, ge=0, le=1, description="photos that lose texture here and there, targets stay"
     )
     agreement_sd: float | None = Field(
-        0.15,
+        0.3,
         gt=0,
         le=10,
         description="change in the logarithm of light that parts neighbours; null: none are heard",

@@ -19,7 +19,7 @@ from rangefinder.deploy.overlay import distance_colours
 from rangefinder.deploy.source import find_model
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.location import Placement
-from rangefinder.models.io import Card, load_model
+from rangefinder.models.io import Card, load_model, save_model
 from rangefinder.optics.geometry import image_distance_m
 
 from .conftest import make_model
@@ -135,6 +135,15 @@ def test_tampered_card_is_refused(model):
     (model / "card.json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match="changed after training"):
         load_model(model)
+
+
+def test_weights_of_another_version_are_refused_in_a_line(tmp_path):
+    model = make_model("student")
+    del model.network.borders.look4
+    save_model(tmp_path, model)
+    with pytest.raises(ModelError, match="Another version of Rangefinder") as refusal:
+        load_model(tmp_path)
+    assert len(str(refusal.value)) < 500
 
 
 def test_students_from_before_cells_answered_together_go_on_alone(model):

@@ -236,12 +236,11 @@ def test_a_student_begins_with_the_teachers_eyes():
 def test_a_newborn_student_sees_no_borders_and_one_without_charts_never_does():
     image, location = torch.rand(2, 3, 72, 96), torch.zeros(2, 2, 72, 96)
     newborn = Student(StudentParams(channels=(8, 8, 8)), TEACHER, BINS)
-    logits, borders = newborn.alone(image, location)
-    assert logits.shape[2:] == borders.shape[2:]
+    borders = newborn.borders_in(image)
+    assert newborn.alone(image, location).shape[2:] == borders.shape[2:]
     assert borders.shape[1] == 2
     assert borders.sigmoid().max() < 0.01
-    _, none = small_student(laid_charts=0).alone(image, location)
-    assert none is None
+    assert small_student(laid_charts=0).borders_in(image) is None
 
 
 def test_cells_answer_for_themselves_in_training_and_together_afterwards():
@@ -249,7 +248,7 @@ def test_cells_answer_for_themselves_in_training_and_together_afterwards():
     alone.load_state_dict(together.state_dict())
     image, location = torch.rand(2, 3, 72, 96), torch.zeros(2, 2, 72, 96)
     own = alone(image, location)
-    _, borders = alone.alone(image, location)
+    borders = alone.borders_in(image)
     heard = agreed_logits(own, image, 4, together.params.agreement_sd, borders)
     torch.testing.assert_close(together(image, location), heard)
     assert not torch.allclose(together(image, location).softmax(1), own.softmax(1), atol=1e-3)

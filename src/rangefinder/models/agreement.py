@@ -21,7 +21,7 @@ from rangefinder.models.layers import log_light
 from rangefinder.models.prediction import information
 
 NOISE = 0.04  # change of colour between cells below which noise may have made it [logarithm]
-BORDER_POWER = 5  # of the probability that no border lies between cells
+BORDER_POWER = 10  # of the probability that no border lies between cells
 LEAST_CERTAINTY = 1e-4  # so that cells that know nothing have an answer where nobody does
 LEAST = 1e-30  # probability that counts as none
 WINDOW_PX = 4  # side of the window that a cell's colour is averaged over

@@ -141,7 +141,10 @@ def load_model(folder: Path) -> TrainedModel:
         _check_seal(folder, content)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as exc:
-        raise ModelError(f"weights in {folder} do not fit their card ({exc})") from exc
+        raise ModelError(
+            f"weights in {folder} do not fit their card ({str(exc).splitlines()[0]})",
+            todo="Another version of Rangefinder may have trained it: train it again.",
+        ) from exc
     return TrainedModel(network, card)
 
 

@@ -59,6 +59,23 @@ def _picked(values: Tensor, index: Tensor, dim: int) -> Tensor:
     return values.index_select(dim, index)
 
 
+def enlarged(x: Tensor, like: Tensor) -> Tensor:
+    """Twice the resolution: even cells keep their value, odd ones take their neighbours' mean.
+
+    Args:
+        x: `[N, C, h, w]`.
+        like: `[N, *, H, W]` whose size is wanted, h = ceil(H / 2), w = ceil(W / 2).
+
+    Returns:
+        `[N, C, H, W]`.
+    """
+    height, width = like.shape[-2:]
+    x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+    size = (2 * (x.shape[-2] - 1) + 1, 2 * (x.shape[-1] - 1) + 1)
+    big = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    return big[..., :height, :width]
+
+
 def mean_around_cells(image: Tensor, window_px: int, stride_px: int) -> Tensor:
     """Mean over a window around pixel `stride_px` i for each cell i; the image goes on as it ends.
 

@@ -95,6 +95,18 @@ class ConvNorm(nn.Module):
         self.norm = nn.Identity()
 
 
+class Look(nn.Module):
+    """A size-keeping convolution beside a shortcut, `[N, C, h, w]` -> the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.around = ConvNorm(channels, channels, padded=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add what is found around each cell."""
+        return cast("Tensor", x + self.around(x))
+
+
 class Mix(nn.Module):
     """Batch normalisation of what comes from different sources, then `ConvNorm` cell by cell.
 

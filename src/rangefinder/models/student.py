@@ -11,29 +11,16 @@ from torch.nn import functional as F
 
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.models.agreement import agreed_logits
+from rangefinder.models.borders import Borders
 from rangefinder.models.clipping import silent_where_clipped
 from rangefinder.models.energies import COMPARED, Products
 from rangefinder.models.heads import build_head
-from rangefinder.models.lattice import Lattice
-from rangefinder.models.layers import ConvNorm, LocationModulation, Mix
+from rangefinder.models.lattice import Lattice, enlarged
+from rangefinder.models.layers import ConvNorm, LocationModulation, Look, Mix
 from rangefinder.models.stem import Stem
 from rangefinder.models.teacher import Teacher
 
 WINDOWS = (5, 3, 3)  # cells along a side that each level averages colours over
-BORDER_CHANNELS = 24  # that tell borders
-NO_BORDER = -6.0  # logit
-
-
-class Look(nn.Module):
-    """A size-keeping convolution beside a shortcut, `[N, C, h, w]` -> the same shape."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.around = ConvNorm(channels, channels, padded=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add what is found around each cell."""
-        return cast("Tensor", x + self.around(x))
 
 
 class Comparison(nn.Module):
@@ -100,24 +87,6 @@ class Level(nn.Module):
         return x, products
 
 
-class Borders(nn.Module):
-    """Where one thing ends and the next begins, `[N, channels, h, w]` -> logits `[N, 2, h, w]`.
-
-    They say whether the cell below, and that to the right, show another thing.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.around = ConvNorm(channels, BORDER_CHANNELS, padded=True)
-        self.head = nn.Conv2d(BORDER_CHANNELS, 2, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(cast("Tensor", self.head.bias), NO_BORDER)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Look around each cell."""
-        return cast("Tensor", self.head(self.around(x)))
-
-
 class Student(nn.Module):
     """Encoder-decoder over the whole photo whose early layers have the teacher's shape.
 
@@ -151,7 +120,7 @@ class Student(nn.Module):
         self.up4 = nn.Conv2d(fine, early, 1)
         self.mix = ConvNorm(early, early, kernel=1)
         self.head = build_head(teacher, early, bins)
-        self.borders = Borders(early) if params.laid_charts else None
+        self.borders = Borders() if params.laid_charts else None
 
     def begin_with(self, teacher: Teacher) -> None:
         """Take over the teacher's early layers, and how it compares colours as a start."""
@@ -171,46 +140,36 @@ class Student(nn.Module):
         Returns:
             `[N, bins, h, w]` logits on `lattice`: h = ceil(H / 4), w = ceil(W / 4).
         """
-        logits, borders = self.alone(image, location)
+        logits = self.alone(image, location)
         if self.training:
             return logits
         logits = silent_where_clipped(logits, image, Stem.stride_px)
         if self.params.agreement_sd is None:
             return logits
-        seen = self.stem.seen(image)
+        seen, borders = self.stem.seen(image), self.borders_in(image)
         return agreed_logits(logits, seen, Stem.stride_px, self.params.agreement_sd, borders)
 
-    def alone(self, image: Tensor, location: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What every cell says for itself: logits as above, and borders between the cells.
-
-        Borders are logits `[N, 2, h, w]` that the cell below, and that to the right, show another
-        thing; None from a student that was not shown where things end.
-        """
+    def alone(self, image: Tensor, location: Tensor) -> Tensor:
+        """What every cell says for itself, logits as above."""
         at4, products = self.stem.centred(image)
         found, stride = [at4], Stem.stride_px
         for level in self.levels:
             stride *= 2
             x, products = level(found[-1], products, location[:, :, ::stride, ::stride])
             found.append(x)
-        x = self._decoded(found)
-        return self.head(x), None if self.borders is None else self.borders(x)
+        return cast("Tensor", self.head(self._decoded(found)))
+
+    def borders_in(self, image: Tensor) -> Tensor | None:
+        """See `Borders`; None from a student that was not shown where things end."""
+        return None if self.borders is None else self.borders(self.stem.seen(image))
 
     def _decoded(self, found: list[Tensor]) -> Tensor:
         """Features at strides 4, 8, 16 and 32 -> features of the cells."""
         at4, at8, at16, at32 = found
-        at16 = self.look16(at16 + _enlarge(self.up16(self.look32(at32)), at16))
-        at8 = self.look8(at8 + _enlarge(self.up8(at16), at8))
-        at4 = at4 + _enlarge(self.up4(at8), at4)
+        at16 = self.look16(at16 + enlarged(self.up16(self.look32(at32)), at16))
+        at8 = self.look8(at8 + enlarged(self.up8(at16), at8))
+        at4 = at4 + enlarged(self.up4(at8), at4)
         return cast("Tensor", self.mix(at4))
-
-
-def _enlarge(x: Tensor, like: Tensor) -> Tensor:
-    """Double the resolution: even cells keep their value, odd ones take their neighbours' mean."""
-    height, width = like.shape[-2:]
-    x = F.pad(x, (0, 1, 0, 1), mode="replicate")
-    size = (2 * (x.shape[-2] - 1) + 1, 2 * (x.shape[-1] - 1) + 1)
-    big = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-    return big[..., :height, :width]
 
 
 def full_frame(cells: Tensor, height_px: int, width_px: int) -> Tensor:

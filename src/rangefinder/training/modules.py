@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import MeanAbsolutePercentageError, MeanMetric
 
 from rangefinder.config import StudentParams, TeacherParams
@@ -23,7 +22,6 @@ from rangefinder.training.losses import border_loss, cross_entropy
 from rangefinder.training.optimiser import optimiser
 
 Batch = dict[str, Tensor]
-BORDERS_WEIGHT = 5.0  # nat on borders / nat on distances
 LEAST_CONFIDENCE = 1e-4  # rounding leaves so much of none
 
 
@@ -148,34 +146,19 @@ class StudentModule(RangingModule):
 
     def training_step(self, batch: dict[str, Batch], batch_index: int) -> Tensor:
         """One batch of photos, perhaps of scenes of charts; with joint sharing also of crops."""
-        photos, laid = batch["photos"], batch.get("laid")
+        photos = batch["photos"]
         target = self.prediction.unpack(photos["targets"])
         weight = self._weight(photos["confidence"])
         cost = self.prediction.centres_dpt.to(target)  # a relative error's: 1 / distance
-        logits, on_borders = self._answers(photos, laid)
-        loss = cross_entropy(logits, target, weight, cost) + BORDERS_WEIGHT * on_borders
+        loss = cross_entropy(self.grid_logits(photos), target, weight, cost)
+        if (laid := batch.get("laid")) is not None:
+            borders = cast("Student", self.network).borders_in(laid["image"])
+            assert borders is not None
+            loss = loss + border_loss(borders, laid["inverse_dpt"])
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
             loss = loss + self.student_params.chart_loss_weight * on_charts
         return self._report(loss)
-
-    def _answers(self, photos: Batch, laid: Batch | None) -> tuple[Tensor, Tensor | float]:
-        """Logits of the photos at the patch centres, and the loss on borders of the scenes.
-
-        Both go through the network together, so that both are normalised alike.
-        """
-        if laid is None:
-            return self.grid_logits(photos), 0.0
-        seen = {
-            name: torch.cat([photos[name], _fitted(laid[name], photos[name], "replicate")])
-            for name in ("image", "location")
-        }
-        image = seen["image"].contiguous(memory_format=torch.channels_last)
-        logits, borders = cast("Student", self.network).alone(image, seen["location"])
-        assert borders is not None
-        count = len(photos["image"])
-        known = _fitted(laid["inverse_dpt"], borders)
-        return _at_centres(logits[:count], photos), border_loss(borders[count:], known)
 
     def _weight(self, confidence: Tensor) -> Tensor:
         """What each cell counts: nothing where nobody knows anything, 1 from enough on."""
@@ -187,18 +170,8 @@ class StudentModule(RangingModule):
     def grid_logits(self, batch: Batch) -> Tensor:
         """Student's logits, read at the patch centres, which all photos of a batch share."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        return _at_centres(self.network(image, batch["location"]), batch)
-
-
-def _at_centres(logits: Tensor, batch: Batch) -> Tensor:
-    return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
-
-
-def _fitted(x: Tensor, like: Tensor, beyond: str = "constant") -> Tensor:
-    """`[N, ..., h, w]` cut off, or filled up with 0 or what `beyond` says, to another's size."""
-    height, width = like.shape[-2:]
-    x = x[..., :height, :width]
-    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), beyond)
+        logits = self.network(image, batch["location"])
+        return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
 
 
 def _with_layers_to_share(teacher: Teacher | OwnTeacher, sharing: str) -> Teacher:
