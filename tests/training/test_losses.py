@@ -1,9 +1,11 @@
 """The loss is a cross-entropy of distributions, weighted by cell."""
 
+import math
+
 import pytest
 import torch
 
-from rangefinder.training.losses import border_loss, cross_entropy
+from rangefinder.training.losses import border_loss, cross_entropy, side_loss
 
 
 def test_the_loss_is_least_where_both_distributions_agree():
@@ -83,3 +85,40 @@ def test_beyond_the_photo_and_where_nothing_is_known_no_borders_are_learned():
     changed[:, 0, -1] = 7.0  # nothing is below
     torch.testing.assert_close(border_loss(logits, partly), border_loss(changed, partly))
     assert border_loss(logits, torch.zeros(1, 4, 6)).item() == 0
+
+
+def answers_of(inverse_dpt, sharpness=1.0):
+    """Logits and the distributions that they are to be, of distances known to a bin of ten."""
+    bins = (inverse_dpt * 8).round().long().clamp(0, 9)
+    target = torch.nn.functional.one_hot(bins, 10).float()
+    return sharpness * 20 * target.movedim(-1, 1), target
+
+
+def test_sides_are_told_by_their_own_distance():
+    right, target = answers_of(scene())
+    assert side_loss(right, target, scene()).item() < 1e-6
+    other, _ = answers_of(1.5 - scene())  # each side answers as the other should
+    assert side_loss(other, target, scene()).item() == pytest.approx(20)
+    nothing = torch.zeros(1, 10, 4, 6)
+    assert side_loss(nothing, target, scene()).item() == pytest.approx(math.log(2))
+
+
+def test_how_likely_other_distances_are_is_not_learned_from_sides():
+    right, target = answers_of(scene(), 0.1)
+    elsewhere = right.clone()
+    elsewhere[:, 0] += 7.0  # neither the near thing's bin, nor the other's
+    loss = side_loss(right, target, scene())
+    torch.testing.assert_close(side_loss(elsewhere, target, scene()), loss)
+
+
+def test_away_from_borders_and_where_nothing_is_known_no_sides_are_learned():
+    wide = torch.full((1, 8, 16), 0.5)
+    wide[:, :, 8:] = 1.0
+    wide[:, 7] = 0
+    logits, target = answers_of(wide, 0.1)
+    changed = logits.clone()
+    changed[..., :4] = torch.randn(1, 10, 8, 4)
+    changed[:, :, 7] = torch.randn(1, 10, 16)
+    torch.testing.assert_close(side_loss(logits, target, wide), side_loss(changed, target, wide))
+    flat = torch.full((1, 3, 3), 0.5)  # smaller than the farthest pairs are apart
+    assert side_loss(*answers_of(flat), flat).item() == 0

@@ -43,21 +43,23 @@ def photos(params):
 
 @pytest.fixture
 def laid():
-    """A scene of charts, of another size than the photo."""
+    """A scene of charts that is smaller than the photo."""
     inverse_dpt = torch.full((1, 10, 14), 0.4)
     inverse_dpt[:, 5:, 4:] = 1.1
     return {
         "image": torch.rand(1, 3, 37, 53, generator=torch.Generator().manual_seed(2)),
+        "location": torch.zeros(1, 2, 37, 53),
         "inverse_dpt": inverse_dpt,
     }
 
 
-def test_of_scenes_of_charts_borders_are_learned_and_no_distances(params, photos, laid):
-    farther = laid | {"inverse_dpt": laid["inverse_dpt"] / 2}
-    flat = laid | {"inverse_dpt": torch.full((1, 10, 14), 0.4)}
-    loss = loss_of(params, photos, laid)
-    assert loss_of(params, photos, farther) == pytest.approx(loss)
-    assert loss > loss_of(params, photos, flat) + 0.1  # a newborn student sees no borders
+def test_of_scenes_of_charts_borders_and_sides_are_learned_and_no_distances(params, photos, laid):
+    flat, farther = (laid | {"inverse_dpt": torch.full((1, 10, 14), dpt)} for dpt in (0.4, 0.2))
+    borderless = loss_of(params, photos, flat)
+    assert loss_of(params, photos, farther) == pytest.approx(borderless)
+    assert loss_of(params, photos, laid) > borderless + 0.1  # a newborn student sees no borders
+    swapped = laid | {"inverse_dpt": 1.5 - laid["inverse_dpt"]}
+    assert loss_of(params, photos, swapped) != pytest.approx(loss_of(params, photos, laid))
 
 
 def test_borders_are_found_once_they_are_learned(params, photos, laid):
@@ -68,7 +70,8 @@ def test_borders_are_found_once_they_are_learned(params, photos, laid):
         optimiser.zero_grad()
         module.training_step({"photos": photos, "laid": laid}, 0).backward()
         optimiser.step()
-    found = module.network.eval().borders_in(laid["image"])[0].sigmoid()
+    shown = torch.nn.functional.pad(laid["image"], (0, 11, 0, 11), "replicate")  # as a photo is
+    found = module.network.eval().borders_in(shown)[0, :, :10, :14].sigmoid()
     wanted = torch.zeros(2, 10, 14, dtype=torch.bool)
     wanted[0, 4, 4:] = True
     wanted[1, 5:, 3] = True
@@ -77,17 +80,27 @@ def test_borders_are_found_once_they_are_learned(params, photos, laid):
     assert found[~wanted].max() < 0.5
 
 
-def test_borders_are_learned_by_their_own_network_and_distances_by_the_others(params, photos, laid):
-    module = module_of(params)
-    alone = module.training_step({"photos": photos}, 0)
-    both = module.training_step({"photos": photos, "laid": laid}, 0)
-    (both - alone).backward()
-    taught = {
-        name
-        for name, p in module.network.named_parameters()
-        if p.grad is not None and p.grad.abs().max() > 1e-5
+def test_what_lies_beyond_a_photo_of_a_larger_scene_is_not_learned(params, photos, laid):
+    large = {
+        name: torch.nn.functional.pad(x, (0, 40, 0, 40), "replicate") for name, x in laid.items()
     }
-    assert {name.split(".")[0] for name in taught} == {"borders"}
+    flat = torch.full((1, 20, 24), 0.4)
+    beyond = flat.clone()
+    beyond[:, 12:, 16:] = 1.1  # the photo has 48 x 64 px
+    hidden, seen = (large | {"inverse_dpt": known} for known in (flat, beyond))
+    assert loss_of(params, photos, seen) == pytest.approx(loss_of(params, photos, hidden))
+
+
+def test_borders_are_learned_by_their_own_network_and_by_what_answers_are_made_of(
+    params, photos, laid
+):
+    module = module_of(params)
+    torch.nn.init.normal_(module.hints.head.weight)
+    untaught = photos | {"confidence": torch.zeros(1, 4, 8)}
+    module.training_step({"photos": untaught, "laid": laid}, 0).backward()
+    taught = {name for name, p in module.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {"network.borders.head.bias", "hints.head.bias", "network.mix.conv.weight"} <= taught
+    assert not any("hints" in name for name in module.network.state_dict())
 
 
 def test_confidence_counts_only_if_asked_to(params, photos):

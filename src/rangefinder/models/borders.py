@@ -17,6 +17,7 @@ from rangefinder.models.lattice import enlarged
 from rangefinder.models.layers import ConvNorm, Look, log_light
 
 CHANNELS = (16, 24, 32, 48)  # at strides 2, 4, 8 and 16
+HINTS = 24  # channels that tell borders from features
 NO_BORDER = -6.0  # logit that a newborn network gives everywhere
 
 
@@ -32,9 +33,7 @@ class Borders(nn.Module):
         self.to16 = ConvNorm(at8, at16, stride=2, padded=True)
         self.look16, self.look8, self.look4 = Look(at16), Look(at8), Look(at4)
         self.up8, self.up4 = nn.Conv2d(at16, at8, 1), nn.Conv2d(at8, at4, 1)
-        self.head = nn.Conv2d(at4, 2, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(cast("Tensor", self.head.bias), NO_BORDER)
+        self.head = border_head(at4)
 
     def forward(self, image: Tensor) -> Tensor:
         """Look for borders.
@@ -53,3 +52,31 @@ class Borders(nn.Module):
         at8 = self.look8(at8 + enlarged(self.up8(at16), at8))
         at4 = self.look4(at4 + enlarged(self.up4(at8), at4))
         return cast("Tensor", self.head(at4))
+
+
+class Hints(nn.Module):
+    """Borders told by a student's features: asked for in training, so that features know them.
+
+    They are found less well than by `Borders`, but a student that looks for them answers better
+    beside them (multi-task learning: Caruana 1997).
+
+    Args:
+        channels: Of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.around = ConvNorm(channels, HINTS, padded=True)
+        self.head = border_head(HINTS)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features `[N, channels, h, w]` -> logits `[N, 2, h, w]` as those of `Borders`."""
+        return cast("Tensor", self.head(self.around(features)))
+
+
+def border_head(channels: int) -> nn.Conv2d:
+    """Last layer, that sees no borders yet."""
+    head = nn.Conv2d(channels, 2, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.constant_(cast("Tensor", head.bias), NO_BORDER)
+    return head

@@ -151,13 +151,17 @@ class Student(nn.Module):
 
     def alone(self, image: Tensor, location: Tensor) -> Tensor:
         """What every cell says for itself, logits as above."""
+        return cast("Tensor", self.head(self.features(image, location)))
+
+    def features(self, image: Tensor, location: Tensor) -> Tensor:
+        """What answers are made of, `[N, C, h, w]`."""
         at4, products = self.stem.centred(image)
         found, stride = [at4], Stem.stride_px
         for level in self.levels:
             stride *= 2
             x, products = level(found[-1], products, location[:, :, ::stride, ::stride])
             found.append(x)
-        return cast("Tensor", self.head(self._decoded(found)))
+        return self._decoded(found)
 
     def borders_in(self, image: Tensor) -> Tensor | None:
         """See `Borders`; None from a student that was not shown where things end."""

@@ -159,17 +159,17 @@ def alike(pixels: Pixels, flat: Sequence[bool]) -> list[list[int]]:
 
 
 class EpochNumbers(Sampler[int]):
-    """Numbers of what an epoch shows, drawn where the epoch is known: workers live through all.
+    """Numbers of an epoch's batches, drawn where the epoch is known: workers live through all.
 
     Args:
-        steps: How many an epoch takes.
+        steps: Batches per epoch.
     """
 
     def __init__(self, steps: int) -> None:
         self.steps, self.epoch = steps, 0
 
     def __len__(self) -> int:
-        """How many an epoch takes."""
+        """Batches per epoch."""
         return self.steps
 
     def __iter__(self) -> Iterator[int]:

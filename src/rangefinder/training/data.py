@@ -24,8 +24,8 @@ def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tenso
     opposite edges (see `PatchGrid.covered_px`).
 
     Args:
-        item: image `[3, H, W]`; perhaps location `[2, h, w]`, inverse_dpt `[h, w]`, targets
-            `[rows, cols, bytes]` and confidence `[rows, cols]`.
+        item: image `[3, H, W]`, location `[2, h, w]`; perhaps inverse_dpt `[h, w]`; perhaps
+            targets `[rows, cols, bytes]` and confidence `[rows, cols]`.
         rng: Source of chance.
 
     Returns:
@@ -34,10 +34,9 @@ def mirror(item: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tenso
     for axis, component in ((2, 0), (1, 1)):
         if rng.random() < 0.5:
             continue
-        item = item | {"image": item["image"].flip(axis)}
-        if "location" in item:
-            item["location"] = item["location"].flip(axis).clone()
-            item["location"][component] *= -1
+        location = item["location"].flip(axis).clone()
+        location[component] *= -1
+        item = item | {"image": item["image"].flip(axis), "location": location}
         for name in ("inverse_dpt", "targets", "confidence"):
             if name in item:
                 item[name] = item[name].flip(axis - 1)

@@ -1,8 +1,9 @@
 """Scenes made of charts, in which it is known where one thing ends and the next begins.
 
 Where things end nobody tells a student: photos are not labelled, and a teacher's patches smear it.
-But charts laid before each other (`occlusion`) are scenes whose borders are known. Nothing else is
-learned from them: how likely each distance is in scenes, charts do not know.
+But charts laid before each other (`occlusion`) are scenes whose borders are known. What else is
+learned from them is on which side of a border a cell lies: how likely each distance is in scenes,
+charts do not know.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rangefinder.captures import images
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.captures.pixels import Pixels
 from rangefinder.config import StudentParams
-from rangefinder.location import PatchGrid
+from rangefinder.location import PatchGrid, Placement, location_map
 from rangefinder.models.student import Student
 from rangefinder.training.charts import alike, relight
 from rangefinder.training.data import mirror
@@ -50,7 +51,7 @@ class LaidCharts(Dataset[dict[str, Tensor]]):
         self.distance_m = charts.table["distance_m"].to_numpy(float)
         flat = charts.table["distance_map"].isna().to_numpy() & (self.distance_m > 0)
         self.charts = max(alike(self.pixels, flat.tolist()), key=len, default=[])
-        self.scenes, self._kept = 0, dict[int, tuple[Tensor, Tensor]]()
+        self.scenes, self._kept = 0, dict[int, tuple[Tensor, Tensor, Placement]]()
         if len(self.charts) < 2:
             return
         whole_px = self.pixels.sizes[self.charts[0]]
@@ -64,23 +65,24 @@ class LaidCharts(Dataset[dict[str, Tensor]]):
         return self.scenes
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Scene `number`, again and again: image `[3, H, W]` and inverse_dpt `[rows, cols]`.
+        """Scene `number`, again and again: image `[3, H, W]`, location `[2, H, W]`, inverse_dpt.
 
-        The latter is inverse distance at the student's cells [dpt].
+        The last is `[rows, cols]` inverse distance at the student's cells [dpt].
         """
         scene = number % len(self)
         if scene not in self._kept:
             self._kept[scene] = self._scene(np.random.default_rng([self.seed, scene]))
-        image, inverse_dpt = self._kept[scene]
+        image, inverse_dpt, placement = self._kept[scene]
         item = {
             "image": image.movedim(-1, 0).float() / images.FULL_SCALE,
+            "location": torch.from_numpy(location_map(self.camera, placement, *self.size)),
             "inverse_dpt": inverse_dpt,
         }
         rng = np.random.default_rng([self.seed, len(self), number])
         return mirror(item, rng) if self.camera.symmetric else item
 
-    def _scene(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """16-bit linear light `[H, W, 3]`, and inverse distance of the cells [dpt]."""
+    def _scene(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Placement]:
+        """16-bit linear light `[H, W, 3]`, inverse distance of the cells [dpt], and the place."""
         things = min(int(rng.integers(THINGS[0], THINGS[1] + 1)), len(self.charts) - 1)
         chosen = rng.choice(self.charts, things + 1, replace=False)
         far, *nearer = chosen[np.argsort(-self.distance_m[chosen])].tolist()
@@ -93,7 +95,7 @@ class LaidCharts(Dataset[dict[str, Tensor]]):
             image, front = self.occlude(before, image, near_dpt, placement, rng)
             inverse_dpt[front >= 0.5] = near_dpt
         cells = inverse_dpt[:: self.stride_px, :: self.stride_px].clone()
-        return torch.from_numpy(images.quantise(image)), cells
+        return torch.from_numpy(images.quantise(image)), cells, placement
 
     def _chart(self, index: int, top: int, left: int, rng: np.random.Generator) -> Tensor:
         return relight(self.pixels.crop(index, top, left, *self.size), rng)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 BORDER_STEP = 0.03  # change in the logarithm of distance between cells that is a border
+SIDE_STEP = 0.1  # ... that makes them cells of two sides
+SIDE_CELLS = (1, 2, 4)  # how far these are apart along a row or column
 
 
 def cross_entropy(
@@ -60,4 +64,36 @@ def border_loss(borders: Tensor, inverse_dpt: Tensor) -> Tensor:
         found = logits.narrow(axis, 0, size)[both]
         loss = loss + F.binary_cross_entropy_with_logits(found, border, reduction="sum")
         count += border.numel()
+    return loss / max(count, 1)
+
+
+def side_loss(logits: Tensor, target: Tensor, inverse_dpt: Tensor) -> Tensor:
+    """Which of two things a cell beside their border shows: binary cross-entropy, averaged.
+
+    Only its own distance and that of a neighbour on the other side are weighed against each other
+    (Bradley and Terry 1952). How likely both are among all distances is not asked, so it is not
+    learned either.
+
+    Args:
+        logits: `[N, bins, h, w]`.
+        target: `[N, h, w, bins]` distributions that stand for the true distances.
+        inverse_dpt: `[N, h, w]` true inverse distance [dpt], 0 where it is unknown.
+
+    Returns:
+        The mean over such pairs [nat], a scalar; 0 if there are none.
+    """
+    log_probs = torch.log_softmax(logits.movedim(1, -1).float(), dim=-1)
+    own = (target * log_probs).sum(-1)
+    known, nearness = inverse_dpt > 0, inverse_dpt.clamp(min=1e-6).log()
+    loss, count = own.new_zeros(()), 0
+    for axis, apart in itertools.product((1, 2), SIDE_CELLS):
+        size = max(inverse_dpt.shape[axis] - apart, 0)
+        for mine, theirs in ((0, apart), (apart, 0)) if size else ():
+            step = nearness.narrow(axis, mine, size) - nearness.narrow(axis, theirs, size)
+            both = known.narrow(axis, mine, size) & known.narrow(axis, theirs, size)
+            pairs = both & (step.abs() > SIDE_STEP)
+            said = log_probs.narrow(axis, mine, size)[pairs]
+            other = (target.narrow(axis, theirs, size)[pairs] * said).sum(-1)
+            loss = loss + F.softplus(other - own.narrow(axis, mine, size)[pairs]).sum()
+            count += len(other)
     return loss / max(count, 1)

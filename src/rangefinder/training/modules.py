@@ -9,19 +9,23 @@ from typing import Any, cast
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics import MeanAbsolutePercentageError, MeanMetric
 
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.errors import ConfigError
+from rangefinder.models.borders import Hints
 from rangefinder.models.lattice import resample
 from rangefinder.models.own import OwnTeacher
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
-from rangefinder.training.losses import border_loss, cross_entropy
+from rangefinder.training.losses import border_loss, cross_entropy, side_loss
 from rangefinder.training.optimiser import optimiser
 
 Batch = dict[str, Tensor]
+BORDERS_WEIGHT = 5.0  # nat on borders / nat on distances
+SIDES_WEIGHT = 0.1  # nat on which side of a border is which / nat on distances
 LEAST_CONFIDENCE = 1e-4  # rounding leaves so much of none
 
 
@@ -109,7 +113,8 @@ class TeacherModule(RangingModule):
 class StudentModule(RangingModule):
     """Student on whole unlabelled photos, against what the teacher said of every local area.
 
-    Where things end it learns from scenes of charts, if there are any beside the photos.
+    Where things end, and which side of a border is which, it learns from scenes of charts, if there
+    are any beside the photos.
 
     Args:
         student: The whole-image network.
@@ -132,6 +137,7 @@ class StudentModule(RangingModule):
             student.begin_with(teacher)
         super().__init__(student, prediction, params, total_steps)
         self.student_params = params
+        self.hints = Hints(student.stem.channels) if student.borders is not None else None
         self.chart_teacher: Teacher | None = None
         if params.sharing == "frozen":
             student.stem.requires_grad_(False)
@@ -146,19 +152,38 @@ class StudentModule(RangingModule):
 
     def training_step(self, batch: dict[str, Batch], batch_index: int) -> Tensor:
         """One batch of photos, perhaps of scenes of charts; with joint sharing also of crops."""
-        photos = batch["photos"]
+        photos, laid = batch["photos"], batch.get("laid")
         target = self.prediction.unpack(photos["targets"])
         weight = self._weight(photos["confidence"])
         cost = self.prediction.centres_dpt.to(target)  # a relative error's: 1 / distance
-        loss = cross_entropy(self.grid_logits(photos), target, weight, cost)
-        if (laid := batch.get("laid")) is not None:
-            borders = cast("Student", self.network).borders_in(laid["image"])
-            assert borders is not None
-            loss = loss + border_loss(borders, laid["inverse_dpt"])
+        logits, of_laid = self._answers(photos, laid)
+        loss = cross_entropy(logits, target, weight, cost) + of_laid
         if self.chart_teacher is not None:
             on_charts = chart_loss(self.chart_teacher, self.prediction, batch["charts"])
             loss = loss + self.student_params.chart_loss_weight * on_charts
         return self._report(loss)
+
+    def _answers(self, photos: Batch, laid: Batch | None) -> tuple[Tensor, Tensor | float]:
+        """Logits of the photos at the patch centres, and the loss on scenes of charts.
+
+        Both go through the network together, so that both are normalised alike.
+        """
+        if laid is None:
+            return self.grid_logits(photos), 0.0
+        seen = {
+            name: torch.cat([photos[name], _fitted(laid[name], photos[name], "replicate")])
+            for name in ("image", "location")
+        }
+        image = seen["image"].contiguous(memory_format=torch.channels_last)
+        student, count = cast("Student", self.network), len(photos["image"])
+        features = student.features(image, seen["location"])
+        logits = student.head(features)
+        inverse_dpt = _fitted(laid["inverse_dpt"], logits)
+        borders = student.borders_in(image[count:]), cast("Hints", self.hints)(features[count:])
+        on_borders = sum(border_loss(cast("Tensor", found), inverse_dpt) for found in borders)
+        on_sides = side_loss(logits[count:], self.prediction.soft_targets(inverse_dpt), inverse_dpt)
+        loss = BORDERS_WEIGHT * on_borders + SIDES_WEIGHT * on_sides
+        return _at_centres(logits[:count], photos), loss
 
     def _weight(self, confidence: Tensor) -> Tensor:
         """What each cell counts: nothing where nobody knows anything, 1 from enough on."""
@@ -170,8 +195,18 @@ class StudentModule(RangingModule):
     def grid_logits(self, batch: Batch) -> Tensor:
         """Student's logits, read at the patch centres, which all photos of a batch share."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        logits = self.network(image, batch["location"])
-        return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
+        return _at_centres(self.network(image, batch["location"]), batch)
+
+
+def _at_centres(logits: Tensor, batch: Batch) -> Tensor:
+    return resample(logits, Student.lattice, batch["y_px"][0], batch["x_px"][0])
+
+
+def _fitted(x: Tensor, like: Tensor, beyond: str = "constant") -> Tensor:
+    """`[N, ..., h, w]` cut off, or filled up with 0 or what `beyond` says, to another's size."""
+    height, width = like.shape[-2:]
+    x = x[..., :height, :width]
+    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), beyond)
 
 
 def _with_layers_to_share(teacher: Teacher | OwnTeacher, sharing: str) -> Teacher:

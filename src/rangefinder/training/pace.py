@@ -25,7 +25,7 @@ from rangefinder.models.teacher import Teacher
 from rangefinder.training.data import SameSizeBatches
 from rangefinder.training.laid import LaidCharts
 from rangefinder.training.modules import StudentModule
-from rangefinder.training.photos import LAID_PER_STEP, Photos
+from rangefinder.training.photos import Photos
 from rangefinder.training.sources import taught
 
 Targets = Callable[[str], Tensor]
@@ -82,7 +82,7 @@ def step_times(
         sources[name] = (targets, Plain(teacher.card.prediction))
     laid = LaidCharts(taught(captures), params.student, params.seed)
     each = -(-steps // ROUNDS)
-    for number in range(min(len(laid), LAID_PER_STEP * (each + 1))):
+    for number in range(min(len(laid), each + 1)):
         laid[number]  # a training makes its scenes once, so they are made before what is timed
     runs = {
         name: _Run(captures, teacher, targets, prediction, laid, params)

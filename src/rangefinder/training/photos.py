@@ -22,8 +22,6 @@ from rangefinder.training.laid import LaidCharts
 from rangefinder.training.pooling import Lessons
 from rangefinder.training.sources import crop_plan, taught, watched
 
-LAID_PER_STEP = 2  # scenes of charts
-
 
 @dataclass(frozen=True)
 class Photos:
@@ -71,9 +69,8 @@ class Photos:
         if laid is None:
             laid = LaidCharts(taught(captures), options, params.seed)
         if len(laid) > 0:
-            numbers = EpochNumbers(LAID_PER_STEP * len(batches))
-            scenes = DataLoader(laid, LAID_PER_STEP, sampler=numbers)
-            loaders["laid"] = Ahead(scenes, device)
+            numbers = EpochNumbers(len(batches))
+            loaders["laid"] = Ahead(DataLoader(laid, sampler=numbers), device)
             listeners.append(numbers)
         if options.sharing == "joint":
             plan = replace(crop_plan(params), steps=len(batches))
