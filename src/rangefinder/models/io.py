@@ -142,7 +142,7 @@ def load_model(folder: Path) -> TrainedModel:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as exc:
         raise ModelError(
-            f"weights in {folder} do not fit their card ({str(exc).splitlines()[0]})",
+            f"weights in {folder} do not fit their card ({str(exc).splitlines()[0].rstrip(':')})",
             todo="Another version of Rangefinder may have trained it: train it again.",
         ) from exc
     return TrainedModel(network, card)
