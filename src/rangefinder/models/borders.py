@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rangefinder.models.lattice import enlarged
+from rangefinder.models.lattice import refined
 from rangefinder.models.layers import ConvNorm, Look, log_light
 
 CHANNELS = (16, 24, 32, 48)  # at strides 2, 4, 8 and 16
@@ -49,8 +49,8 @@ class Borders(nn.Module):
         at4 = self.to4(self.to2(light))
         at8 = self.to8(at4)
         at16 = self.look16(self.to16(at8))
-        at8 = self.look8(at8 + enlarged(self.up8(at16), at8))
-        at4 = self.look4(at4 + enlarged(self.up4(at8), at4))
+        at8 = self.look8(refined(self.up8(at16), at8))
+        at4 = self.look4(refined(self.up4(at8), at4))
         return cast("Tensor", self.head(at4))
 
 

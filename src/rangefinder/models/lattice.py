@@ -59,21 +59,21 @@ def _picked(values: Tensor, index: Tensor, dim: int) -> Tensor:
     return values.index_select(dim, index)
 
 
-def enlarged(x: Tensor, like: Tensor) -> Tensor:
-    """Twice the resolution: even cells keep their value, odd ones take their neighbours' mean.
+def refined(coarse: Tensor, fine: Tensor) -> Tensor:
+    """Add a level of half the resolution: odd cells get the mean of what their neighbours get.
 
     Args:
-        x: `[N, C, h, w]`.
-        like: `[N, *, H, W]` whose size is wanted, h = ceil(H / 2), w = ceil(W / 2).
+        coarse: `[N, C, h, w]`.
+        fine: `[N, C, H, W]`, h = ceil(H / 2), w = ceil(W / 2).
 
     Returns:
         `[N, C, H, W]`.
     """
-    height, width = like.shape[-2:]
-    x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+    height, width = fine.shape[-2:]
+    x = F.pad(coarse, (0, 1, 0, 1), mode="replicate")
     size = (2 * (x.shape[-2] - 1) + 1, 2 * (x.shape[-1] - 1) + 1)
     big = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-    return big[..., :height, :width]
+    return fine + big[..., :height, :width]
 
 
 def mean_around_cells(image: Tensor, window_px: int, stride_px: int) -> Tensor:

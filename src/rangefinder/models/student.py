@@ -15,7 +15,7 @@ from rangefinder.models.borders import Borders
 from rangefinder.models.clipping import silent_where_clipped
 from rangefinder.models.energies import COMPARED, Products
 from rangefinder.models.heads import build_head
-from rangefinder.models.lattice import Lattice, enlarged
+from rangefinder.models.lattice import Lattice, refined
 from rangefinder.models.layers import ConvNorm, LocationModulation, Look, Mix
 from rangefinder.models.stem import Stem
 from rangefinder.models.teacher import Teacher
@@ -170,10 +170,9 @@ class Student(nn.Module):
     def _decoded(self, found: list[Tensor]) -> Tensor:
         """Features at strides 4, 8, 16 and 32 -> features of the cells."""
         at4, at8, at16, at32 = found
-        at16 = self.look16(at16 + enlarged(self.up16(self.look32(at32)), at16))
-        at8 = self.look8(at8 + enlarged(self.up8(at16), at8))
-        at4 = at4 + enlarged(self.up4(at8), at4)
-        return cast("Tensor", self.mix(at4))
+        at16 = self.look16(refined(self.up16(self.look32(at32)), at16))
+        at8 = self.look8(refined(self.up8(at16), at8))
+        return cast("Tensor", self.mix(refined(self.up4(at8), at4)))
 
 
 def full_frame(cells: Tensor, height_px: int, width_px: int) -> Tensor:

@@ -54,14 +54,11 @@ def border_loss(borders: Tensor, inverse_dpt: Tensor) -> Tensor:
     Returns:
         The mean [nat], a scalar.
     """
-    known = inverse_dpt > 0
     loss, count = borders.new_zeros(()).float(), 0
     for axis, logits in enumerate(borders.float().unbind(1), start=1):
-        size = inverse_dpt.shape[axis] - 1
-        step = inverse_dpt.clamp(min=1e-6).log().diff(dim=axis).abs()
-        both = known.narrow(axis, 0, size) & known.narrow(axis, 1, size)
+        both, step = _pairs(inverse_dpt, axis, 1)
         border = (step > BORDER_STEP).float()[both]
-        found = logits.narrow(axis, 0, size)[both]
+        found = logits.narrow(axis, 0, step.shape[axis])[both]
         loss = loss + F.binary_cross_entropy_with_logits(found, border, reduction="sum")
         count += border.numel()
     return loss / max(count, 1)
@@ -84,16 +81,22 @@ def side_loss(logits: Tensor, target: Tensor, inverse_dpt: Tensor) -> Tensor:
     """
     log_probs = torch.log_softmax(logits.movedim(1, -1).float(), dim=-1)
     own = (target * log_probs).sum(-1)
-    known, nearness = inverse_dpt > 0, inverse_dpt.clamp(min=1e-6).log()
     loss, count = own.new_zeros(()), 0
     for axis, apart in itertools.product((1, 2), SIDE_CELLS):
-        size = max(inverse_dpt.shape[axis] - apart, 0)
+        both, step = _pairs(inverse_dpt, axis, apart)
+        sides, size = both & (step > SIDE_STEP), step.shape[axis]
         for mine, theirs in ((0, apart), (apart, 0)) if size else ():
-            step = nearness.narrow(axis, mine, size) - nearness.narrow(axis, theirs, size)
-            both = known.narrow(axis, mine, size) & known.narrow(axis, theirs, size)
-            pairs = both & (step.abs() > SIDE_STEP)
-            said = log_probs.narrow(axis, mine, size)[pairs]
-            other = (target.narrow(axis, theirs, size)[pairs] * said).sum(-1)
-            loss = loss + F.softplus(other - own.narrow(axis, mine, size)[pairs]).sum()
+            said = log_probs.narrow(axis, mine, size)[sides]
+            other = (target.narrow(axis, theirs, size)[sides] * said).sum(-1)
+            loss = loss + F.softplus(other - own.narrow(axis, mine, size)[sides]).sum()
             count += len(other)
     return loss / max(count, 1)
+
+
+def _pairs(inverse_dpt: Tensor, axis: int, apart: int) -> tuple[Tensor, Tensor]:
+    """Whether both cells so far apart are known, and how far their log distances differ."""
+    apart = min(apart, inverse_dpt.shape[axis])
+    size = inverse_dpt.shape[axis] - apart
+    here, there = (inverse_dpt.narrow(axis, first, size) for first in (0, apart))
+    step = (there.clamp(min=1e-6).log() - here.clamp(min=1e-6).log()).abs()
+    return (here > 0) & (there > 0), step
