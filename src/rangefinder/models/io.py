@@ -141,8 +141,9 @@ def load_model(folder: Path) -> TrainedModel:
         _check_seal(folder, content)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as exc:
+        reason = str(exc).partition("\n")[0].rstrip(":")
         raise ModelError(
-            f"weights in {folder} do not fit their card ({str(exc).splitlines()[0].rstrip(':')})",
+            f"weights in {folder} do not fit their card ({reason})",
             todo="Another version of Rangefinder may have trained it: train it again.",
         ) from exc
     return TrainedModel(network, card)
