@@ -7,6 +7,7 @@ from rangefinder.config import Parameters
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
+from rangefinder.training import modules
 from rangefinder.training.modules import StudentModule
 
 BINS = 48
@@ -60,6 +61,12 @@ def test_of_scenes_of_charts_borders_and_sides_are_learned_and_no_distances(para
     assert loss_of(params, photos, laid) > borderless + 0.1  # a newborn student sees no borders
     swapped = laid | {"inverse_dpt": 1.5 - laid["inverse_dpt"]}
     assert loss_of(params, photos, swapped) != pytest.approx(loss_of(params, photos, laid))
+
+
+def test_borders_teach_no_distances(params, photos, laid, monkeypatch):
+    monkeypatch.setattr(modules, "SIDES_WEIGHT", 0.0)
+    farther = laid | {"inverse_dpt": laid["inverse_dpt"] / 2}
+    assert loss_of(params, photos, farther) == pytest.approx(loss_of(params, photos, laid))
 
 
 def test_borders_are_found_once_they_are_learned(params, photos, laid):
