@@ -153,7 +153,8 @@ class StudentParams(Strict):
         0.3,
         gt=0,
         le=10,
-        description="change in the logarithm of light that parts neighbours; null: none are heard",
+        description="change in the logarithm of light that parts neighbours, at most 0.1 without "
+        "laid charts; null: none are heard",
     )
     laid_charts: int = Field(
         240, ge=0, description="scenes of charts that show where things end; 0: none are shown"

@@ -175,6 +175,8 @@ def test_a_student_learns_where_things_end_unless_no_charts_are_laid(
     assert f"0 scenes of charts show where things end, instead of {SCENES}" in caplog.text
     assert unshown.network.borders is None
     assert unshown.card.student.laid_charts == 0
+    assert unshown.card.student.agreement_sd == never.card.student.agreement_sd == 0.1
+    assert shown.card.student.agreement_sd == params.student.agreement_sd > 0.1
     assert shown.card.student.laid_charts == SCENES == params.student.laid_charts
 
 

@@ -45,7 +45,7 @@ def differences(one: Parameters, other: Parameters) -> set[str]:
         ("no_weighting", {"student.confidence_weighting"}),
         ("no_fading", {"student.faded_share"}),
         ("no_agreement", {"student.agreement_sd"}),
-        ("no_laid_charts", {"student.laid_charts", "student.agreement_sd"}),
+        ("no_laid_charts", {"student.laid_charts"}),
         ("on_charts", {"student.pooling"}),
         ("on_truth", {"student.pooling"}),
     ],

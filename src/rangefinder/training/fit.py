@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import Parameters
+from rangefinder.config import Parameters, StudentParams
 from rangefinder.models.device import beside_workers, torch_device
 from rangefinder.models.io import Card, TrainedModel
 from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
@@ -36,6 +36,7 @@ FEW_SCENES = (
     "%d scenes of charts show where things end, instead of %d: there must be two charts, of one "
     "size, that fill their photos, and memory for the scenes"
 )
+BY_COLOUR_ALONE = 0.1  # most `agreement_sd` that serves where nothing else tells borders
 log = logging.getLogger(__name__)
 
 
@@ -164,7 +165,7 @@ def distil_student(
     laid = LaidCharts(charts, options, params.seed)
     if len(laid) < options.laid_charts:
         log.info(FEW_SCENES, len(laid), options.laid_charts)
-    options = options.model_copy(update={"laid_charts": len(laid)})
+    options = _with_scenes(options, len(laid))
     network = Student(options, card.teacher, card.prediction.bins)
     photos = Photos.of(captures, targets.read, card, params, teacher.prediction, laid)
     module = StudentModule(
@@ -194,3 +195,14 @@ def distil_student(
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
     return calibrated(TrainedModel(network, student_card), module, photos.watched)
+
+
+def _with_scenes(options: StudentParams, scenes: int) -> StudentParams:
+    """Options of a student that is shown so many scenes of charts.
+
+    One that is shown none knows no borders, so colours alone have to keep neighbours apart.
+    """
+    changes: dict[str, float] = {"laid_charts": scenes}
+    if scenes == 0 and options.agreement_sd is not None:
+        changes["agreement_sd"] = min(options.agreement_sd, BY_COLOUR_ALONE)
+    return options.model_copy(update=changes)

@@ -15,7 +15,6 @@ from rangefinder.config import (
 )
 
 Lesson = Literal["teacher", "charts", "truth"]
-BY_COLOUR_ALONE = 0.1  # `agreement_sd` that serves best where borders are not known
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,7 @@ def _of_hearing(own: StudentParams) -> list[Variant]:
     """Which cells of the student hear each other."""
     agreed = _student(agreement_sd=own.agreement_sd or StudentParams().agreement_sd)
     laid = _student(laid_charts=own.laid_charts or StudentParams().laid_charts)
-    alone = _student(agreement_sd=None)
-    unlaid = _student(laid_charts=0, agreement_sd=BY_COLOUR_ALONE)
+    alone, unlaid = _student(agreement_sd=None), _student(laid_charts=0)
     return [
         Variant("agreement", "neighbours that look alike answer together", agreed),
         Variant("no_agreement", "every cell answers for itself", alone),
