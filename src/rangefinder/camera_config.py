@@ -15,7 +15,7 @@ class LensParams(Strict):
     kind: Literal["optiland_sample", "zemax", "thin", "measured", "none"] = Field(
         "optiland_sample", description="none: real captures only, nothing is simulated"
     )
-    name: str = Field("DoubleGauss", description="class in optiland.samples.objectives")
+    name: str = Field("CookeTriplet", description="class in optiland.samples.objectives")
     file: str | None = Field(
         None, description="zemax: .zmx file; measured: folder of point sources; from the project"
     )
@@ -43,7 +43,7 @@ class CameraParams(Strict):
 
     name: str = Field("default", pattern=r"^[a-z0-9_-]+$")
     focal_length_mm: float = Field(50.0, gt=1.0, le=2000.0)
-    f_number: float = Field(2.0, ge=0.7, le=64.0)
+    f_number: float = Field(3.5, ge=0.7, le=64.0)
     pixel_pitch_um: float = Field(41.6667, gt=0.5, le=500.0, description="of the stored image")
     width_px: int = Field(480, ge=16, le=20000)
     height_px: int = Field(360, ge=16, le=20000)
@@ -76,7 +76,7 @@ class BankParams(Strict):
     distances: int = Field(96, ge=2, le=512, description="planes, equally spaced in dioptres")
     field_rows: int = Field(7, ge=3, le=31, description="odd: field nodes over the height")
     field_cols: int = Field(9, ge=3, le=31, description="odd: field nodes over the width")
-    kernel_px: int = Field(37, ge=3, le=129, description="odd: side of one kernel")
+    kernel_px: int = Field(25, ge=3, le=129, description="odd: side of one kernel")
     pupil_samples: int = Field(161, ge=9, le=1025, description="rays across the pupil")
     subpixel: int = Field(3, ge=1, le=9, description="histogram cells per pixel")
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0, description="sd of pixel and diffraction blur")

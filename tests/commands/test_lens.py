@@ -28,7 +28,7 @@ def result(tmp_path_factory):
 
 def test_prints_blur_bound_and_confusion_of_every_texture(result):
     done, _ = result
-    assert "DoubleGauss 50 mm f/2, focused at 3 m, patch of 17 px" in done.output
+    assert "CookeTriplet 50 mm f/3.5, focused at 3 m, patch of 17 px" in done.output
     for word in ("strong grey", "weak coloured", "blur [px]", "least sd [m]", "confused"):
         assert word in done.output
 

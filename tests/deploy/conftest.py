@@ -10,7 +10,14 @@ from rangefinder.captures.images import write_linear
 from rangefinder.config import PredictionParams, StudentParams, TeacherParams
 from rangefinder.models.io import Card, TrainedModel, build_network, save_model
 
-CAMERA = Camera(name="tiny", width_px=64, height_px=48, pixel_pitch_um=300.0, focus_distance_m=1.5)
+CAMERA = Camera(
+    name="tiny",
+    f_number=2.0,
+    width_px=64,
+    height_px=48,
+    pixel_pitch_um=300.0,
+    focus_distance_m=1.5,
+)
 SHAPE = TeacherParams(stem_channels=(4, 6), channels=8, blocks=1, stem_blocks=1)
 
 

@@ -32,7 +32,7 @@ def test_sheets_fill_the_field():
 
 
 def test_blur_is_none_at_focus_and_as_geometry_says_elsewhere():
-    camera = Camera(distance_reference="entrance_pupil", focus_distance_m=1.5)
+    camera = Camera(f_number=2.0, distance_reference="entrance_pupil", focus_distance_m=1.5)
     assert blur_px(camera, 1.5) == pytest.approx(0, abs=1e-9)
     image_m = image_distance_m(camera)
     sharp_m = 1 / (1 / 0.05 - 1 / 3.0)  # where a point at 3 m is imaged

@@ -23,7 +23,7 @@ def traced(camera: Camera) -> TracedBlur:
 
 @pytest.fixture(scope="module")
 def gauss() -> TracedBlur:
-    return traced(Camera())
+    return traced(Camera(lens=LensParams(name="DoubleGauss"), f_number=2.0))
 
 
 def test_a_thin_lens_blurs_alike_everywhere():

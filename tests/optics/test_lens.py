@@ -18,7 +18,7 @@ from rangefinder.optics.prescription import FocusedLens, focused_lens, focused_o
 from rangefinder.optics.pupil import object_heights_mm
 
 WORKING_M = (0.7, 5.0)
-CAMERA = Camera(focus_distance_m=1.5)
+CAMERA = Camera(lens=LensParams(name="DoubleGauss"), f_number=2.0, focus_distance_m=1.5)
 COARSE = BankParams(distances=5, field_rows=3, field_cols=5, kernel_px=31, pupil_samples=81)
 
 
@@ -228,9 +228,12 @@ def test_broken_file_is_refused(tmp_path):
 
 
 def test_fingerprint_follows_camera_sampling_and_range():
+    renamed, slower = (
+        CAMERA.model_copy(update=change) for change in ({"name": "other"}, {"f_number": 2.8})
+    )
     base = bank_fingerprint(CAMERA, COARSE, WORKING_M)
-    assert base == bank_fingerprint(Camera(name="other", focus_distance_m=1.5), COARSE, WORKING_M)
-    assert base != bank_fingerprint(Camera(f_number=2.8, focus_distance_m=1.5), COARSE, WORKING_M)
+    assert base == bank_fingerprint(renamed, COARSE, WORKING_M)
+    assert base != bank_fingerprint(slower, COARSE, WORKING_M)
     assert base != bank_fingerprint(CAMERA, BankParams(), WORKING_M)
     assert base != bank_fingerprint(CAMERA, COARSE, (0.7, 4.0))
 

@@ -142,6 +142,7 @@ def test_rims_follow_the_beam_and_the_stop_limits_it():
     assert np.isinf(clear[-1])
     wide = Camera(
         lens=LensParams(name="DoubleGauss", clear_radius_factor=1.5),
+        f_number=2.0,
         distance_reference="entrance_pupil",
     )
     wider = focused_lens(wide, WAVELENGTHS_UM).surfaces[:, 3]
@@ -154,7 +155,7 @@ def test_rims_follow_the_beam_and_the_stop_limits_it():
     [("front_vertex", 0.0), ("entrance_pupil", 28.95), ("sensor", 71.49)],
 )
 def test_distances_count_from_the_reference(reference, expected_mm):
-    camera = Camera(distance_reference=reference, focus_distance_m=1.5)
+    camera = _camera("DoubleGauss").model_copy(update={"distance_reference": reference})
     lens = focused_lens(camera, WAVELENGTHS_UM)
     assert lens.reference_z_mm == pytest.approx(expected_mm, abs=1.0)
     assert float(lens.object_z_mm(np.array(2.0))) == lens.reference_z_mm - 2000.0
@@ -167,12 +168,13 @@ def test_unknown_lens_names_the_known_ones():
 
 def test_too_fast_a_lens_is_told_what_it_can_do():
     with pytest.raises(LensError, match=r"f_number 2; expected at least 2\.3"):
-        focused_optic(Camera(lens=LensParams(name="TessarLens")))
+        focused_optic(_camera("TessarLens"))
 
 
 def test_object_inside_the_lens_is_refused():
+    camera = _camera("DoubleGauss").model_copy(update={"distance_reference": "sensor"})
     with pytest.raises(LensError, match="working_m"):
-        focused_lens(Camera(), WAVELENGTHS_UM).object_z_mm(np.array([0.08]))
+        focused_lens(camera, WAVELENGTHS_UM).object_z_mm(np.array([0.08]))
 
 
 def test_focus_nearer_than_the_lens_reaches_is_refused():

@@ -111,7 +111,7 @@ def test_one_finished_run_is_recorded_with_parameters_curves_and_scores(record, 
     assert record.info.status == "FINISHED"
     assert record.data.tags["mlflow.runName"] == "distill"
     assert record.data.params["teacher.location"] == "True"
-    assert record.data.params["camera.lens.name"] == "DoubleGauss"
+    assert record.data.params["camera.lens.name"] == "CookeTriplet"
     for name in ("teacher/loss", "teacher/validation_nll", "student/loss"):
         assert name in record.data.metrics
     student = evaluation["models"]["student"]["overall"]["abs_rel"]
