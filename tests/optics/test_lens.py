@@ -92,6 +92,16 @@ def test_corner_kernel_is_a_cats_eye_across_the_radius(bank):
     assert (kernel * across**2).sum() > 2.0 * (kernel * along**2).sum()
 
 
+def test_the_default_lens_blurs_its_corner_as_its_middle_blurs_another_distance():
+    """So a patch alone does not tell its distance: its place on the sensor has to be known."""
+    params = BankParams(distances=41, field_rows=3, field_cols=3, pupil_samples=81)
+    bank = build_bank(Camera(), params, WORKING_M)
+    corner, middle = (bank.kernels[:, node, node].flatten(1) for node in (0, 1))
+    alike = torch.cdist(corner, middle, p=1).argmin(dim=1)
+    other = (bank.distances_m[alike] / bank.distances_m).log().abs()
+    assert 0.1 < float(other.mean()) < 0.5
+
+
 def test_front_has_rings_and_back_has_cores(bank):
     """Spherical aberration tells the two sides of focus apart."""
     near, far = bank.kernels[-1, 1, 2, 1], bank.kernels[0, 1, 2, 1]
