@@ -27,6 +27,7 @@ FOLLOWED = [
     *("init", "chart", "distances", "mask", "check", "init", "run"),
     *("measure", "verify", "watch", "adapt"),
 ]
+RECORDED = {"focal_length_mm", "f_number", "focus_distance_m"}  # as the photos are simulated
 SCRIPT = "#!{python}\nfrom rangefinder.commands.main import main\nmain(prog_name='rangefinder')\n"
 
 
@@ -47,8 +48,8 @@ def beginner(smoke_run: SmokeRun, tmp_path: Path) -> Project:
     folder = tmp_path / "project"
     shutil.copytree(smoke_run.folder, folder, ignore=shutil.ignore_patterns("psf_banks"))
     (folder / "mycamera").mkdir()
-    camera = SMOKE["camera"] | {"name": "mycamera", "f_number": 2.0, "focal_length_mm": 50.0}
-    camera["focus_distance_m"] = Parameters().camera.focus_distance_m
+    default = Parameters().camera.model_dump(include=RECORDED)
+    camera = default | SMOKE["camera"] | {"name": "mycamera"}
     (folder / "mycamera/camera.yml").write_text(yaml.safe_dump(camera))
     script = folder / "bin/rangefinder"
     script.parent.mkdir()

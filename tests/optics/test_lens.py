@@ -3,20 +3,23 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.ndimage import gaussian_filter
 
 from rangefinder.camera import Camera
-from rangefinder.config import BankParams, LensParams
+from rangefinder.config import BankParams, CameraParams, LensParams
 from rangefinder.errors import LensError
 from rangefinder.optics import lens as lens_module
 from rangefinder.optics.lens import PsfBank, bank_fingerprint, bank_for, build_bank
 from rangefinder.optics.prescription import FocusedLens, focused_lens, focused_optic
 from rangefinder.optics.pupil import object_heights_mm
 
+README = Path(__file__).parents[2] / "README.md"
 WORKING_M = (0.7, 5.0)
 CAMERA = Camera(lens=LensParams(name="DoubleGauss"), f_number=2.0, focus_distance_m=1.5)
 COARSE = BankParams(distances=5, field_rows=3, field_cols=5, kernel_px=31, pupil_samples=81)
@@ -100,6 +103,16 @@ def test_the_default_lens_blurs_its_corner_as_its_middle_blurs_another_distance(
     alike = torch.cdist(corner, middle, p=1).argmin(dim=1)
     other = (bank.distances_m[alike] / bank.distances_m).log().abs()
     assert 0.1 < float(other.mean()) < 0.5
+
+
+def test_the_cameras_of_the_readme_fit_the_default_kernel():
+    block = re.search(r"```yaml\n(camera:.*?)```", README.read_text(), re.S)[1]
+    described = CameraParams(**yaml.safe_load(block)["camera"])
+    params = BankParams(distances=5, field_rows=3, field_cols=3, pupil_samples=81)
+    for name in (described.lens.name, re.search(r"such as (\w+)", block)[1]):
+        lens = described.lens.model_copy(update={"name": name})
+        camera = Camera.from_params(described.model_copy(update={"lens": lens}))
+        assert build_bank(camera, params, WORKING_M).kernels.shape[-1] == params.kernel_px
 
 
 def test_front_has_rings_and_back_has_cores(bank):
