@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from rangefinder.config import CameraParams
 from rangefinder.errors import CameraMismatchError, ConfigError
 
+ONE_CAMERA = "Use data and models of one camera, or run ingestion again."
+
 # What of a lens changes the blur, by kind. A file counts by its content, wherever it lies.
 _LENS_CONTENT = {
     "optiland_sample": ("kind", "name", "clear_radius_factor", "corner_pupil"),
@@ -66,13 +68,22 @@ class Camera(CameraParams):
             stated = content.pop("fingerprint", None)
             camera = cls.model_validate(content)
         except (OSError, ValueError, TypeError, AttributeError, ValidationError) as exc:
-            raise ConfigError(f"{path} is not a camera record ({exc})") from exc
+            raise ConfigError(
+                f"{path} is not a camera record ({exc})",
+                expected="camera.json as ingestion writes it",
+                todo="Run ingestion again, or take another file.",
+            ) from exc
         if stated is not None:
             camera.require(stated, str(path))
         return camera
 
-    def require(self, fingerprint: str, owner: str) -> None:
+    def require(self, fingerprint: str, owner: str, todo: str = ONE_CAMERA) -> None:
         """Refuse what belongs to another camera.
+
+        Args:
+            fingerprint: Of its camera.
+            owner: What it is, for people.
+            todo: What they can do about it.
 
         Raises:
             CameraMismatchError: If `fingerprint` is not this camera's.
@@ -82,5 +93,5 @@ class Camera(CameraParams):
                 f"{owner} belongs to another camera",
                 got=f"camera fingerprint {fingerprint}",
                 expected=f"{self.fingerprint} ({self.name})",
-                todo="Use data and models of one camera, or run ingestion again.",
+                todo=todo,
             )

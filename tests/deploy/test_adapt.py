@@ -6,11 +6,12 @@ import json
 import shutil
 
 import mlflow
+import pandas as pd
 import pytest
 import yaml
 
 from rangefinder.captures.images import write_linear
-from rangefinder.captures.manifest import read_captures
+from rangefinder.captures.manifest import TABLE_FILE, read_captures
 from rangefinder.deploy.project import STUDENT_NAME, Project
 from rangefinder.errors import ConfigError
 from rangefinder.models.io import load_model
@@ -109,3 +110,19 @@ def test_measuring_without_a_model_takes_the_registry_s_candidate(adapted):
     command = ("python", "-c", RUN, "measure", "new/photo-0.tif", "--json", "--env", "smoke")
     report = json.loads(project.run(*command, "--out", "m").stdout)
     assert report["model"] == load_model(project.folder / "data/06_models/adapted").fingerprint
+
+
+def test_a_stopped_run_goes_on_and_is_compared_on_charts_where_no_scene_is_labelled(adapted):
+    project, _, _ = adapted
+    shutil.rmtree(project.folder / "data/06_models/adapted")  # as a kill before the end leaves it
+    manifest = project.folder / "data/02_intermediate/captures" / TABLE_FILE
+    table = pd.read_parquet(manifest)
+    tested = table["role"].eq("labelled") & table["split"].eq("test")
+    table.loc[tested, "role"] = "chart"  # charts have maps too, where a mask says what of them is
+    table.loc[tested, "distance_m"] = 1.0
+    table.to_parquet(manifest)
+    model = ("--model", "data/06_models/student")
+    done = project.run("python", "-c", RUN, "adapt", "new", "--env", "smoke", *model)
+    assert "Learned from photos that were added before" in done.stdout
+    assert "Scored on held-out charts" in done.stdout
+    assert load_model(project.folder / "data/06_models/adapted").card.kind == "student"

@@ -22,7 +22,8 @@ def command(folder: str, model: str | None, env: str) -> None:
     The teacher looks at every local area of them, and the student goes on learning from what it
     says, of these photos and of the old ones. The result is scored against the current student on
     the held-out captures, and registered as candidate. Photos that cannot be used are named and
-    left out; those added earlier are remembered.
+    left out; those added earlier are remembered. A run that was stopped goes on when it is started
+    again.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     from rangefinder.deploy.adapt import adapt
@@ -30,9 +31,13 @@ def command(folder: str, model: str | None, env: str) -> None:
     from rangefinder.evaluation.report import print_summary
 
     adapted = adapt(Project.find(Path(), env), folder, model)
-    for reason in adapted.refused.values():
+    photos = adapted.photos
+    for reason in photos.refused.values():
         click.echo(f"Left out: {reason}", err=True)
-    click.echo(f"Learned from {adapted.added} new photos ({adapted.known} were known before).")
+    if photos.new:
+        click.echo(f"Learned from {photos.new} new photos ({photos.known} were known before).")
+    else:
+        click.echo("Learned from photos that were added before, by a run that was stopped.")
     print_summary(adapted.summary)
     where = "not registered: tracking is off"
     if adapted.version is not None:

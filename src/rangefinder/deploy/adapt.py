@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from rangefinder.cache.fill import fill_cache
-from rangefinder.captures.manifest import (
-    FILE_COLUMNS,
-    TABLE_FILE,
-    Capture,
-    CaptureSet,
-    capture_id,
-    read_captures,
-    write_captures,
-)
+from rangefinder.captures.manifest import CaptureSet, read_captures
 from rangefinder.config import Parameters
+from rangefinder.deploy.added import Added, add_photos, with_added
 from rangefinder.deploy.answers import answers, support
-from rangefinder.deploy.photo import Terms, find_photos, read_photo
+from rangefinder.deploy.photo import find_photos
 from rangefinder.deploy.project import STUDENT_NAME, Project
 from rangefinder.deploy.registry import register
 from rangefinder.deploy.source import find_model
 from rangefinder.deploy.tracking import TrackedRun, epoch_logger
-from rangefinder.errors import CaptureError
+from rangefinder.errors import CaptureError, ModelError
+from rangefinder.evaluation.held_out import held_out
 from rangefinder.evaluation.score import evaluate
 from rangefinder.models.io import TrainedModel, load_model, save_model
 from rangefinder.training.adapt import continue_student
@@ -41,17 +31,13 @@ class Adapted:
 
     Attributes:
         summary: Scores of the current and of the adapted student on the same held-out captures.
-        added: New photos learned from.
-        known: Photos that had been there before.
-        refused: Photo to reason.
+        photos: What became of the photos.
         version: Version in the registry, or None where runs are not recorded.
         folder: Where the adapted student lies.
     """
 
     summary: dict[str, Any]
-    added: int
-    known: int
-    refused: dict[str, str]
+    photos: Added
     version: str | None
     folder: Path
 
@@ -59,21 +45,27 @@ class Adapted:
 def adapt(project: Project, folder: str, model: str | None) -> Adapted:
     """Learn from new unlabelled photos, compare, and register the result as candidate.
 
+    Photos are remembered: after a run that was stopped, the next one learns from them.
+
     Args:
         project: Whose captures and teacher to use.
         folder: The photos: a folder, file or pattern.
         model: The student to start from, as `find_model` takes it.
 
     Raises:
-        CaptureError: If no photo can be used, or none is new.
+        CaptureError: If nothing is held out to compare on, or there is no photo that the adapted
+            student has not learned from.
         ModelError: If student and teacher do not belong together.
     """
     params = project.parameters()
     captures, teacher = read_captures(project.captures), load_model(project.teacher)
     current = find_model(model, project.env)
     captures.camera.require(current.card.camera_fingerprint, "the student")
-    added, known, refused = _add(project.adaptation, captures, find_photos([folder]))
-    joined = join(captures, read_captures(project.adaptation))
+    test, limits = held_out(captures)
+    photos = add_photos(project.adaptation, captures, find_photos([folder]))
+    joined = with_added(captures, project.adaptation)
+    if not photos.new and (joined is captures or _learned(project, joined)):
+        raise _nothing_new(photos)
     tracking, run = project.tracking(), None
     if tracking.enabled:
         tags = {"camera": captures.camera.fingerprint, "adapted_from": current.fingerprint}
@@ -94,14 +86,30 @@ def adapt(project: Project, folder: str, model: str | None) -> Adapted:
             project.root / "data/06_models/checkpoints/adapted",
             epoch_logger("adapted"),
         )
-        save_model(project.adapted, student)
-        summary = _compare(captures, {"current": current, "adapted": student}, params)
+        summary = _compare(test, {"current": current, "adapted": student}, params) | limits
         version = _record(run, summary, student, tracking.alias, project) if run else None
+        save_model(project.adapted, student)  # only now have the photos been learned from
     except BaseException:
         if run:
             run.end("FAILED")
         raise
-    return Adapted(summary, added, known, refused, version, project.adapted)
+    return Adapted(summary, photos, version, project.adapted)
+
+
+def _learned(project: Project, joined: CaptureSet) -> bool:
+    """Whether the adapted student learned from exactly these photos."""
+    try:
+        adapted = load_model(project.adapted)
+    except ModelError:  # none, or one that is to be made again
+        return False
+    return adapted.card.dataset == joined.select(role="unlabelled", split="train").digest
+
+
+def _nothing_new(photos: Added) -> CaptureError:
+    reasons = "".join(f"\n  {reason}" for reason in photos.refused.values())
+    return CaptureError(
+        f"there is no new photo to learn from ({photos.known} were known before){reasons}"
+    )
 
 
 def _record(
@@ -117,77 +125,9 @@ def _record(
     return version
 
 
-def _add(
-    folder: Path, captures: CaptureSet, photos: Sequence[Path]
-) -> tuple[int, int, dict[str, str]]:
-    """Put new photos into the set of those that were added since training.
-
-    Returns:
-        How many are new, how many were known, and the reasons of those refused.
-
-    Raises:
-        CaptureError: If none is new and usable.
-    """
-    before = read_captures(folder) if (folder / TABLE_FILE).is_file() else None
-    if before is not None:
-        captures.camera.require(before.camera.fingerprint, str(folder))
-    seen = {*captures.table["capture_id"], *(before.table["capture_id"] if before else ())}
-    refused: dict[str, str] = {}
-    new: dict[str, Path] = {}
-    known = 0
-    for path in photos:
-        try:
-            photo = read_photo(path, Terms(captures.camera))
-        except CaptureError as error:
-            refused[str(path)] = str(error)
-            continue
-        identity = capture_id(photo.image, photo.placement, captures.camera)
-        known += identity in seen
-        if identity not in seen:
-            seen.add(identity)
-            new[identity] = path
-    if not new:
-        reasons = "".join(f"\n  {reason}" for reason in refused.values())
-        raise CaptureError(
-            f"there is no new photo to learn from ({known} were known before){reasons}"
-        )
-    write_captures(folder, captures.camera, _captures(captures, before, new))
-    return len(new), known, refused
-
-
-def _captures(
-    captures: CaptureSet, before: CaptureSet | None, new: dict[str, Path]
-) -> Iterator[Capture]:
-    for index in range(len(before) if before is not None else 0):
-        assert before is not None
-        yield Capture(
-            image=before.image(index),
-            role="unlabelled",
-            scene=before.row(index)["scene"],
-            split="train",
-            placement=before.placement(index),
-        )
-    for identity, path in new.items():
-        photo = read_photo(path, Terms(captures.camera))
-        scene = f"added-{identity}"  # never the name of a scene that is held out
-        yield Capture(photo.image, "unlabelled", scene, "train", placement=photo.placement)
-
-
-def join(captures: CaptureSet, more: CaptureSet) -> CaptureSet:
-    """Captures of two folders as one set."""
-    captures.camera.require(more.camera.fingerprint, str(more.folder))
-    way = Path(os.path.relpath(more.folder, captures.folder))
-    moved = more.table.copy()
-    for column in FILE_COLUMNS:
-        moved[column] = [name if pd.isna(name) else str(way / name) for name in moved[column]]
-    table = pd.concat([captures.table, moved.astype(captures.table.dtypes)], ignore_index=True)
-    return replace(captures, table=table)
-
-
 def _compare(
-    captures: CaptureSet, models: dict[str, TrainedModel], params: Parameters
+    test: CaptureSet, models: dict[str, TrainedModel], params: Parameters
 ) -> dict[str, Any]:
-    """Scores of models on the held-out captures."""
-    test = captures.select(role="labelled", split="test")
+    """Scores of models on held-out captures."""
     named = {name: answers(model, test, params.cache) for name, model in models.items()}
     return evaluate(test, named, params, support(models["current"].card, test)).summary
