@@ -37,6 +37,13 @@ class LensParams(Strict):
             raise ValueError(f"kind {self.kind} needs a file")
         return self
 
+    @property
+    def title(self) -> str:
+        """For people."""
+        if self.kind == "optiland_sample":
+            return self.name
+        return f"{self.kind} lens" if self.file is None else f"{self.kind} lens {self.file}"
+
 
 class CameraParams(Strict):
     """Lens + sensor + focus setting; one trained model belongs to one camera."""

@@ -125,6 +125,14 @@ def test_init_makes_a_configuration_that_is_valid_and_says_what_is_next(captures
     assert "exists" in again.output
 
 
+@pytest.mark.parametrize("name", ["base", "local", "smoke", "long", "full", "onera", "rgbd"])
+def test_init_never_replaces_a_configuration_of_the_project(captures, name):
+    assert (ROOT / "conf" / name).is_dir()
+    done = call("init", name, "--from", "mine/captures.csv", "--force")
+    assert done.exit_code == 2
+    assert "cannot have this name" in done.output
+
+
 def test_init_without_a_camera_record_says_what_to_write(captures):
     (captures / "camera.yml").unlink()
     done = call("init", "mycamera", "--from", "mine")

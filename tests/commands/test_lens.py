@@ -7,6 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 
@@ -52,6 +53,26 @@ def test_a_camera_record_takes_the_place_of_the_configured_one(tmp_path, monkeyp
     done = CliRunner().invoke(main, ["lens", "--camera", str(tmp_path / "camera.json")])
     assert done.exit_code == BAD_INPUT
     assert "NoSuchLens" in done.output
+
+
+def test_a_lens_that_somebody_describes_is_not_called_by_the_default_one_s_name(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    record = {"pixel_pitch_um": 160.0, "width_px": 120, "height_px": 90, "lens": {"kind": "thin"}}
+    (tmp_path / "camera.yml").write_text(yaml.safe_dump({"focal_length_mm": 35.0, **record}))
+    places = ("--camera", str(tmp_path / "camera.yml"), "--out", str(tmp_path))
+    done = CliRunner().invoke(main, ["lens", "--env", "smoke", *places])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("thin lens 35 mm f/3.5, focused at 3 m")
+
+
+def test_what_is_no_camera_record_is_refused_with_what_would_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "camera.json").write_text("text")
+    done = CliRunner().invoke(main, ["lens", "--camera", str(tmp_path / "camera.json")])
+    assert done.exit_code == BAD_INPUT
+    assert "camera.json as ingestion writes it" in done.output
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ from typing import Any
 
 import yaml
 
+from rangefinder.camera import Camera
 from rangefinder.config import CameraParams, Parameters, parse, parse_parameters
 from rangefinder.errors import ConfigError
 
 CAMERA_FILE = "camera.yml"
 BASE = "base"
 DEFAULT = "default"
+YAML = (".yml", ".yaml")
 
 
 def parameters_of(camera: str, home: Path) -> Parameters:
@@ -26,7 +28,7 @@ def parameters_of(camera: str, home: Path) -> Parameters:
         ConfigError: If there is no such camera, or its record is not valid.
     """
     path = Path(camera)
-    if path.suffix in (".yml", ".yaml"):
+    if path.suffix in YAML:
         return Parameters(camera=read_camera(path))
     base = read_yaml(home / "conf" / BASE / "parameters.yml")
     if camera == DEFAULT:
@@ -59,6 +61,17 @@ def read_camera(path: Path) -> CameraParams:
             todo="Write it beside captures.csv.",
         )
     return parse(CameraParams, content, str(path))
+
+
+def read_record(path: Path) -> Camera:
+    """Read a camera record: a camera.yml that somebody wrote, or a camera.json of this project.
+
+    Raises:
+        ConfigError: If it cannot be read or is not valid.
+    """
+    if path.suffix in YAML:
+        return Camera.from_params(read_camera(path))
+    return Camera.load(path)
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

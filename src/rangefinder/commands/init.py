@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rangefinder.config import CameraParams
 
 NAME = re.compile(r"[a-z0-9_-]+")
-TAKEN = ("base", "local", "smoke", "full")
+TAKEN = ("base", "local", "smoke", "long", "full", "onera", "rgbd")
 SECTIONS = (
     *("seed", "camera", "range", "bank", "noise", "captures", "prediction"),
     *("teacher", "cache", "student", "evaluation", "limit", "ablation", "benchmark", "compute"),

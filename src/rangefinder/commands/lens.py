@@ -27,7 +27,7 @@ _FORMATS = {
     "--camera",
     "record",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Camera record (camera.json) instead of the configuration's camera.",
+    help="Camera record (camera.json or camera.yml) instead of the configuration's camera.",
 )
 @click.option(
     "--out",
@@ -44,17 +44,18 @@ def command(env: str, record: Path | None, out: Path) -> None:
     focus is taken for the true one, by an observer who does not know the texture. Takes a minute.
     """
     from rangefinder.camera import Camera
+    from rangefinder.captures.records import read_record
     from rangefinder.deploy.project import Project
     from rangefinder.evaluation.limit_plots import draw_limits
     from rangefinder.models.teacher import Teacher
     from rangefinder.optics.survey import survey, survey_bank
 
     params = Project.find(Path(), env).parameters()
-    camera = Camera.load(record) if record else Camera.from_params(params.camera)
+    camera = read_record(record) if record else Camera.from_params(params.camera)
     patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
     bank = survey_bank(camera, params.bank, params.range.working_m, params.limit)
     table = survey(bank, camera, patch_px, params.limit)
-    lens = f"{camera.lens.name} {camera.focal_length_mm:g} mm f/{camera.f_number:g}"
+    lens = f"{camera.lens.title} {camera.focal_length_mm:g} mm f/{camera.f_number:g}"
     title = f"{lens}, focused at {camera.focus_distance_m:g} m, patch of {patch_px} px"
     click.echo(f"{title}\n\n{describe(table)}")
     out.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
 import click
 
 from rangefinder.commands.main import BAD_INPUT
+
+NO_SHEET = "no mask, six discs are not to be seen (none is needed where the texture fills it)"
 
 
 @click.command()
@@ -23,32 +26,33 @@ from rangefinder.commands.main import BAD_INPUT
 def command(context: click.Context, /, photos: tuple[str, ...], out: Path) -> None:
     """Write a valid mask for every photo of a sheet: white where its texture is.
 
-    All six discs must be in the photo. A photo that the texture fills needs no mask.
+    All six discs must be in the photo. Others are named: those that the texture fills need no mask.
     """
     from PIL import Image
     from tqdm import tqdm
 
+    from rangefinder.captures.decode import decode
     from rangefinder.captures.fiducials import find_sheet
-    from rangefinder.captures.images import read_linear
     from rangefinder.deploy.bench import stems
     from rangefinder.deploy.photo import find_photos
     from rangefinder.errors import CaptureError
     from rangefinder.files import write_whole
 
     paths = find_photos(photos)
-    missing = 0
+    bad = 0
     pairs = list(zip(paths, stems(paths), strict=True))
     for path, stem in tqdm(pairs, "Looking", unit="photo", disable=None):
         try:
-            sheet = find_sheet(read_linear(path))
-            if sheet is None:
-                raise CaptureError(f"{path}: the six discs of a sheet are not all to be seen")
+            sheet = find_sheet(decode(path, orientation="ignore").image)
         except CaptureError as error:
-            missing += 1
-            click.echo(f"Error: {error}", err=True)
+            bad += 1
+            tqdm.write(f"Error: {error}", file=sys.stderr)
+            continue
+        if sheet is None:
+            tqdm.write(f"{path}: {NO_SHEET}")
             continue
         mask = sheet.mask()
         write_whole(out / f"{stem}.png", partial(Image.fromarray(mask).save, format="PNG"))
         tqdm.write(f"{path}: sheet on {mask.mean():.0%} of the photo, {out / stem}.png")
-    if missing:
+    if bad:
         context.exit(BAD_INPUT)
