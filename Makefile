@@ -49,10 +49,10 @@ bench: $(STAMP)  ## Time sweep, cache and student on this machine, after `make r
 	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	$(BIN)/kedro run --pipeline benchmark
 
-test: lint  ## All checks and tests
+test: lint  ## All checks, and tests but those that take minutes
 	$(BIN)/python -m pytest
 
-test-slow: $(STAMP)  ## Tests that take minutes
+test-slow: $(STAMP)  ## Those that take minutes
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)  ## Style, types and layers

@@ -1,4 +1,4 @@
-"""`rangefinder distances`: where to put the camera."""
+"""`rangefinder distances`: where to put the sheets."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from rangefinder.captures.images import linear_to_srgb
 from rangefinder.config import Interval
 from rangefinder.deploy.measure import Measurement
 
-Bytes = NDArray[np.uint8]
 # Dark to light, evenly perceived, told apart by colour-blind people (viridis, CC0).
 _RAMP = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
 _ROUND_M = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 20, 50, 100)

@@ -146,8 +146,9 @@ def distil_student(
 
     Args:
         captures: All captures; unlabelled ones of the training split are learned from, without
-            their distances. Of charts only the borders of scenes made of them are. Labelled scenes
-            of the validation split are only watched.
+            their distances. Of charts it is learned where things end and which side is which, with
+            joint sharing their distances too. Labelled scenes of the validation split are only
+            watched.
         teacher: The teacher that filled the cache.
         targets: Its predictions for every unlabelled capture.
         params: All parameters.

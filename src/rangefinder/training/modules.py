@@ -97,7 +97,7 @@ def chart_loss(teacher: nn.Module, prediction: Prediction, batch: Batch) -> Tens
 
 
 class TeacherModule(RangingModule):
-    """Teacher on chart crops: every patch of a crop has the chart's distance."""
+    """Teacher on crops: every patch has the distance at its centre, or teaches nothing."""
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One batch of crops."""
