@@ -28,6 +28,7 @@ PARAMS = Parameters.model_validate(
 CAMERA = Camera.from_params(PARAMS.camera)
 SIZE, SAMPLE = (70, 50), 30
 HALF = Calibration(central=tuple(level / 2 for level in LEVELS))
+FARTHER = Calibration(central=LEVELS, nearness=-0.8)
 
 
 def model(kind):
@@ -81,7 +82,7 @@ def test_monai_cuts_the_same_patches(contenders, stride_px, sample):
     assert monai.scale * len(wanted) == pytest.approx(len(dense))
 
 
-@pytest.mark.parametrize("calibration", [None, HALF])
+@pytest.mark.parametrize("calibration", [None, HALF, FARTHER])
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (45, 61), (33, 30)])
 def test_the_fast_student_says_what_measuring_says(height, width, calibration):
     student = model("student")

@@ -21,7 +21,7 @@ from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
 from rangefinder.deploy.measure import ranger
 from rangefinder.errors import WorkerError
-from rangefinder.models.io import load_model, save_model
+from rangefinder.models.io import TrainedModel, load_model, save_model
 from rangefinder.models.student import Student
 from rangefinder.optics.border import ThinBlur, TracedBlur
 from rangefinder.training.fit import distil_student, teacher_key, train_teacher
@@ -134,6 +134,29 @@ def test_intervals_of_trained_models_are_set_right_on_the_watched_scenes(
     assert teacher.card.calibration != student.card.calibration
 
 
+def test_students_learn_on_the_watched_scenes_how_far_estimates_should_lean_to_the_near_side(
+    captures, params, teacher, cache, tmp_path
+):
+    student = student_of(captures, teacher, cache, params, tmp_path)
+    learned = student.card.calibration
+    plain = learned.model_copy(update={"nearness": 0.0})
+    assert teacher.card.calibration.nearness == 0.0 != learned.nearness
+    watched = captures.select(role="labelled", split="validation")
+    near_m, far_m = params.range.report_m
+    errors = []
+    for calibration in (learned, plain):
+        card = student.card.model_copy(update={"calibration": calibration})
+        measure = ranger(TrainedModel(student.network, card), captures.camera, params.cache)
+        relative = []
+        for index in range(len(watched)):
+            truth = watched.distance_map(index).numpy()
+            said = measure(watched.image(index), watched.placement(index)).distance_m
+            scored = (truth >= near_m) & (truth <= far_m)
+            relative.append(np.abs(said / np.where(truth > 0, truth, 1) - 1)[scored])
+        errors.append(np.concatenate(relative).mean())
+    assert errors[0] < errors[1]
+
+
 def test_a_model_survives_the_disk(teacher, tmp_path):
     save_model(tmp_path / "model", teacher)
     loaded = load_model(tmp_path / "model")
@@ -239,7 +262,7 @@ import sys
 from pathlib import Path
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
-from rangefinder.models.io import save_model
+from rangefinder.models.io import TrainedModel, load_model, save_model
 from rangefinder.training.fit import train_teacher
 
 folder = Path(sys.argv[1])

@@ -59,7 +59,7 @@ def fast_ranger(
         location = torch.from_numpy(location_map(camera, placement, height, width)).to(device)
         with quickly(device):
             logits = network(image[None].to(device), location[None])
-        probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
+        probs = model.read(torch.softmax(logits[0].movedim(0, -1).float(), dim=-1))
         cells = prediction.estimate_dpt(probs)[None]
         if tail is not None:
             cells = torch.cat([cells, prediction.quantile_dpt(probs, (1 - tail, tail))])

@@ -127,7 +127,7 @@ def _to_pixels(
 ) -> Measurement:
     """Decode on the lattice, then interpolate in dioptres to every pixel."""
     tails = [model.tail(level) for level in LEVELS]
-    prediction = model.prediction
+    prediction, probs = model.prediction, model.read(probs)
     estimate = prediction.estimate_dpt(probs)
     low_dpt, high_dpt = estimate / (1 + CONFIDENT_WITHIN), estimate / (1 - CONFIDENT_WITHIN)
     decoded = torch.cat(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
@@ -71,6 +72,11 @@ class TrainedModel:
         self.network = network.eval()
         self.card = card
         self.prediction = Prediction(card.prediction)
+
+    def read(self, probs: Tensor) -> Tensor:
+        """Predicted distributions `[..., bins]` as they are to be read; see `Calibration`."""
+        calibration = self.card.calibration
+        return self.prediction.reweighted(probs, calibration.nearness if calibration else 0.0)
 
     def tail(self, level: float) -> float:
         """Share of a predicted distribution on either side of the interval of this level."""

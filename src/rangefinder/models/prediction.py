@@ -76,6 +76,13 @@ class Prediction:
         value = left_edge + (index + inside.clamp(0.0, 1.0)) * self.width_dpt
         return value.movedim(-1, 0)
 
+    def reweighted(self, probs: Tensor, power: float) -> Tensor:
+        """Probabilities `[..., bins]` multiplied by a power of inverse distance."""
+        if power == 0:
+            return probs
+        weighted = probs * self.centres_dpt.to(probs) ** power
+        return weighted.div_(weighted.sum(-1, keepdim=True))
+
     def estimate_dpt(self, probs: Tensor) -> Tensor:
         """Inverse distance [dpt] that one reports, `[...]`.
 

@@ -96,7 +96,7 @@ def continue_student(
     run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners)])
     changes = {"dataset": train.digest, "seed": params.seed, "cache": targets.fingerprint}
     adapted = TrainedModel(network, student.card.model_copy(update=changes))
-    return calibrated(adapted, module, photos.watched)
+    return calibrated(adapted, module, photos.watched, params.range.report_m)
 
 
 def _options(

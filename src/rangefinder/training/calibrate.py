@@ -5,30 +5,39 @@ from __future__ import annotations
 import torch
 from torch.utils.data import DataLoader
 
+from rangefinder.config import Interval
 from rangefinder.models.calibration import Calibration
 from rangefinder.models.io import TrainedModel
 from rangefinder.training.modules import Batch, RangingModule
 
+CELLS = 10_000  # of one scene; those beside each other say much the same
+
 
 @torch.inference_mode()
 def calibrated(
-    model: TrainedModel, module: RangingModule, watched: DataLoader[Batch]
+    model: TrainedModel,
+    module: RangingModule,
+    watched: DataLoader[Batch],
+    report_m: Interval | None = None,
 ) -> TrainedModel:
-    """The same model with a card that says how to read its intervals.
+    """The same model with a card that says how to read what it predicts.
 
     Args:
         model: The trained model.
         module: Its module, in the state that training ended with.
         watched: Validation scenes, one at a time.
+        report_m: Distances among which a student's estimates are to err least; None: a teacher's.
     """
-    prediction = model.prediction
-    ranks = []
+    probs, truth_dpt = [], []
     module.eval()
     for batch in watched:
-        probs = module.grid_logits(batch).movedim(1, -1).float().softmax(-1)
-        known = batch["inverse_dpt"] > 0
-        truth_dpt = batch["inverse_dpt"][known]
-        least = torch.full_like(truth_dpt, -1.0)  # below all bins
-        ranks.append(prediction.probability_between(probs[known], least, truth_dpt))
-    card = model.card.model_copy(update={"calibration": Calibration.fit(torch.cat(ranks))})
+        known = (batch["inverse_dpt"] > 0).nonzero(as_tuple=True)
+        chosen = tuple(index[:: 1 + len(known[0]) // CELLS] for index in known)
+        logits = module.grid_logits(batch).movedim(1, -1)[chosen]
+        probs.append(logits.float().softmax(-1))
+        truth_dpt.append(batch["inverse_dpt"][chosen])
+    calibration = Calibration.fit(
+        model.prediction, torch.cat(probs), torch.cat(truth_dpt), report_m
+    )
+    card = model.card.model_copy(update={"calibration": calibration})
     return TrainedModel(model.network, card)

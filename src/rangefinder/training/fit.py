@@ -195,7 +195,9 @@ def distil_student(
     run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners), DataWait()])
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
-    return calibrated(TrainedModel(network, student_card), module, photos.watched)
+    return calibrated(
+        TrainedModel(network, student_card), module, photos.watched, params.range.report_m
+    )
 
 
 def _with_scenes(options: StudentParams, scenes: int) -> StudentParams:
