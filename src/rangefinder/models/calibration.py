@@ -17,7 +17,6 @@ from typing import Self
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from rangefinder.config import Interval
@@ -78,6 +77,8 @@ def _nearness(
     prediction: Prediction, probs: Tensor, truth_dpt: Tensor, report_m: Interval
 ) -> float:
     """The power with which the estimate errs least; 0 if no truth lies within the range."""
+    from scipy.optimize import minimize_scalar
+
     near_m, far_m = report_m
     inside = (truth_dpt >= 1 / far_m) & (truth_dpt <= 1 / near_m)
     if not inside.any():
