@@ -1,13 +1,15 @@
-"""A tiny camera's captures, enough to train tiny networks on."""
+"""A tiny camera's captures, and tiny networks trained on them."""
 
 import zlib
 
 import pytest
 import torch
 
+from rangefinder.cache.fill import fill_cache
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.config import Parameters
+from rangefinder.training.fit import distil_student, train_teacher
 
 
 def make_capture(role, split, index):
@@ -52,3 +54,26 @@ def params():
             "compute": {"threads": 1, "device": "cpu"},
         }
     )
+
+
+@pytest.fixture(scope="session")
+def teacher(captures, params, tmp_path_factory):
+    return train_teacher(captures, params, tmp_path_factory.mktemp("ckpt") / "teacher", None)
+
+
+@pytest.fixture(scope="session")
+def cache(teacher, captures, params, tmp_path_factory):
+    return fill_cache(teacher, captures, params.cache, tmp_path_factory.mktemp("cache") / "cache")
+
+
+def student_of(captures, teacher, cache, params, folder, **changes):
+    """A student with other settings."""
+    student = params.student.model_copy(update=changes)
+    params = params.model_copy(update={"student": student})
+    return distil_student(captures, teacher, cache, params, folder / "student", None)
+
+
+def same_weights(one, other):
+    """Whether two models have equal weights."""
+    a, b = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)

@@ -1,12 +1,8 @@
-"""Training: what each network learns from, what is shared, what survives a kill."""
+"""Training: what each network learns from, and what is shared."""
 
 import logging
 import multiprocessing
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -15,41 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from rangefinder.cache.fill import fill_cache
 from rangefinder.captures.images import write_distance_png
 from rangefinder.captures.manifest import read_captures
-from rangefinder.config import Parameters
-from rangefinder.deploy.measure import ranger
 from rangefinder.errors import WorkerError
-from rangefinder.models.io import TrainedModel, load_model, save_model
+from rangefinder.models.io import load_model, save_model
 from rangefinder.models.student import Student
 from rangefinder.optics.border import ThinBlur, TracedBlur
-from rangefinder.training.fit import distil_student, teacher_key, train_teacher
+from rangefinder.training.fit import teacher_key, train_teacher
 from rangefinder.training.photos import Photos
 from rangefinder.training.sources import label_digest
 
+from .conftest import same_weights, student_of
+
 SCENES = 240
-
-
-@pytest.fixture(scope="module")
-def teacher(captures, params, tmp_path_factory):
-    return train_teacher(captures, params, tmp_path_factory.mktemp("ckpt") / "teacher", None)
-
-
-@pytest.fixture(scope="module")
-def cache(teacher, captures, params, tmp_path_factory):
-    return fill_cache(teacher, captures, params.cache, tmp_path_factory.mktemp("cache") / "cache")
-
-
-def student_of(captures, teacher, cache, params, folder, **changes):
-    student = params.student.model_copy(update=changes)
-    params = params.model_copy(update={"student": student})
-    return distil_student(captures, teacher, cache, params, folder / "student", None)
-
-
-def same_weights(one, other):
-    a, b = one.network.state_dict(), other.network.state_dict()
-    return all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_training_is_reproducible_and_leaves_no_checkpoints_or_processes(
@@ -116,45 +90,6 @@ def test_a_killed_process_that_draws_crops_is_explained(captures, params, tmp_pa
             captures, params.model_copy(update={"teacher": changed}), tmp_path / "teacher", None
         )
     killer.join()
-
-
-def test_intervals_of_trained_models_are_set_right_on_the_watched_scenes(
-    captures, params, teacher, cache, tmp_path
-):
-    student = student_of(captures, teacher, cache, params, tmp_path)
-    watched = captures.select(role="labelled", split="validation")
-    for model in (teacher, student):
-        inside = []
-        for index in range(len(watched)):
-            measure = ranger(model, captures.camera, params.cache)
-            near, far = measure(watched.image(index), watched.placement(index)).interval_m[0.8]
-            truth, seen = watched.distance_map(index).numpy(), np.isfinite(near)
-            inside.append(((near <= truth) & (truth <= far))[seen])
-        assert np.concatenate(inside).mean() == pytest.approx(0.8, abs=0.12)
-    assert teacher.card.calibration != student.card.calibration
-
-
-def test_students_learn_on_the_watched_scenes_how_far_estimates_should_lean_to_the_near_side(
-    captures, params, teacher, cache, tmp_path
-):
-    student = student_of(captures, teacher, cache, params, tmp_path)
-    learned = student.card.calibration
-    plain = learned.model_copy(update={"nearness": 0.0})
-    assert teacher.card.calibration.nearness == 0.0 != learned.nearness
-    watched = captures.select(role="labelled", split="validation")
-    near_m, far_m = params.range.report_m
-    errors = []
-    for calibration in (learned, plain):
-        card = student.card.model_copy(update={"calibration": calibration})
-        measure = ranger(TrainedModel(student.network, card), captures.camera, params.cache)
-        relative = []
-        for index in range(len(watched)):
-            truth = watched.distance_map(index).numpy()
-            said = measure(watched.image(index), watched.placement(index)).distance_m
-            scored = (truth >= near_m) & (truth <= far_m)
-            relative.append(np.abs(said / np.where(truth > 0, truth, 1) - 1)[scored])
-        errors.append(np.concatenate(relative).mean())
-    assert errors[0] < errors[1]
 
 
 def test_a_model_survives_the_disk(teacher, tmp_path):
@@ -255,70 +190,6 @@ def test_a_students_card_names_its_cache_and_its_teachers_patch(
     assert card.kind == "student"
     assert card.cache == cache.fingerprint
     assert (card.patch_px, card.stride_px) == (teacher.card.patch_px, teacher.card.stride_px)
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from rangefinder.captures.manifest import read_captures
-from rangefinder.config import Parameters
-from rangefinder.models.io import TrainedModel, load_model, save_model
-from rangefinder.training.fit import train_teacher
-
-folder = Path(sys.argv[1])
-params = Parameters.model_validate_json((folder / "params.json").read_text())
-teacher = train_teacher(read_captures(Path(sys.argv[2])), params, folder / "ckpt", None)
-save_model(folder / "teacher", teacher)
-"""
-
-
-def start(folder, captures):
-    arguments = [sys.executable, "-c", SCRIPT, str(folder), str(captures.folder)]
-    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
-
-
-def kill_after_first_epoch(folder, captures):
-    process, last = start(folder, captures), folder / "ckpt" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert last.exists()
-
-
-@pytest.fixture
-def long_run(tmp_path, params):
-    def prepare(**changes):
-        teacher = params.teacher.model_copy(update={"max_epochs": 30, **changes})
-        params_file = params.model_copy(update={"teacher": teacher})
-        (tmp_path / "params.json").write_text(params_file.model_dump_json())
-        return tmp_path
-
-    return prepare
-
-
-def test_a_killed_training_goes_on_and_ends_as_if_never_killed(long_run, captures):
-    folder = long_run()
-    kill_after_first_epoch(folder, captures)
-    reached = torch.load(folder / "ckpt" / "last.ckpt", weights_only=True)["epoch"]
-    assert reached < 29
-    process = start(folder, captures)
-    assert process.wait(timeout=240) == 0
-    params = Parameters.model_validate_json((folder / "params.json").read_text())
-    never_killed = train_teacher(read_captures(captures.folder), params, folder / "other", None)
-    assert same_weights(load_model(folder / "teacher"), never_killed)
-
-
-def test_a_killed_training_of_other_parameters_is_not_continued(long_run, captures):
-    kill_after_first_epoch(long_run(), captures)
-    folder = long_run(learning_rate=1e-4, max_epochs=1)
-    process = start(folder, captures)
-    assert process.wait(timeout=240) == 0
-    params = Parameters.model_validate_json((folder / "params.json").read_text())
-    fresh = train_teacher(captures, params, folder / "fresh", None)
-    assert same_weights(load_model(folder / "teacher"), fresh)
 
 
 def test_a_corrected_label_makes_another_training(captures, tmp_path):

@@ -1,0 +1,52 @@
+"""What trained models learn of reading their predictions, on the scenes that were watched."""
+
+import numpy as np
+import pytest
+
+from rangefinder.deploy.measure import ranger
+from rangefinder.models.io import TrainedModel
+
+from .conftest import student_of
+
+
+@pytest.fixture(scope="module")
+def student(captures, teacher, cache, params, tmp_path_factory):
+    return student_of(captures, teacher, cache, params, tmp_path_factory.mktemp("student"))
+
+
+def answered(model, captures, params):
+    """True distances of the watched scenes, and what a model says of them."""
+    watched = captures.select(role="labelled", split="validation")
+    measure = ranger(model, captures.camera, params.cache)
+    for index in range(len(watched)):
+        said = measure(watched.image(index), watched.placement(index))
+        yield watched.distance_map(index).numpy(), said
+
+
+@pytest.mark.parametrize("kind", ["teacher", "student"])
+def test_intervals_are_set_right(captures, params, teacher, student, kind):
+    inside = []
+    for truth, said in answered({"teacher": teacher, "student": student}[kind], captures, params):
+        near, far = said.interval_m[0.8]
+        inside.append(((near <= truth) & (truth <= far))[np.isfinite(near)])
+    assert np.concatenate(inside).mean() == pytest.approx(0.8, abs=0.12)
+
+
+def test_every_model_learns_for_itself_and_only_students_how_far_to_lean(teacher, student):
+    assert teacher.card.calibration.central != student.card.calibration.central
+    assert teacher.card.calibration.nearness == 0.0 != student.card.calibration.nearness
+
+
+def test_estimates_that_lean_as_learned_err_less(captures, params, student):
+    near_m, far_m = params.range.report_m
+
+    def error(calibration):
+        card = student.card.model_copy(update={"calibration": calibration})
+        relative = []
+        for truth, said in answered(TrainedModel(student.network, card), captures, params):
+            scored = (truth >= near_m) & (truth <= far_m)
+            relative.append(np.abs(said.distance_m[scored] / truth[scored] - 1))
+        return np.concatenate(relative).mean()
+
+    learned = student.card.calibration
+    assert error(learned) < error(learned.model_copy(update={"nearness": 0.0}))
