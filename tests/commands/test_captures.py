@@ -127,10 +127,18 @@ def test_init_makes_a_configuration_that_is_valid_and_says_what_is_next(captures
 
 @pytest.mark.parametrize("name", ["base", "local", "smoke", "long", "full", "onera", "rgbd"])
 def test_init_never_replaces_a_configuration_of_the_project(captures, name):
-    assert (ROOT / "conf" / name).is_dir()
+    shutil.copytree(ROOT / "conf" / name, Path("conf") / name, dirs_exist_ok=True)
+    before = {path: path.read_bytes() for path in Path("conf").rglob("*") if path.is_file()}
     done = call("init", name, "--from", "mine/captures.csv", "--force")
     assert done.exit_code == 2
-    assert "cannot have this name" in done.output
+    assert "cannot have this name" in done.output or "was not made by" in done.output
+    assert {path: path.read_bytes() for path in Path("conf").rglob("*") if path.is_file()} == before
+
+
+def test_init_replaces_what_it_made_when_told(captures):
+    assert call("init", "mycamera", "--camera", "mine/camera.yml").exit_code == 0
+    assert call("init", "mycamera", "--from", "mine/captures.csv", "--force").exit_code == 0
+    assert "mine/captures.csv" in Path("conf/mycamera/parameters.yml").read_text()
 
 
 def test_init_without_a_camera_record_says_what_to_write(captures):

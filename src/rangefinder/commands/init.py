@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from rangefinder.config import CameraParams
 
 NAME = re.compile(r"[a-z0-9_-]+")
-TAKEN = ("base", "local", "smoke", "long", "full", "onera", "rgbd")
+TAKEN = ("base", "local")
 SECTIONS = (
     *("seed", "camera", "range", "bank", "noise", "captures", "prediction"),
     *("teacher", "cache", "student", "evaluation", "limit", "ablation", "benchmark", "compute"),
 )
+MADE = "made by `rangefinder init`"
 HEAD = """\
-# Camera {name}: made by `rangefinder init` from {source}.
+# Camera {name}: {made} from {source}.
 # conf/base/parameters.yml lists every parameter; what stands here replaces its values.
 # Run it with: kedro run --pipeline distill --env {name}
 """
@@ -33,7 +34,7 @@ HEAD = """\
 @click.argument("name")
 @click.option("--from", "tables", multiple=True, type=click.Path(path_type=Path), help="Captures.")
 @click.option("--camera", type=click.Path(path_type=Path), help="camera.yml; default: beside them.")
-@click.option("--force", is_flag=True, help="Replace a configuration of that name.")
+@click.option("--force", is_flag=True, help="Replace a configuration that this command made.")
 def command(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) -> None:
     """Write conf/NAME/parameters.yml for a camera described in camera.yml."""
     import yaml
@@ -50,7 +51,7 @@ def command(name: str, tables: tuple[Path, ...], camera: Path | None, force: boo
     content["captures"]["tables"] = [_from_here(path) for path in tables]
     parse_parameters(content)
     source = "camera.yml" if not tables else f"camera.yml and {len(tables)} table(s)"
-    text = HEAD.format(name=name, source=source)
+    text = HEAD.format(name=name, made=MADE, source=source)
     for section in SECTIONS:
         text += "\n" + yaml.safe_dump({section: content.get(section, {})}, sort_keys=False)
     write_whole(target, lambda path: path.write_text(text, encoding="utf-8"))
@@ -73,7 +74,11 @@ def _target(name: str, force: bool) -> Path:
             expected=f"small letters, digits, - and _, but not {', '.join(TAKEN)}",
         )
     target = Path("conf") / name / "parameters.yml"
-    if target.exists() and not force:
+    if not target.exists():
+        return target
+    if MADE not in target.read_text(encoding="utf-8"):
+        raise ConfigError(f"{target} was not {MADE}", todo="Choose another name.")
+    if not force:
         raise ConfigError(f"{target} exists", todo="Choose another name, or --force.")
     return target
 
