@@ -64,7 +64,7 @@ def adapt(project: Project, folder: str, model: str | None) -> Adapted:
     test, limits = held_out(captures)
     photos = add_photos(project.adaptation, captures, find_photos([folder]))
     joined = with_added(captures, project.adaptation)
-    if not photos.new and (joined is captures or _learned(project, joined)):
+    if not (photos.new or _waiting(project, captures, joined)):
         raise _nothing_new(photos)
     tracking, run = project.tracking(), None
     if tracking.enabled:
@@ -96,13 +96,15 @@ def adapt(project: Project, folder: str, model: str | None) -> Adapted:
     return Adapted(summary, photos, version, project.adapted)
 
 
-def _learned(project: Project, joined: CaptureSet) -> bool:
-    """Whether the adapted student learned from exactly these photos."""
+def _waiting(project: Project, captures: CaptureSet, joined: CaptureSet) -> bool:
+    """Whether photos were added before that the adapted student has not learned from."""
+    if len(joined) == len(captures):
+        return False
     try:
         adapted = load_model(project.adapted)
     except ModelError:  # none, or one that is to be made again
-        return False
-    return adapted.card.dataset == joined.select(role="unlabelled", split="train").digest
+        return True
+    return adapted.card.dataset != joined.select(role="unlabelled", split="train").digest
 
 
 def _nothing_new(photos: Added) -> CaptureError:

@@ -48,11 +48,7 @@ def add_photos(folder: Path, captures: CaptureSet, photos: Sequence[Path]) -> Ad
     Raises:
         CameraMismatchError: If the folder is of another camera.
     """
-    before = read_captures(folder) if (folder / TABLE_FILE).is_file() else None
-    if before is not None:
-        captures.camera.require(
-            before.camera.fingerprint, str(folder), todo="Remove it: its photos cannot be used."
-        )
+    before = _there(folder, captures)
     seen = {*captures.table["capture_id"], *(before.table["capture_id"] if before else ())}
     refused: dict[str, str] = {}
     new: dict[str, Path] = {}
@@ -71,6 +67,17 @@ def add_photos(folder: Path, captures: CaptureSet, photos: Sequence[Path]) -> Ad
     if new:
         write_captures(folder, captures.camera, _captures(captures, before, new))
     return Added(len(new), known, refused)
+
+
+def _there(folder: Path, captures: CaptureSet) -> CaptureSet | None:
+    """What was added before, of the same camera; None if nothing was."""
+    if not (folder / TABLE_FILE).is_file():
+        return None
+    there = read_captures(folder)
+    captures.camera.require(
+        there.camera.fingerprint, str(folder), todo="Remove it: its photos cannot be used."
+    )
+    return there
 
 
 def _captures(
@@ -92,11 +99,14 @@ def _captures(
 
 
 def with_added(captures: CaptureSet, folder: Path) -> CaptureSet:
-    """Captures and those that were added in a folder, if any, as one set."""
-    if not (folder / TABLE_FILE).is_file():
+    """Captures and those that were added in a folder, if any, as one set.
+
+    Raises:
+        CameraMismatchError: If the folder is of another camera.
+    """
+    more = _there(folder, captures)
+    if more is None:
         return captures
-    more = read_captures(folder)
-    captures.camera.require(more.camera.fingerprint, str(more.folder))
     way = Path(os.path.relpath(more.folder, captures.folder))
     moved = more.table.copy()
     for column in FILE_COLUMNS:
