@@ -64,9 +64,7 @@ class Calibration(Strict):
         read = prediction.reweighted(probs, nearness)
         below = prediction.probability_between(read, torch.full_like(truth_dpt, -1.0), truth_dpt)
         part = (2 * below.double() - 1).abs()
-        levels = torch.tensor(LEVELS, dtype=torch.float64)
-        central = np.quantile(part.numpy(), levels.numpy()).tolist()
-        return cls(central=tuple(central), nearness=nearness)
+        return cls(central=tuple(np.quantile(part.numpy(), LEVELS).tolist()), nearness=nearness)
 
     def part(self, level: float) -> float:
         """Central part of a distribution that holds the truth with probability `level`."""
