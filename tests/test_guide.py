@@ -13,6 +13,7 @@ from PIL import Image
 
 from rangefinder.captures.images import write_linear
 from rangefinder.captures.manifest import read_captures
+from rangefinder.captures.tables import read_table
 from rangefinder.commands.main import COMMANDS
 from rangefinder.config import Parameters
 
@@ -40,6 +41,15 @@ def test_guide_names_commands_that_exist():
 def test_pictures_of_the_guide_are_there():
     for picture in re.findall(r"\]\((images/.*?)\)", GUIDE):
         assert (ROOT / "docs" / picture).is_file()
+
+
+def test_the_table_of_the_guide_is_understood(tmp_path):
+    (block,) = re.findall(r"```csv\n(.*?)```", GUIDE, re.S)
+    (tmp_path / "captures.csv").write_text(block)
+    table = read_table(tmp_path / "captures.csv")
+    assert (table.problems, table.ignored) == ((), ())
+    assert {row.role for row in table.rows} == {"chart", "unlabelled", "labelled"}
+    assert [row.split for row in table.rows if row.split] == ["test"]
 
 
 @pytest.fixture
