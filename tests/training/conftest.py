@@ -28,12 +28,17 @@ def make_capture(role, split, index):
     )
 
 
+def make_captures(folder, **watched):
+    """Charts and photos to learn from, and so many captures of each role to watch training on."""
+    wanted = [("chart", "train", 12), ("unlabelled", "train", 6)]
+    wanted += [(role, "validation", number) for role, number in watched.items()]
+    every = (make_capture(role, split, i) for role, split, n in wanted for i in range(n))
+    return write_captures(folder / "captures", Camera(width_px=64, height_px=48), every)
+
+
 @pytest.fixture(scope="session")
 def captures(tmp_path_factory):
-    wanted = [("chart", "train", 12), ("unlabelled", "train", 6), ("labelled", "validation", 3)]
-    every = (make_capture(role, split, i) for role, split, n in wanted for i in range(n))
-    folder = tmp_path_factory.mktemp("set") / "captures"
-    return write_captures(folder, Camera(width_px=64, height_px=48), every)
+    return make_captures(tmp_path_factory.mktemp("set"), labelled=3)
 
 
 @pytest.fixture(scope="session")

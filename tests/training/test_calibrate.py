@@ -5,13 +5,20 @@ import pytest
 
 from rangefinder.deploy.measure import ranger
 from rangefinder.models.io import TrainedModel
+from rangefinder.training.calibrate import SCENES
 
-from .conftest import student_of
+from .conftest import make_captures, student_of
 
 
 @pytest.fixture(scope="module")
-def student(captures, teacher, cache, params, tmp_path_factory):
-    return student_of(captures, teacher, cache, params, tmp_path_factory.mktemp("student"))
+def scenes(tmp_path_factory):
+    """Captures as usual, watched on enough scenes to learn how far estimates lean."""
+    return make_captures(tmp_path_factory.mktemp("set"), labelled=SCENES)
+
+
+@pytest.fixture(scope="module")
+def student(scenes, teacher, cache, params, tmp_path_factory):
+    return student_of(scenes, teacher, cache, params, tmp_path_factory.mktemp("student"))
 
 
 def answered(model, captures, params):
@@ -24,9 +31,9 @@ def answered(model, captures, params):
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
-def test_intervals_are_set_right(captures, params, teacher, student, kind):
+def test_intervals_are_set_right(scenes, params, teacher, student, kind):
     inside = []
-    for truth, said in answered({"teacher": teacher, "student": student}[kind], captures, params):
+    for truth, said in answered({"teacher": teacher, "student": student}[kind], scenes, params):
         near, far = said.interval_m[0.8]
         inside.append(((near <= truth) & (truth <= far))[np.isfinite(near)])
     assert np.concatenate(inside).mean() == pytest.approx(0.8, abs=0.12)
@@ -37,16 +44,23 @@ def test_every_model_learns_for_itself_and_only_students_how_far_to_lean(teacher
     assert teacher.card.calibration.nearness == 0.0 != student.card.calibration.nearness
 
 
-def test_estimates_that_lean_as_learned_err_less(captures, params, student):
+def test_estimates_that_lean_as_learned_err_less(scenes, params, student):
     near_m, far_m = params.range.report_m
 
     def error(calibration):
         card = student.card.model_copy(update={"calibration": calibration})
         relative = []
-        for truth, said in answered(TrainedModel(student.network, card), captures, params):
+        for truth, said in answered(TrainedModel(student.network, card), scenes, params):
             scored = (truth >= near_m) & (truth <= far_m)
             relative.append(np.abs(said.distance_m[scored] / truth[scored] - 1))
         return np.concatenate(relative).mean()
 
     learned = student.card.calibration
     assert error(learned) < error(learned.model_copy(update={"nearness": 0.0}))
+
+
+@pytest.mark.parametrize("watched", [{"labelled": SCENES - 1}, {"chart": SCENES}])
+def test_few_scenes_or_charts_do_not_say_how_far_to_lean(teacher, cache, params, tmp_path, watched):
+    captures = make_captures(tmp_path, **watched)
+    student = student_of(captures, teacher, cache, params, tmp_path)
+    assert student.card.calibration.nearness == 0.0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch.utils.data import DataLoader
 
+from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Interval
 from rangefinder.models.calibration import Calibration
 from rangefinder.models.io import TrainedModel
 from rangefinder.training.modules import Batch, RangingModule
 
 CELLS = 10_000  # of one scene; those beside each other say much the same
+SCENES = 20  # fewer say more of what stands in them than of a student
 
 
 @torch.inference_mode()
@@ -41,3 +43,20 @@ def calibrated(
     )
     card = model.card.model_copy(update={"calibration": calibration})
     return TrainedModel(model.network, card)
+
+
+def leaning_range(scenes: CaptureSet, report_m: Interval) -> Interval | None:
+    """Distances among which a student's estimates are to err least, where this can be learned.
+
+    A few rooms tell at which distances their walls are, and charts what was photographed. So how
+    far estimates lean is asked of many scenes or not at all.
+
+    Args:
+        scenes: What a training is watched on.
+        report_m: Distances that users ask for.
+
+    Returns:
+        `report_m`, or None where there are fewer than `SCENES` scenes.
+    """
+    labelled = scenes.select(role="labelled").table["scene"].nunique()
+    return report_m if labelled >= SCENES else None

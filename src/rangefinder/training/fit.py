@@ -21,7 +21,7 @@ from rangefinder.models.own import OwnTeacher, build_teacher, code_digest
 from rangefinder.models.prediction import Prediction
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
-from rangefinder.training.calibrate import calibrated
+from rangefinder.training.calibrate import calibrated, leaning_range
 from rangefinder.training.charts import ChartCrops, EpochNumbers, crop_loader
 from rangefinder.training.data import LabelledFrames
 from rangefinder.training.feed import Ahead, DataWait
@@ -195,9 +195,8 @@ def distil_student(
     run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners), DataWait()])
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
-    return calibrated(
-        TrainedModel(network, student_card), module, photos.watched, params.range.report_m
-    )
+    leaning = leaning_range(watched(captures), params.range.report_m)
+    return calibrated(TrainedModel(network, student_card), module, photos.watched, leaning)
 
 
 def _with_scenes(options: StudentParams, scenes: int) -> StudentParams:
