@@ -30,10 +30,11 @@ def answered(model, captures, params):
         yield watched.distance_map(index).numpy(), said
 
 
-@pytest.mark.parametrize("kind", ["teacher", "student"])
-def test_intervals_are_set_right(scenes, params, teacher, student, kind):
+@pytest.mark.parametrize(("kind", "watched"), [("teacher", "captures"), ("student", "scenes")])
+def test_intervals_are_set_right_on_what_was_watched(request, params, kind, watched):
+    model, captures = (request.getfixturevalue(name) for name in (kind, watched))
     inside = []
-    for truth, said in answered({"teacher": teacher, "student": student}[kind], scenes, params):
+    for truth, said in answered(model, captures, params):
         near, far = said.interval_m[0.8]
         inside.append(((near <= truth) & (truth <= far))[np.isfinite(near)])
     assert np.concatenate(inside).mean() == pytest.approx(0.8, abs=0.12)

@@ -28,7 +28,8 @@ def calibrated(
         model: The trained model.
         module: Its module, in the state that training ended with.
         watched: Validation scenes, one at a time.
-        report_m: Distances among which a student's estimates are to err least; None: a teacher's.
+        report_m: Distances among which estimates are to err least; None: they are left alone, as a
+            teacher's are.
     """
     probs, truth_dpt = [], []
     module.eval()
@@ -45,18 +46,18 @@ def calibrated(
     return TrainedModel(model.network, card)
 
 
-def leaning_range(scenes: CaptureSet, report_m: Interval) -> Interval | None:
+def leaning_range(captures: CaptureSet, report_m: Interval) -> Interval | None:
     """Distances among which a student's estimates are to err least, where this can be learned.
 
     A few rooms tell at which distances their walls are, and charts what was photographed. So how
     far estimates lean is asked of many scenes or not at all.
 
     Args:
-        scenes: What a training is watched on.
+        captures: All captures.
         report_m: Distances that users ask for.
 
     Returns:
-        `report_m`, or None where there are fewer than `SCENES` scenes.
+        `report_m`, or None where fewer than `SCENES` labelled scenes are watched.
     """
-    labelled = scenes.select(role="labelled").table["scene"].nunique()
-    return report_m if labelled >= SCENES else None
+    scenes = captures.select(role="labelled", split="validation").table["scene"]
+    return report_m if scenes.nunique() >= SCENES else None

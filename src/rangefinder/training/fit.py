@@ -195,7 +195,7 @@ def distil_student(
     run.fit(module, photos.loaders, photos.watched, [NewEpoch(*photos.listeners), DataWait()])
     changes = {"kind": "student", "student": options, "dataset": train.digest, "seed": params.seed}
     student_card = card.model_copy(update=changes | {"cache": targets.fingerprint})
-    leaning = leaning_range(watched(captures), params.range.report_m)
+    leaning = leaning_range(captures, params.range.report_m)
     return calibrated(TrainedModel(network, student_card), module, photos.watched, leaning)
 
 
