@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke long full bench test test-slow lint format repro ui clean clean-cache
+.PHONY: help install run smoke long full bench test test-slow lint format docs repro ui clean clean-cache
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ run: $(STAMP)  ## Simulate, train, cache, distil, evaluate
 smoke: $(STAMP)  ## The same, tiny: does everything hold together?
 	$(BIN)/kedro run --pipeline distill --env smoke
 
-long: $(STAMP)  ## The same networks, taught longer on more
+long: $(STAMP)  ## The same networks, trained longer on more
 	$(BIN)/kedro run --pipeline distill --env long
 
 full: $(STAMP)  ## The same, large: for a GPU
@@ -65,6 +65,11 @@ format: $(STAMP)  ## Let ruff put things in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP)  ## Build the documentation into site/, to be read without a network
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[docs]'
+	$(BIN)/python -c "from importlib.resources import files; from pathlib import Path; Path('docs/javascripts/mermaid.js').write_bytes(files('mermaidx').joinpath('assets/mermaid.js').read_bytes())"
+	$(BIN)/zensical build --clean --strict
+
 ui: $(STAMP)  ## Look at runs and models in the browser
 	@echo "Runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs   (give it half a minute)"
 	$(BIN)/mlflow ui --backend-store-uri $(STORE) --port $(PORT)
@@ -73,5 +78,5 @@ clean-cache:  ## Drop the work of teacher sweeps that were not finished; finishe
 	rm -rf data/07_model_output/teacher_cache.work
 
 clean:  ## Remove .venv and what tools left; data and MLflow's records stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist site docs/javascripts/mermaid.js
 	find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What tests share: a copy of the project in which the smoke chain has run once."""
+"""Shared fixtures: copies of the project, one with a finished smoke run; tiny models and photos."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+
+from .tiny_camera import save_models, save_photos
 
 PATIENCE_S = 120.0
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +35,7 @@ class Project:
     def run(
         self, *command: str, cwd: Path | None = None, check: bool = True, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of the project as a user would, in its root unless told otherwise."""
+        """Run a command of the project as a user would, in its root unless `cwd` is given."""
         done = subprocess.run(
             command,
             cwd=cwd or self.folder,
@@ -65,10 +68,10 @@ class Project:
             assert process.poll() is None, "it ended before the signal"
             assert time.monotonic() < deadline, f"no {when} came"
             time.sleep(0.02)
-        every = process.children(recursive=True)
+        children = process.children(recursive=True)
         process.send_signal(number)
         assert process.wait(timeout=PATIENCE_S) != 0, "it ended before the signal"
-        assert psutil.wait_procs(every, timeout=PATIENCE_S)[1] == []
+        assert psutil.wait_procs(children, timeout=PATIENCE_S)[1] == []
 
     def git(self, *arguments: str) -> str:
         """Run git as somebody."""
@@ -106,14 +109,14 @@ def copy_project(folder: Path) -> Project:
 
 @dataclass(frozen=True)
 class SmokeRun(Project):
-    """A project in which the smoke chain has run, with what it said."""
+    """A project in which the smoke chain has run, and what it printed."""
 
     output: str
 
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
-    """`kedro run --pipeline distill --env smoke`, once for all tests; leave it as it is."""
+    """`kedro run --pipeline distill --env smoke`, once for all tests; tests do not change it."""
     project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
     done = project.run("kedro", "run", "--pipeline", "distill", "--env", "smoke")
     return SmokeRun(project.folder, done.stdout + done.stderr)
@@ -123,3 +126,20 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
 def project(tmp_path: Path) -> Project:
     """A fresh copy of the project."""
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `teacher` and `student` of the tiny camera, not trained."""
+    return save_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Folder with the photos a.tif, b.png and c.jpg of the tiny camera."""
+    return save_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    return np.random.default_rng(7)

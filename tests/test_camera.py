@@ -1,4 +1,4 @@
-"""A camera record knows itself again and refuses strangers."""
+"""Camera records: saved and loaded, fingerprinted, and refused where they were changed."""
 
 import json
 
@@ -8,7 +8,7 @@ from rangefinder.camera import Camera
 from rangefinder.errors import CameraMismatchError, ConfigError
 
 
-def test_the_record_survives_the_disk(tmp_path):
+def test_a_saved_record_is_loaded_unchanged(tmp_path):
     camera = Camera(focus_distance_m=2.0, optical_centre_px=(230.0, 181.0))
     camera.save(tmp_path / "camera.json")
     assert Camera.load(tmp_path / "camera.json") == camera
@@ -22,11 +22,11 @@ def test_whatever_changes_the_blur_changes_the_fingerprint(change):
     assert Camera(**change).fingerprint != Camera().fingerprint
 
 
-def test_a_name_is_only_a_name():
+def test_the_name_is_not_part_of_the_fingerprint():
     assert Camera(name="mine").fingerprint == Camera().fingerprint
 
 
-def test_a_tampered_record_is_refused(tmp_path):
+def test_a_changed_record_is_refused(tmp_path):
     path = tmp_path / "camera.json"
     Camera().save(path)
     content = json.loads(path.read_text()) | {"f_number": 4.0}
@@ -36,7 +36,7 @@ def test_a_tampered_record_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}x", '{"focal_length_mm": -1}', '{"lense": {}}'])
-def test_what_is_no_record_is_refused_by_name(tmp_path, text):
+def test_an_invalid_record_is_refused_by_name(tmp_path, text):
     path = tmp_path / "camera.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"camera\.json is not a camera record"):

@@ -1,4 +1,4 @@
-"""`kedro run`: what a user sees when something is wrong."""
+"""`kedro run` ends on errors of users and disks with a message, on bugs with a traceback."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ def unrun(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ("camera.f_number=-1", ["camera.f_number", "-1"]),
         ("teacher.chanels=3", ["teacher.chanels: unknown key (value 3)", "allowed here", "blocks"]),
     ],
 )
-def test_wrong_parameter_ends_in_one_clean_message(unrun, change, told):
+def test_a_wrong_parameter_ends_in_one_message(unrun, change, words):
     done = unrun.run("kedro", "run", "--params", change, check=False)
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     assert done.returncode == 1
-    assert "Traceback" not in said
-    for words in (*told, "conf/<env>/parameters.yml"):
-        assert words in said
+    assert "Traceback" not in output
+    for word in (*words, "conf/<env>/parameters.yml"):
+        assert word in output
     assert not (unrun.folder / "mlflow.db").exists()
 
 
-def test_missing_input_names_the_dataset_and_the_cure(unrun):
+def test_a_missing_input_is_named_with_the_remedy(unrun):
     command = ("kedro", "run", "--pipeline", "teacher_training", "--env", "smoke")
     done = unrun.run(*command, cwd=unrun.folder / "src", check=False)
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     assert done.returncode == 1
-    assert "Traceback" not in said
-    assert "deprecated" not in said
-    for words in ("'captures'", "'train_teacher'", "no set of captures", "Run ingestion"):
-        assert words in said
+    assert "Traceback" not in output
+    assert "deprecated" not in output
+    for word in ("'captures'", "'train_teacher'", "no set of captures", "Run ingestion"):
+        assert word in output
 
 
-def test_errors_of_ours_and_of_disks_become_messages_and_others_stay(tmp_path):
+def test_errors_of_users_and_disks_become_messages_and_bugs_stay(tmp_path):
     import click
 
     @click.pass_obj
@@ -62,12 +62,12 @@ def test_errors_of_ours_and_of_disks_become_messages_and_others_stay(tmp_path):
                     write_map(tmp_path / "a.tif", torch.zeros(50, 50))
                 except OSError as error:
                     raise DatasetError("captures: not saved") from error
-        raise CaptureError("bad photo") if text == "ours" else bug
+        raise CaptureError("bad photo") if text == "expected" else bug
 
     wrapped = click.Command("try", params=[click.Argument(["text"])], callback=plainly(command))
-    ours = CliRunner().invoke(wrapped, ["ours"])
-    assert (ours.exit_code, ours.output) == (1, "Error: bad photo.\n")
+    expected = CliRunner().invoke(wrapped, ["expected"])
+    assert (expected.exit_code, expected.output) == (1, "Error: bad photo.\n")
     full = CliRunner().invoke(wrapped, ["full"])
     assert (full.exit_code, full.output) == (1, "Error: [Errno 27] File too large\n")
-    for theirs in (ZeroDivisionError("theirs"), FileNotFoundError(errno.ENOENT, "theirs")):
-        assert CliRunner().invoke(wrapped, ["theirs"], obj=theirs).exception is theirs
+    for bug in (ZeroDivisionError("bug"), FileNotFoundError(errno.ENOENT, "bug")):
+        assert CliRunner().invoke(wrapped, ["bug"], obj=bug).exception is bug

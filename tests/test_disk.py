@@ -1,6 +1,6 @@
-"""A disk that takes no more, or gives nothing: one message, nothing half-written.
+"""A full disk or missing permissions end in one message, and no file is half-written.
 
-The kernel's limit on file sizes stands for the full disk: every write beyond it fails as there.
+The kernel's limit on file sizes stands for the full disk.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from click.testing import CliRunner
 
 from rangefinder.cache.fill import fill_cache
 from rangefinder.captures.manifest import read_captures, write_captures
-from rangefinder.commands.main import main
-from rangefinder.models.io import save_model
+from rangefinder.commands import main
+from rangefinder.models.model_files import save_model
 
 from .cache.conftest import CAMERA, PARAMS, make_photo, make_teacher
-from .deploy.conftest import models, photos  # noqa: F401
+from .tiny_camera import save_photos
 
 NOBODY = 65534
 
@@ -41,8 +41,8 @@ def full_disk(limit_bytes: int):
 
 
 @contextmanager
-def somebody():
-    """The superuser, who may do everything, acts as nobody for a while."""
+def without_privileges():
+    """The superuser acts as nobody for a while."""
     is_root = os.geteuid() == 0
     if is_root:
         os.seteuid(NOBODY)
@@ -54,50 +54,59 @@ def somebody():
 
 
 @pytest.fixture
-def shared(models, photos):  # noqa: F811
-    """A folder that everybody may enter, with a model and a photo."""
+def shared(model_folder, photo_folder):
+    """A folder that every user may enter, with a model and a photo."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copytree(models / "student", folder / "student")
-        shutil.copy(photos / "b.png", folder / "b.png")
+        shutil.copytree(model_folder / "student", folder / "student")
+        shutil.copy(photo_folder / "b.png", folder / "b.png")
         for path in (folder, folder / "student", *(folder / "student").iterdir()):
             path.chmod(0o755)
         yield folder
 
 
-def measured(folder: Path, out: Path):
+def measure(folder: Path, out: Path):
     arguments = ["measure", folder / "b.png", "--model", folder / "student", "--out", out]
-    with somebody():
+    with without_privileges():
         return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_a_photo_that_may_not_be_read_is_named(shared):
+@pytest.fixture(scope="module", autouse=True)
+def modules_imported(model_folder, tmp_path_factory):
+    """Measure once, since without privileges no module could be imported from a home folder."""
+    photos = save_photos(tmp_path_factory.mktemp("first") / "photos")
+    arguments = ["measure", photos / "b.png", "--model", model_folder / "student"]
+    done = CliRunner().invoke(main, [*map(str, arguments), "--out", str(photos / "out")])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_photo_without_read_permission_is_named(shared):
     (shared / "b.png").chmod(0)
-    done = measured(shared, shared / "out")
+    done = measure(shared, shared / "out")
     assert done.exit_code == 2, done.output
     assert "b.png cannot be opened (Permission denied)" in done.output
     assert done.output.count("\n") == 1
 
 
-def test_a_folder_that_may_not_be_written_is_named(shared):
+def test_a_folder_without_write_permission_is_named(shared):
     (shared / "locked").mkdir(mode=0o555)
-    done = measured(shared, shared / "locked/out")
+    done = measure(shared, shared / "locked/out")
     assert done.exit_code == 1, done.output
     assert "locked" in done.output
     assert "Permission denied" in done.output
 
 
-def test_models_may_be_read_by_those_who_may_read_the_folder(tmp_path):
+def test_saved_models_have_the_permissions_of_other_new_files(tmp_path):
     save_model(tmp_path, make_teacher())
     other = tmp_path / "other"
     other.touch()
     assert {path.stat().st_mode for path in tmp_path.iterdir()} == {other.stat().st_mode}
 
 
-def test_a_model_that_may_not_be_read_is_named(shared):
+def test_a_model_without_read_permission_is_named(shared):
     (shared / "student/card.json").chmod(0)
     (shared / "out").mkdir()
-    done = measured(shared, shared / "out")
+    done = measure(shared, shared / "out")
     assert done.exit_code == 2, done.output
     assert "no readable model in" in done.output
     assert files(shared / "out") == {}
@@ -111,9 +120,9 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_measuring_leaves_no_half_map(models, photos, tmp_path):  # noqa: F811
+def test_measuring_on_a_full_disk_leaves_no_partial_map(model_folder, photo_folder, tmp_path):
     out = tmp_path / "out"
-    arguments = ["measure", str(photos / "b.png"), "--model", str(models / "student")]
+    arguments = ["measure", str(photo_folder / "b.png"), "--model", str(model_folder / "student")]
     with full_disk(500):
         done = CliRunner().invoke(main, [*arguments, "--out", str(out)])
     assert done.exit_code == 1, done.output
@@ -123,7 +132,7 @@ def test_measuring_leaves_no_half_map(models, photos, tmp_path):  # noqa: F811
     assert len(files(out)) == 3
 
 
-def test_captures_that_were_there_stay_whole(tmp_path):
+def test_captures_on_a_full_disk_keep_the_former_set(tmp_path):
     write_captures(tmp_path / "set", CAMERA, map(make_photo, range(3)))
     before = files(tmp_path)
     with full_disk(5_000), pytest.raises(OSError, match="File too large"):
@@ -132,18 +141,18 @@ def test_captures_that_were_there_stay_whole(tmp_path):
     assert len(read_captures(tmp_path / "set")) == 3
 
 
-def test_a_sweep_goes_on_once_there_is_room(tmp_path):
+def test_a_sweep_stopped_by_a_full_disk_resumes(tmp_path):
     captures = write_captures(tmp_path / "set", CAMERA, map(make_photo, range(6)))
     teacher = make_teacher()
-    wanted = fill_cache(teacher, captures, PARAMS, tmp_path / "wanted")
+    expected = fill_cache(teacher, captures, PARAMS, tmp_path / "expected")
     with full_disk(1_000), pytest.raises(OSError, match="large"):
         fill_cache(teacher, captures, PARAMS, tmp_path / "cache")
     assert files(tmp_path / "cache") == {}
     fill_cache(teacher, captures, PARAMS, tmp_path / "cache")
-    assert files(tmp_path / "cache") == files(wanted.folder)
+    assert files(tmp_path / "cache") == files(expected.folder)
 
 
-def test_a_model_that_was_there_stays_whole(tmp_path):
+def test_saving_a_model_on_a_full_disk_keeps_the_former_one(tmp_path):
     save_model(tmp_path / "model", make_teacher())
     before = files(tmp_path)
     with full_disk(2_000), pytest.raises(OSError, match="large"):

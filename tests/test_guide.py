@@ -14,7 +14,7 @@ from PIL import Image
 from rangefinder.captures.images import write_linear
 from rangefinder.captures.manifest import read_captures
 from rangefinder.captures.tables import read_table
-from rangefinder.commands.main import COMMANDS
+from rangefinder.commands import COMMANDS
 from rangefinder.config import Parameters
 
 from .conftest import ROOT, Project, SmokeRun
@@ -29,7 +29,7 @@ FOLLOWED = [
     *("measure", "verify", "watch", "adapt"),
 ]
 RECORDED = {"focal_length_mm", "f_number", "focus_distance_m"}  # as the photos are simulated
-SCRIPT = "#!{python}\nfrom rangefinder.commands.main import main\nmain(prog_name='rangefinder')\n"
+SCRIPT = "#!{python}\nfrom rangefinder.commands import main\nmain(prog_name='rangefinder')\n"
 
 
 def test_guide_names_commands_that_exist():

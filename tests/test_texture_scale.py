@@ -1,25 +1,25 @@
-"""Texture must not give the distance away: the trained teacher of a full run is asked."""
+"""Texture must not give the distance away, to the trained teacher of a full run."""
 
 import numpy as np
 import pytest
 import torch
 
-from rangefinder.cache.sweep import Sweep
 from rangefinder.camera import Camera
-from rangefinder.captures.canvases import make_canvas, recipes
 from rangefinder.captures.images import resize_sharp
 from rangefinder.config import Parameters
+from rangefinder.coordinates import Placement
 from rangefinder.errors import ModelError
-from rangefinder.location import Placement
-from rangefinder.models.io import load_model
-from rangefinder.optics.lens import bank_for
-from rangefinder.optics.noise import expose
-from rangefinder.optics.render import Layer, render
+from rangefinder.models.model_files import load_model
+from rangefinder.optics.psf_bank import bank_for
+from rangefinder.optics.rendering import Layer, render
+from rangefinder.optics.sensor import expose
+from rangefinder.sweep.sweep import Sweep
+from rangefinder.synthesis.textures import make_texture, texture_specs
 
 from .conftest import ROOT
 
 MAGNIFICATIONS = (1.0, 1.4, 2.0)
-KNOWS = 0.3  # information from which an answer counts
+MIN_NEGENTROPY = 0.3  # of predictions that count
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def median_distance(teacher, sweep, bank, sharp, distance_m):
     noise = np.random.default_rng(1)
     image = expose(picture / picture.max(), 0.8, Parameters().noise, noise)
     probs = sweep(image, Placement())
-    knows = teacher.prediction.information(probs) > KNOWS
-    return teacher.prediction.estimate_m(probs)[knows].median()
+    certain = teacher.distribution.negentropy(probs) > MIN_NEGENTROPY
+    return teacher.distribution.estimate_m(probs)[certain].median()
 
 
 @pytest.mark.slow
@@ -51,21 +51,21 @@ def test_magnifying_a_texture_hardly_moves_the_predicted_distance(teacher, tmp_p
     sweep = Sweep(teacher.network, camera, params.cache, card.patch_px, card.stride_px)
     size = camera.height_px + 2 * bank.radius_px, camera.width_px + 2 * bank.radius_px
     held_out = [
-        recipe
-        for recipe in recipes(0, 1100, {"train": 1, "validation": 1, "test": 60})
-        if recipe.split == "test" and recipe.source.startswith("leaves")
+        spec
+        for spec in texture_specs(0, 1100, {"train": 1, "validation": 1, "test": 60})
+        if spec.split == "test" and spec.source.startswith("leaves")
     ]
     moves = []
-    for recipe in held_out:
-        canvas = make_canvas(recipe).float()
+    for spec in held_out:
+        texture = make_texture(spec).float()
         for inverse_dpt in torch.linspace(0.3, 1.4, 6):
-            answers = []
+            distances = []
             for magnification in MAGNIFICATIONS:
                 shown = [int(side * 2 / magnification) for side in size]
-                piece = canvas[:, : shown[0], : shown[1]]
-                sharp = resize_sharp(piece, *size)
+                crop = texture[:, : shown[0], : shown[1]]
+                sharp = resize_sharp(crop, *size)
                 distance_m = 1 / float(inverse_dpt)
-                answers.append(median_distance(teacher, sweep, bank, sharp, distance_m))
-            moves += [abs(float(answer / answers[0]) - 1) for answer in answers[1:]]
+                distances.append(median_distance(teacher, sweep, bank, sharp, distance_m))
+            moves += [abs(float(found / distances[0]) - 1) for found in distances[1:]]
     assert len(moves) >= 24
     assert np.median(moves) < 0.05

@@ -1,3 +1,66 @@
-"""Metric distance from the blur in one photo, through a lens you already own."""
+"""Metric distance from the blur in one photo, through a lens you already own.
+
+    import rangefinder
+
+    session = rangefinder.load_model("data/06_models/student")
+    result = session.measure("photo.tif")
+    print(result.at(240, 180), result.distance_m.shape)
+    near_m, far_m = result.interval_m(0.8)
+    result.save("measured")
+
+Neither Kedro nor Lightning is imported, and MLflow only for models of the registry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rangefinder.errors import RangefinderError
+    from rangefinder.inference.predictor import Device
+    from rangefinder.inference.session import Measurement, PointReading, Session
 
 __version__ = "0.1.0"
+__all__ = [
+    "Measurement",
+    "PointReading",
+    "RangefinderError",
+    "Session",
+    "__version__",
+    "load_model",
+]
+_PLACES = {
+    "Measurement": "rangefinder.inference.session",
+    "PointReading": "rangefinder.inference.session",
+    "RangefinderError": "rangefinder.errors",
+    "Session": "rangefinder.inference.session",
+}
+
+
+def load_model(
+    name: str | None = None, *, device: Device = "auto", force: bool = False, env: str = "local"
+) -> Session:
+    """Load a trained model to measure photos with.
+
+    Args:
+        name: A model's folder, `models:/NAME@ALIAS`, or None: the champion of the project around
+            the working directory, else its newest candidate.
+        device: `auto`, `cpu` or `cuda`.
+        force: Measure photos of other cameras, with a warning, instead of refusing them.
+        env: The project's configuration environment, for models of the registry.
+
+    Raises:
+        RangefinderError: If there is no such model or device, or it cannot be used.
+    """
+    from rangefinder.inference.session import Session
+    from rangefinder.tracking.registry import find_model
+
+    return Session(find_model(name, env), device, force=force)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_PLACES[name]), name)

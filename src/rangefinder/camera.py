@@ -1,4 +1,4 @@
-"""The camera record: lens, sensor and focus setting, with a fingerprint everything carries."""
+"""The camera record: lens, sensor and focus setting, with its fingerprint."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from rangefinder.config import CameraParams
+from rangefinder.config import CameraParams, parse
+from rangefinder.config.project import read_yaml
 from rangefinder.errors import CameraMismatchError, ConfigError
 
+CAMERA_FILE = "camera.yml"  # beside captures; ingestion writes camera.json
+YAML = (".yml", ".yaml")
 ONE_CAMERA = "Use data and models of one camera, or run ingestion again."
 
-# What of a lens changes the blur, by kind. A file counts by its content, wherever it lies.
+# Fields of a lens that change the blur, by kind. A file counts by its content, not its path.
 _LENS_CONTENT = {
     "optiland_sample": ("kind", "name", "clear_radius_factor", "corner_pupil"),
     "zemax": ("kind", "sha256", "clear_radius_factor", "corner_pupil"),
@@ -26,12 +29,12 @@ _LENS_CONTENT = {
 
 
 class Camera(CameraParams):
-    """A camera whose blur is learned. Geometry helpers are in pixels of the full sensor."""
+    """The camera record. Geometry is in pixels of the full sensor."""
 
     @classmethod
     def from_params(cls, params: CameraParams) -> Self:
-        """Make the record from validated parameters."""
-        return cls.model_validate(params.model_dump())
+        """The record of validated parameters."""
+        return cls.model_validate(params.model_dump(exclude_unset=True))
 
     @property
     def centre_px(self) -> tuple[float, float]:
@@ -61,7 +64,7 @@ class Camera(CameraParams):
 
         Raises:
             ConfigError: If the file is not a camera record.
-            CameraMismatchError: If its fingerprint does not fit its content.
+            CameraMismatchError: If its fingerprint is not that of its content.
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -77,13 +80,28 @@ class Camera(CameraParams):
             camera.require(stated, str(path))
         return camera
 
-    def require(self, fingerprint: str, owner: str, todo: str = ONE_CAMERA) -> None:
-        """Refuse what belongs to another camera.
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record: a user's camera.yml, or a camera.json of this project.
 
-        Args:
-            fingerprint: Of its camera.
-            owner: What it is, for people.
-            todo: What they can do about it.
+        Raises:
+            ConfigError: If it cannot be read or is not valid.
+        """
+        if path.suffix not in YAML:
+            return cls.load(path)
+        content = read_yaml(path)
+        if not content:
+            raise ConfigError(
+                f"{path} is no camera record",
+                got="nothing" if path.exists() else "no such file",
+                expected="focal_length_mm, f_number, pixel_pitch_um, width_px, height_px, "
+                "focus_distance_m",
+                todo="Write it beside captures.csv.",
+            )
+        return cls.from_params(parse(CameraParams, content, str(path)))
+
+    def require(self, fingerprint: str, owner: str, todo: str = ONE_CAMERA) -> None:
+        """Refuse what belongs to another camera; `owner` and `todo` are for the message.
 
         Raises:
             CameraMismatchError: If `fingerprint` is not this camera's.

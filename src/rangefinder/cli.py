@@ -1,4 +1,4 @@
-"""Commands of the project, as `kedro` finds them: `kedro run` that says plainly what is wrong."""
+"""Commands of the project for Kedro: `kedro run` with error messages instead of tracebacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kedro.framework.cli.utils import CONTEXT_SETTINGS
 
 from rangefinder.errors import RangefinderError
 
-OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="rangefinder")
@@ -36,19 +36,19 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(**options)
         except Exception as error:
-            told = next(filter(None, map(_told, _causes(error))), None)
-            if told is None:
-                raise
+            cause = next(filter(_is_expected, _causes(error)), None)
+            if cause is None:
+                raise  # a bug, which needs its traceback
             notes = getattr(error, "__notes__", [])
-            raise click.ClickException("\n".join([told, *notes])) from error
+            raise click.ClickException("\n".join([str(cause), *notes])) from error
 
     return run_plainly
 
 
-def _told(error: BaseException) -> str | None:
-    """What a user is told of an error instead of a traceback; None: the traceback, it is a bug."""
-    of_disk = isinstance(error, OSError) and error.errno in OF_DISKS
-    return str(error) if of_disk or isinstance(error, RangefinderError) else None
+def _is_expected(error: BaseException) -> bool:
+    """Whether the message of an error suffices: one of ours, or of a disk."""
+    of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
+    return of_disk or isinstance(error, RangefinderError)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -58,13 +58,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _end(signum: int, frame: FrameType | None) -> None:
-    """Turn a request to end into an orderly exit, which closes the record of the run."""
+    """Turn SIGTERM into an orderly exit, which ends the MLflow run."""
     sys.exit(128 + signum)
 
 
 run = cli.command(
-    name="run",
-    params=kedro_run.params,
-    help=kedro_run.help,
-    short_help=kedro_run.short_help,
+    name="run", params=kedro_run.params, help=kedro_run.help, short_help=kedro_run.short_help
 )(plainly(kedro_run.callback or kedro_run))

@@ -1,6 +1,6 @@
-"""What the catalog can load and save: captures, models, the teacher cache, working folders.
+"""Datasets of the catalog: captures, models, the teacher cache, working folders.
 
-Heavy modules are imported when a dataset is used, so that the catalog itself is quick to read.
+Heavy modules are imported only when a dataset is used.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from rangefinder.cache.store import TeacherCache
     from rangefinder.camera import Camera
     from rangefinder.captures.manifest import Capture, CaptureSet
-    from rangefinder.models.io import TrainedModel
-    from rangefinder.optics.border import TracedBlur
+    from rangefinder.models.model_files import TrainedModel
+    from rangefinder.optics.blur import TracedBlur
 
-Given = TypeVar("Given")
-Taken = TypeVar("Taken")
+Saved = TypeVar("Saved")
+Loaded = TypeVar("Loaded")
 
 
-class _InFolder(AbstractDataset[Given, Taken], Generic[Given, Taken]):
-    """A dataset that is one folder.
+class _InFolder(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
+    """A dataset in one folder.
 
     Args:
         filepath: The folder.
-        metadata: Notes for hooks; not read here.
+        metadata: For hooks; not used here.
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -42,15 +42,15 @@ class _InFolder(AbstractDataset[Given, Taken], Generic[Given, Taken]):
 
 
 class FolderDataset(_InFolder[None, Path]):
-    """A working folder: loading it makes it and gives its path."""
+    """A working folder; loading makes it."""
 
     def load(self) -> Path:
-        """The folder, which then exists."""
+        """Path of the folder, which then exists."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder
 
     def save(self, data: None) -> None:
-        """Refuse: a working folder is filled by the node that loads it."""
+        """Raise: a working folder is filled by the node that loads it."""
         raise DatasetError(f"{self.folder} is a working folder: make it a node's input")
 
     def _exists(self) -> bool:
@@ -60,7 +60,7 @@ class FolderDataset(_InFolder[None, Path]):
 class CaptureSetDataset(
     _InFolder["tuple[Camera, Iterable[Capture], TracedBlur | None]", "CaptureSet"]
 ):
-    """Captures: images, manifest, camera record and blur. Saving takes captures one at a time."""
+    """Captures: images, manifest, camera record and blur; saved one capture at a time."""
 
     def load(self) -> CaptureSet:
         """The captures of the folder."""
@@ -80,19 +80,19 @@ class ModelDataset(_InFolder["TrainedModel", "TrainedModel"]):
 
     def load(self) -> TrainedModel:
         """The model of the folder."""
-        from rangefinder.models.io import load_model
+        from rangefinder.models.model_files import load_model
 
         return load_model(self.folder)
 
     def save(self, data: TrainedModel) -> None:
         """Write weights and card."""
-        from rangefinder.models.io import save_model
+        from rangefinder.models.model_files import save_model
 
         save_model(self.folder, data)
 
 
 class TeacherCacheDataset(_InFolder["TeacherCache", "TeacherCache"]):
-    """The teacher cache, which is written by the sweep itself as it goes."""
+    """The teacher cache, which is written while it is filled."""
 
     def load(self) -> TeacherCache:
         """The cache of the folder."""
@@ -101,6 +101,6 @@ class TeacherCacheDataset(_InFolder["TeacherCache", "TeacherCache"]):
         return read_cache(self.folder)
 
     def save(self, data: TeacherCache) -> None:
-        """Check that the sweep wrote into this folder."""
+        """Check that the cache was filled in this folder."""
         if data.folder.resolve() != self.folder.resolve():
-            raise DatasetError(f"the sweep wrote {data.folder}, the catalog says {self.folder}")
+            raise DatasetError(f"the cache is in {data.folder}, the catalog has {self.folder}")

@@ -40,15 +40,15 @@ class CaptureError(RangefinderError):
 
 
 class LensError(RangefinderError):
-    """A prescription cannot be traced, or does not do what the camera record says."""
+    """A prescription cannot be traced, or does not match the camera record."""
 
 
 class StaleCacheError(RangefinderError):
-    """A teacher cache was made by something else than what now asks for it."""
+    """A teacher cache was computed from other inputs than those requested."""
 
 
 class AuditError(RangefinderError):
-    """A teacher, asked again patch by patch, does not say what its cache says."""
+    """A teacher's patch loop and its cache differ."""
 
 
 class ModelError(RangefinderError):
@@ -56,4 +56,4 @@ class ModelError(RangefinderError):
 
 
 class WorkerError(RangefinderError):
-    """A process that worked for this one was killed."""
+    """A worker process was killed."""

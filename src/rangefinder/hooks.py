@@ -1,4 +1,4 @@
-"""What happens around every run: checked configuration, a calm story, a record in MLflow."""
+"""Kedro hooks around every run: typed parameters, progress and results, MLflow tracking."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from rangefinder.config import Parameters, parse_parameters
-from rangefinder.deploy.lineage import dvc_tags, git_tags
-from rangefinder.deploy.tracking import Store, TrackedRun, TrackingParams, parse_tracking
+from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
+from rangefinder.tracking.lineage import dvc_tags, git_tags
+from rangefinder.tracking.runs import Store, TrackedRun
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -21,60 +21,65 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
 log = logging.getLogger(__name__)
-PARAMETERS = "parameters"
+PARAMETERS, SECTION = "parameters", "params:"
 
 
-class TypedParameters:
-    """Checks the whole configuration before anything runs and hands it to nodes typed."""
+class ParameterHook:
+    """Validates the whole configuration before anything runs; nodes get its sections typed."""
 
     def __init__(self) -> None:
         self._parameters: Parameters | None = None
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Parse parameters; a wrong one ends the run here."""
+        """Parse all parameters."""
         self._parameters = parse_parameters(context.config_loader[PARAMETERS])
 
     @hook_impl
-    def before_node_run(self, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Replace raw parameters by typed ones."""
-        return {PARAMETERS: self._parameters} if PARAMETERS in inputs else None
+    def before_node_run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace raw sections, which nodes take as `params:NAME`, by typed ones."""
+        typed = {PARAMETERS: self._parameters} if PARAMETERS in inputs else {}
+        return typed | {
+            name: getattr(self._parameters, name.removeprefix(SECTION))
+            for name in inputs
+            if name.startswith(SECTION)
+        }
 
 
-class Story:
-    """Says what is going on, and at the end what came out."""
+class ProgressHook:
+    """Logs progress, adds the dataset to an error, prints results at the end."""
 
     def __init__(self) -> None:
-        self._touched: tuple[str, str] | None = None
+        self._dataset: tuple[str, str] | None = None
         self._started = 0.0
         self._results: dict[str, dict[str, Any]] = {}
 
     @hook_impl
     def before_pipeline_run(self) -> None:
         """Forget an earlier run of the same process."""
-        self._touched, self._results = None, {}
+        self._dataset, self._results = None, {}
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
-        """Remember what is touched, to name it in an error."""
-        self._touched = (f"while loading dataset '{dataset_name}'", node.name)
+        """Remember the dataset, to name it in an error."""
+        self._dataset = (f"while loading dataset '{dataset_name}'", node.name)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Announce the node."""
-        self._touched = None
+        """Log that the node starts."""
+        self._dataset = None
         self._started = time.monotonic()
         log.info("%s ...", node.name.replace("_", " "))
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """Remember what is touched, to name it in an error."""
-        self._touched = (f"while saving dataset '{dataset_name}'", node.name)
+        """Remember the dataset, to name it in an error."""
+        self._dataset = (f"while saving dataset '{dataset_name}'", node.name)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Tell how long the node took; keep results for the end."""
-        self._touched = None
+        """Log the node's time; remember results for the end."""
+        self._dataset = None
         if dataset_name in ("evaluation", "benchmark", "ablation"):
             self._results[dataset_name] = data
         if dataset_name == node.outputs[-1]:
@@ -83,29 +88,29 @@ class Story:
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
-        """Name the dataset that the error is about."""
-        if self._touched:
-            error.add_note("({} of node '{}')".format(*self._touched))
+        """Add the dataset to the error."""
+        if self._dataset:
+            error.add_note("({} of node '{}')".format(*self._dataset))
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Print the tables of scores, of times, and of variants."""
+        """Print the tables of evaluation, benchmark and ablation."""
         if "evaluation" in self._results:
             from rangefinder.evaluation.report import print_summary
 
             print_summary(self._results["evaluation"])
         if "benchmark" in self._results:
-            from rangefinder.evaluation.speed_report import print_speed
+            from rangefinder.studies.benchmark.report import print_speed
 
             print_speed(self._results["benchmark"])
         if "ablation" in self._results:
-            from rangefinder.evaluation.claims_report import print_claims
+            from rangefinder.studies.ablation.report import print_ablation
 
-            print_claims(self._results["ablation"])
+            print_ablation(self._results["ablation"])
 
 
-class Tracking:
-    """Records runs in MLflow: parameters, live metrics, files, models, and how the run ended."""
+class TrackingHook:
+    """Logs runs to MLflow: parameters, live metrics, files, models, and how the run ended."""
 
     def __init__(self) -> None:
         self._params = TrackingParams()
@@ -116,18 +121,15 @@ class Tracking:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the settings of tracking."""
+        """Parse the parameters of tracking."""
         self._params = parse_tracking(context.config_loader["tracking"])
         self._project = context.project_path
 
     @hook_impl
     def before_pipeline_run(
-        self,
-        run_params: Mapping[str, Any],
-        pipeline: Pipeline,
-        catalog: CatalogProtocol[Any, Any],
+        self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
-        """Start the record."""
+        """Open the run."""
         self._run, self._catalog, self._models = None, catalog, {}
         if not self._params.enabled:
             return
@@ -145,42 +147,42 @@ class Tracking:
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Say which camera and which captures the run works on."""
-        if self._run and self._wants(dataset_name).get("tags"):
+        """Tag the run with its camera and captures."""
+        if self._run and self._metadata(dataset_name).get("tags"):
             self._run.set_tags({"camera": data.camera.fingerprint, "dataset": data.digest})
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Record what the catalog says is to be recorded of this dataset."""
+        """Log what the dataset's `metadata.mlflow` in the catalog names."""
         if not self._run:
             return
-        wants = self._wants(dataset_name)
-        if "metrics" in wants:
-            self._run.log_metrics(data[wants["metrics"]])
-        if "artifacts" in wants:
-            self._run.log_files(self._project / wants["artifacts"])
-        if "model" in wants:
-            self._models[wants["model"]] = data
+        metadata = self._metadata(dataset_name)
+        if "metrics" in metadata:
+            self._run.log_metrics(data[metadata["metrics"]])
+        if "artifacts" in metadata:
+            self._run.log_files(self._project / metadata["artifacts"])
+        if "model" in metadata:
+            self._models[metadata["model"]] = data
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Register the models and close the record."""
+        """Register the models and end the run."""
         if self._run:
-            for name, model in self._models.items():
-                from rangefinder.deploy.registry import register
+            from rangefinder.tracking.registry import register
 
+            for name, model in self._models.items():
                 version = register(self._run, model, name, self._params.alias)
                 log.info("Registered %s, version %s (%s)", name, version, self._params.alias)
             self._run.end("FINISHED")
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
-        """Close the record of a run that failed."""
+        """End the run as failed."""
         if self._run:
             self._run.set_tags({"error": f"{type(error).__name__}: {error}"[:500]})
             self._run.end("FAILED")
 
-    def _wants(self, dataset_name: str) -> dict[str, Any]:
+    def _metadata(self, dataset_name: str) -> dict[str, Any]:
         """The `metadata.mlflow` entry of a dataset in the catalog."""
         if self._catalog is None:
             return {}

@@ -5,23 +5,30 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
-    ablation,
-    benchmark,
-    cache_audit,
     evaluation,
     ingestion,
     patch_caching,
     student_distillation,
+    studies,
     teacher_training,
 )
 
-CHAIN = (ingestion, teacher_training, patch_caching, student_distillation, evaluation)
-APART = (ablation, benchmark, cache_audit)  # studies and checks: no stages of `dvc repro`
-
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Each pipeline under its own name; `distill` is the chain of `CHAIN`, and the default."""
-    pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in CHAIN}
-    distill = sum(pipelines.values(), start=Pipeline([]))
-    apart = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in APART}
-    return {**pipelines, **apart, "distill": distill, "__default__": distill}
+    """Each pipeline under its own name; `distill` chains the five of a run, and is the default."""
+    chain = {
+        "ingestion": ingestion.create_pipeline(),
+        "teacher_training": teacher_training.create_pipeline(),
+        "patch_caching": patch_caching.create_pipeline(),
+        "student_distillation": student_distillation.create_pipeline(),
+        "evaluation": evaluation.create_pipeline(),
+    }
+    distill = sum(chain.values(), start=Pipeline([]))
+    return {
+        **chain,
+        "cache_audit": patch_caching.create_cache_audit_pipeline(),
+        "benchmark": studies.create_benchmark_pipeline(),
+        "ablation": studies.create_ablation_pipeline(),
+        "distill": distill,
+        "__default__": distill,
+    }

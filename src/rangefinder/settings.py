@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 from kedro.framework.project import LOGGING
 
-from rangefinder.deploy.privacy import no_telemetry
-from rangefinder.hooks import Story, Tracking, TypedParameters
+from rangefinder.common import no_telemetry
+from rangefinder.hooks import ParameterHook, ProgressHook, TrackingHook
 
 no_telemetry()
 
@@ -18,7 +18,7 @@ _LOGGING = Path(__file__).parents[2] / "conf" / "logging.yml"
 if _LOGGING.is_file() and "KEDRO_LOGGING_CONFIG" not in os.environ:
     LOGGING.configure(yaml.safe_load(_LOGGING.read_text(encoding="utf-8")))
 
-HOOKS = (Story(), Tracking(), TypedParameters())
+HOOKS = (ProgressHook(), TrackingHook(), ParameterHook())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow", "kedro-telemetry")
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

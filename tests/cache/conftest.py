@@ -11,8 +11,8 @@ import torch
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, CaptureSet, write_captures
 from rangefinder.config import CacheParams, PredictionParams, TeacherParams
-from rangefinder.location import Placement
-from rangefinder.models.io import Card, TrainedModel
+from rangefinder.coordinates import Placement
+from rangefinder.models.model_files import Card, TrainedModel
 from rangefinder.models.teacher import Teacher
 
 CAMERA = Camera(width_px=96, height_px=72)
@@ -22,7 +22,7 @@ PHOTOS = 14
 
 
 def make_teacher(weights: int = 3, **changes) -> TrainedModel:
-    """A teacher with random weights that has something to say."""
+    """A teacher with random weights whose predictions differ from place to place."""
     torch.manual_seed(weights)
     options = TeacherParams(stem_channels=(8, 12), channels=16, blocks=2, stem_blocks=1)
     prediction = PredictionParams(bins=12)

@@ -1,4 +1,4 @@
-"""The audit: finds what checksums cannot, and is silent about rounding."""
+"""The audit: finds what checksums cannot, and ignores rounding."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from rangefinder.cache.audit import audit_cache
-from rangefinder.cache.fill import fill_cache
-from rangefinder.cache.fingerprint import cache_key
-from rangefinder.cache.pieces import Pieces
-from rangefinder.cache.publish import Wanted, publish
+from rangefinder.cache.fill import PartialResults, fill_cache
+from rangefinder.cache.key import cache_key
+from rangefinder.cache.store import CacheEntrySpec, publish
 from rangefinder.config import PredictionParams
+from rangefinder.coordinates import Placement
 from rangefinder.errors import AuditError, StaleCacheError
-from rangefinder.location import Placement
-from rangefinder.models.prediction import Prediction
+from rangefinder.models.distribution import DistanceDistribution
 
 from .conftest import PARAMS, make_teacher
 
@@ -28,8 +27,8 @@ def cache(teacher, photos, tmp_path_factory):
 
 def forged(cache, tmp_path, change):
     """A cache that is sound by key and checksums, with other predictions in it."""
-    wanted = [
-        Wanted(index, entry.capture_id, entry.content, entry.rows, entry.cols)
+    specs = [
+        CacheEntrySpec(index, entry.capture_id, entry.content, entry.rows, entry.cols)
         for index, entry in enumerate(cache.index.values())
     ]
 
@@ -37,8 +36,8 @@ def forged(cache, tmp_path, change):
         data = cache.read(one.capture_id).numpy()
         return np.ascontiguousarray(change(data.copy())).reshape(-1)
 
-    work = Pieces(tmp_path / "work").folder
-    return publish(tmp_path / "forged", work, cache.key, wanted, packed)
+    work = PartialResults(tmp_path / "work").folder
+    return publish(tmp_path / "forged", work, cache.key, specs, packed)
 
 
 def test_a_cache_of_its_teacher_passes(cache, teacher, photos):
@@ -53,7 +52,7 @@ def test_a_cache_of_its_teacher_passes(cache, teacher, photos):
 @pytest.mark.parametrize("bits", [0x10, 0x01, 0x80])
 def test_changed_bits_are_found(cache, teacher, photos, tmp_path, bits):
     bad = forged(cache, tmp_path, lambda data: data ^ np.uint8(bits))
-    with pytest.raises(AuditError, match=r"not say what its cache says.*beyond rounding"):
+    with pytest.raises(AuditError, match=r"differ from those in its cache.*beyond rounding"):
         audit_cache(teacher, photos, bad, PARAMS, seed=1).require()
 
 
@@ -65,15 +64,15 @@ def test_a_grid_shifted_by_one_cell_is_found(cache, teacher, photos, tmp_path, a
 
 
 def test_another_teacher_under_the_same_key_is_found(cache, photos, tmp_path):
-    """As if the weights had been hashed wrongly: only the predictions tell."""
+    """As if the weights had been hashed wrongly: only the predictions differ."""
     other = make_teacher(4)
-    own = fill_cache(other, photos, PARAMS, tmp_path / "own")
-    bad = replace(cache, key=own.key)
+    filled = fill_cache(other, photos, PARAMS, tmp_path / "other")
+    bad = replace(cache, key=filled.key)
     with pytest.raises(AuditError):
         audit_cache(other, photos, bad, PARAMS, seed=1).require()
 
 
-def test_another_place_on_the_sensor_is_found(cache, teacher, photos, monkeypatch):
+def test_another_placement_is_found(cache, teacher, photos, monkeypatch):
     shifted = Placement((6.0, 4.0))
     monkeypatch.setattr(type(photos), "placement", lambda self, index: shifted)
     bad_key = cache_key(teacher, photos)
@@ -87,18 +86,18 @@ def test_a_cache_of_another_teacher_is_refused_by_name(cache, photos):
 
 
 def test_a_damaged_shard_is_found_wherever_it_is(cache, teacher, photos, tmp_path):
-    whole = forged(cache, tmp_path, lambda data: data)
-    shard = next(iter(whole.index.values())).shard
-    path = whole.folder / shard
+    copied = forged(cache, tmp_path, lambda data: data)
+    shard = next(iter(copied.index.values())).shard
+    path = copied.folder / shard
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(StaleCacheError, match=f"{shard} is damaged"):
-        audit_cache(teacher, photos, whole, PARAMS, seed=1)
+        audit_cache(teacher, photos, copied, PARAMS, seed=1)
 
 
-def test_rounding_is_no_difference_and_the_next_code_is_one():
-    prediction = Prediction(PredictionParams(bins=12))
+def test_rounding_is_no_difference_but_the_next_code_is():
+    prediction = DistanceDistribution(PredictionParams(bins=12))
     probs = (3 * torch.randn(500, 12, generator=torch.Generator().manual_seed(0))).softmax(-1)
     packed = prediction.pack(probs)
     assert float(prediction.beyond_rounding(probs, packed).max()) <= 1e-6

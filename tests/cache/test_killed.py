@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -15,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rangefinder.cache.store import read_cache
-from rangefinder.lock import only_one
+from rangefinder.common.files import exclusive_lock
+from rangefinder.models.model_files import save_model
 
 from .conftest import PARAMS, content
 
@@ -24,17 +24,21 @@ ATTEMPTS = 300
 SEED = 7
 
 # Imports once; then every line on its input forks a process that fills the cache in that folder,
-# and every line "wait PID" waits for one and tells how it ended.
+# and every line "wait PID" waits for one and prints its exit code.
 SERVER = """
-import logging, os, pickle, sys
+import logging, os, sys
 from pathlib import Path
 import torch
-from rangefinder.cache import publish
+from rangefinder.cache import store
 from rangefinder.cache.fill import fill_cache
+from rangefinder.captures.manifest import read_captures
+from rangefinder.config import CacheParams
+from rangefinder.models.model_files import load_model
 
-publish.SHARD_BYTES = 4000
-teacher, photos, params = pickle.load(open(sys.argv[1], "rb"))
-logging.basicConfig(filename=sys.argv[2], level=logging.INFO)
+store.SHARD_BYTES = 4000
+teacher, photos = load_model(Path(sys.argv[1])), read_captures(Path(sys.argv[2]))
+params = CacheParams.model_validate_json(sys.argv[3])
+logging.basicConfig(filename=sys.argv[4], level=logging.INFO)
 print("ready", flush=True)
 for line in sys.stdin:
     word, _, rest = line.strip().partition(" ")
@@ -72,9 +76,10 @@ class Server:
 @pytest.fixture(scope="module")
 def server(teacher, photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
-    (folder / "given.pickle").write_bytes(pickle.dumps((teacher, photos, PARAMS)))
+    save_model(folder / "teacher", teacher)
+    given = [folder / "teacher", photos.folder, PARAMS.model_dump_json(), folder / "log"]
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(folder / "given.pickle"), str(folder / "log")],
+        [sys.executable, "-c", SERVER, *map(str, given)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -87,16 +92,16 @@ def server(teacher, photos, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(server, tmp_path_factory):
-    """A cache that nobody disturbed, and the seconds it took."""
-    folder = tmp_path_factory.mktemp("whole") / "cache"
+def undisturbed(server, tmp_path_factory):
+    """Files of a cache that was filled without interruption, and the seconds it took."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "cache"
     began = time.monotonic()
     assert server.wait(server.fill(folder)) == 0
     return content(folder), time.monotonic() - began
 
 
-def test_however_often_it_is_killed_the_cache_ends_the_same(server, whole, tmp_path):
-    expected, seconds = whole
+def test_however_often_it_is_killed_the_cache_ends_the_same(server, undisturbed, tmp_path):
+    expected, seconds = undisturbed
     assert len(expected) > 4
     chance, folder, kills = random.Random(SEED), tmp_path / "cache", 0
     for _ in range(ATTEMPTS):
@@ -119,7 +124,7 @@ def test_however_often_it_is_killed_the_cache_ends_the_same(server, whole, tmp_p
 
 
 def killed_halfway(server, folder):
-    """Pieces that a process left which was killed after its first ones; none if it was faster."""
+    """Partial results of a process killed after its first ones; none if it was faster."""
     child, work = server.fill(folder), folder.with_name(f"{folder.name}.work")
     while len(list(work.rglob("*.piece"))) < 3 and not (folder / "key.json").exists():
         time.sleep(0.0005)
@@ -128,27 +133,27 @@ def killed_halfway(server, folder):
     return list(work.rglob("*.piece"))
 
 
-def test_a_killed_run_goes_on_where_it_was(server, whole, tmp_path):
+def test_a_killed_run_resumes_from_its_partial_results(server, undisturbed, tmp_path):
     folders = (tmp_path / str(attempt) / "cache" for attempt in range(50))
     folder, done = next((f, done) for f in folders if len(done := killed_halfway(server, f)) >= 3)
-    told = len(server.log.read_text())
+    logged = len(server.log.read_text())
     assert server.wait(server.fill(folder)) == 0
-    assert f"{14 - len(done)} of 14 photos are to be swept" in server.log.read_text()[told:]
-    assert content(folder) == whole[0]
+    assert f"{14 - len(done)} of 14 photos are to be swept" in server.log.read_text()[logged:]
+    assert content(folder) == undisturbed[0]
 
 
-def test_two_processes_on_one_cache_leave_it_whole(server, whole, tmp_path):
+def test_processes_filling_one_cache_at_once_leave_it_undamaged(server, undisturbed, tmp_path):
     children = [server.fill(tmp_path / "cache") for _ in range(3)]
     assert [server.wait(child) for child in children] == [0, 0, 0]
-    assert content(tmp_path / "cache") == whole[0]
+    assert content(tmp_path / "cache") == undisturbed[0]
 
 
-def test_a_second_process_says_that_it_waits(server, whole, tmp_path):
-    told = len(server.log.read_text())
-    with only_one(tmp_path / "cache"):
+def test_a_second_process_logs_that_it_waits(server, undisturbed, tmp_path):
+    logged = len(server.log.read_text())
+    with exclusive_lock(tmp_path / "cache"):
         child = server.fill(tmp_path / "cache")
-        while "waiting until it is done" not in server.log.read_text()[told:]:
+        while "waiting until it is done" not in server.log.read_text()[logged:]:
             time.sleep(0.01)
         assert not (tmp_path / "cache").exists()
     assert server.wait(child) == 0
-    assert content(tmp_path / "cache") == whole[0]
+    assert content(tmp_path / "cache") == undisturbed[0]

@@ -1,7 +1,8 @@
-"""Captures that somebody brought: what is read, what is refused, and what becomes of it."""
+"""Import of a user's captures: rows, splits, withheld scenes, and rows that are refused."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from PIL import Image
 from rangefinder.camera import Camera
 from rangefinder.captures.importer import Importer, import_captures, plan_splits
 from rangefinder.captures.manifest import write_captures
-from rangefinder.captures.safe_paths import inside
 from rangefinder.captures.tables import Row, read_table
 from rangefinder.config import CaptureParams, Parameters
 from rangefinder.errors import CaptureError
+from rangefinder.synthesis.rgbd import simulate_rgbd
 
-from .conftest import distances, photo
+from ..simulated_camera import CAMERA, PARAMS, gaussian_bank
+from .conftest import save_distances, save_photo
 
 SIZE = {"width_px": 64, "height_px": 48}
 RNG = np.random.default_rng(0)
@@ -50,8 +52,8 @@ def refusal(path: Path, params: Parameters | None = None) -> str:
 
 def test_every_kind_of_row_is_imported_and_can_be_written(tmp_path):
     for number, name in enumerate(("a.png", "b.png", "c.png")):
-        photo(tmp_path / name, number)
-    distances(tmp_path / "b_mm.png")
+        save_photo(tmp_path / name, number)
+    save_distances(tmp_path / "b_mm.png")
     mask = np.zeros((48, 64), np.uint8)
     mask[:, :32] = 255
     Image.fromarray(mask).save(tmp_path / "valid.png")
@@ -74,23 +76,7 @@ def test_every_kind_of_row_is_imported_and_can_be_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "mark", "separator"),
-    [("utf-8-sig", "\r\n", ";"), ("utf-8", "\n", ","), ("utf-8", "\r\n", "\t")],
-)
-def test_tables_of_all_programs_are_read(tmp_path, encoding, mark, separator):
-    photo(tmp_path / "Küche 1.png")
-    number = "1,25" if separator == ";" else "1.25"
-    lines = (
-        f"Image {separator} role{separator}distance_m",
-        f"Küche 1.png{separator}chart {separator}{number}",
-    )
-    (row,) = read_table(table_of(tmp_path, *lines, mark=mark, encoding=encoding)).rows
-    assert (row.image, row.role, row.distance_m) == ("Küche 1.png", "chart", 1.25)
-    assert inside(tmp_path, row.image).is_file()
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reason"),
     [
         ("a.png,chart,,,s", "needs its distance_m"),
         ("a.png,labelled,,,s", "needs its distance_map"),
@@ -105,35 +91,16 @@ def test_tables_of_all_programs_are_read(tmp_path, encoding, mark, separator):
         ("C:\\x.png,chart,1,,s", "not relative"),
     ],
 )
-def test_bad_rows_are_named_with_what_is_wrong(tmp_path, line, told):
-    photo(tmp_path / "a.png")
+def test_bad_rows_are_named_with_what_is_wrong(tmp_path, line, reason):
+    save_photo(tmp_path / "a.png")
     message = refusal(table_of(tmp_path, "image,role,distance_m,distance_map,scene", line))
-    assert told in message
+    assert reason in message
     assert "row 2" in message
 
 
-@pytest.mark.parametrize(
-    ("lines", "told"),
-    [
-        ((), "lacks the column image and role"),
-        (("image,role",), "names no captures"),
-        (("image", "a.png"), "lacks the column role"),
-        (("image,role", "a.png\0,chart"), "zero bytes"),
-    ],
-)
-def test_tables_that_are_none_are_refused(tmp_path, lines, told):
-    with pytest.raises(CaptureError, match=told):
-        read_table(table_of(tmp_path, *lines))
-
-
-def test_a_table_in_another_encoding_is_refused(tmp_path):
-    with pytest.raises(CaptureError, match="UTF-8"):
-        read_table(table_of(tmp_path, "image,role", "Küche.png,chart", encoding="latin-1"))
-
-
 def test_a_row_twice_and_a_photo_twice_are_refused(tmp_path):
-    photo(tmp_path / "a.png", 1)
-    photo(tmp_path / "b.png", 1)
+    save_photo(tmp_path / "a.png", 1)
+    save_photo(tmp_path / "b.png", 1)
     rows = ("a.png,chart,1", "a.png,chart,1", "b.png,chart,1")
     message = refusal(table_of(tmp_path, "image,role,distance_m", *rows))
     assert "stands in row 2 already" in message
@@ -141,7 +108,7 @@ def test_a_row_twice_and_a_photo_twice_are_refused(tmp_path):
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path):
-    secret = photo(tmp_path / "secret.png")
+    secret = save_photo(tmp_path / "secret.png")
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "a.png").symlink_to(secret)
@@ -150,8 +117,8 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     )
 
 
-def test_good_rows_go_on_when_told_to_and_else_nothing_is_written(tmp_path):
-    photo(tmp_path / "a.png")
+def test_bad_rows_are_skipped_if_configured_and_else_nothing_is_written(tmp_path):
+    save_photo(tmp_path / "a.png")
     path = table_of(tmp_path, "image,role,distance_m", "a.png,chart,1", "gone.png,chart,1")
     assert len(imported(path, params_of(skip_bad=True))) == 1
     params = params_of()
@@ -164,19 +131,8 @@ def test_good_rows_go_on_when_told_to_and_else_nothing_is_written(tmp_path):
     assert not list(tmp_path.glob(".out*"))
 
 
-def test_a_folder_per_distance_is_a_table(tmp_path):
-    photo(tmp_path / "charts/sheet1/1.25m/a.jpg", 1)
-    photo(tmp_path / "charts/2,5m/sheet2/b.png", 2)
-    photo(tmp_path / "photos/garden/c.png", 3)
-    rows = {row.image: row for row in read_table(tmp_path).rows}
-    assert rows["charts/sheet1/1.25m/a.jpg"].distance_m == 1.25
-    assert rows["charts/2,5m/sheet2/b.png"].distance_m == 2.5
-    assert {row.scene for row in rows.values()} == {"sheet1", "sheet2", "garden"}
-    assert rows["photos/garden/c.png"].role == "unlabelled"
-
-
-def test_a_photo_of_another_size_is_refused_unless_its_place_is_given(tmp_path):
-    photo(tmp_path / "a.png", size=(24, 32))
+def test_a_photo_of_another_size_is_refused_unless_its_placement_is_given(tmp_path):
+    save_photo(tmp_path / "a.png", size=(24, 32))
     header = "image,role,distance_m,origin_x_px,origin_y_px,scale"
     assert "does not fit the camera" in refusal(table_of(tmp_path, header, "a.png,chart,1,,,"))
     (capture,) = imported(table_of(tmp_path, header, "a.png,chart,1,10,20,1"))
@@ -187,16 +143,16 @@ def test_a_photo_of_another_size_is_refused_unless_its_place_is_given(tmp_path):
 def test_exif_of_another_focal_length_is_refused(tmp_path):
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x920A] = 35.0
-    photo(tmp_path / "a.jpg", exif=exif)
-    told = refusal(table_of(tmp_path, "image,role,distance_m", "a.jpg,chart,1"))
-    assert "focal length [mm] 35, the camera record 50" in told
+    save_photo(tmp_path / "a.jpg", exif=exif)
+    message = refusal(table_of(tmp_path, "image,role,distance_m", "a.jpg,chart,1"))
+    assert "focal length [mm] 35, the camera record 50" in message
 
 
 def rows_of(role: str, count: int, **values: object) -> list[Row]:
     return [Row(i, f"{role}{i}.png", role, f"{role}-{i}", **values) for i in range(count)]
 
 
-def test_scenes_are_shared_out_whole_and_always_alike():
+def test_a_scene_is_in_one_split_whatever_the_order_of_rows():
     rows = rows_of("labelled", 12) + rows_of("unlabelled", 5) + rows_of("chart", 6, distance_m=1.0)
     params = CaptureParams(validation_share=0.2, test_share=0.25, withheld_share=0.5)
     plan = plan_splits(rows, params)
@@ -213,7 +169,7 @@ def test_scenes_are_shared_out_whole_and_always_alike():
     assert all(plan.splits[scene] == "train" for scene in plan.withheld)
 
 
-def test_a_split_column_decides_and_contradictions_are_refused():
+def test_a_split_column_takes_precedence_and_contradictions_are_refused():
     rows = [*rows_of("labelled", 4), Row(9, "x.png", "labelled", "mine", split="test")]
     assert plan_splits(rows, CaptureParams()).splits["mine"] == "test"
     rows.append(Row(10, "y.png", "labelled", "mine", split="train"))
@@ -221,24 +177,23 @@ def test_a_split_column_decides_and_contradictions_are_refused():
         plan_splits(rows, CaptureParams())
 
 
-def test_withheld_rooms_become_unlabelled(tmp_path):
+def test_withheld_scenes_become_unlabelled(tmp_path):
     params = params_of(withheld_share=1.0, validation_share=0, test_share=0)
-    photo(tmp_path / "a.png")
-    distances(tmp_path / "m.png")
+    save_photo(tmp_path / "a.png")
+    save_distances(tmp_path / "m.png")
     path = table_of(tmp_path, "image,role,distance_map,scene", "a.png,labelled,m.png,room")
     (capture,) = imported(path, params)
     assert (capture.role, capture.split) == ("unlabelled", "train")
 
 
-def test_rgbd_rows_are_photographed_through_the_bank(tmp_path, bank, params):
-    photo(tmp_path / "a.png", size=(60, 90))
-    distances(tmp_path / "m.png", 3.0, (60, 90))
+def test_rgbd_rows_are_rendered_through_the_bank(tmp_path):
+    save_photo(tmp_path / "a.png", size=(60, 90))
+    save_distances(tmp_path / "m.png", 3.0, (60, 90))
     path = table_of(tmp_path, "image,role,distance_map,scene", "a.png,rgbd,m.png,room")
-    table = read_table(path)
-    camera = Camera.from_params(params.camera)
-    (capture,) = Importer(camera, params, bank).captures([table])
+    table, simulate = read_table(path), partial(simulate_rgbd, gaussian_bank(), PARAMS)
+    (capture,) = Importer(CAMERA, PARAMS, simulate).captures([table])
     assert capture.role == "labelled"
-    assert capture.image.shape == (3, camera.height_px, camera.width_px)
+    assert capture.image.shape == (3, CAMERA.height_px, CAMERA.width_px)
     assert (capture.distance_map == 3.0).all()
-    (again,) = Importer(camera, params, bank).captures([table])
+    (again,) = Importer(CAMERA, PARAMS, simulate).captures([table])
     assert torch.equal(capture.image, again.image)

@@ -1,3 +1,5 @@
+"""Sets of captures on disk: written atomically, read whole or in parts, validated."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -15,13 +18,14 @@ from rangefinder.captures.manifest import (
     BLUR_FILE,
     TABLE_FILE,
     Capture,
+    Pixels,
     capture_id,
     read_captures,
     write_captures,
 )
+from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError
-from rangefinder.location import Placement
-from rangefinder.optics.border import ThinBlur, TracedBlur
+from rangefinder.optics.blur import ThinBlur, TracedBlur
 
 
 @pytest.fixture
@@ -66,14 +70,14 @@ def test_round_trip(tmp_path: Path, camera: Camera, labelled: Capture, chart: Ca
     ]
 
 
-def test_captures_know_how_their_lens_blurs(tmp_path: Path, camera: Camera, labelled: Capture):
+def test_captures_carry_the_blur_of_their_lens(tmp_path: Path, camera: Camera, labelled: Capture):
     nodes = (np.array([0.2, 1.4]), np.array([0.0, 90.0]), np.array([0.0, 120.0]))
     traced = TracedBlur(np.arange(8.0).reshape(2, 2, 2), *nodes)
     written = write_captures(tmp_path / "set", camera, [labelled], traced)
     again = read_captures(tmp_path / "set").select(role="labelled")
     assert written.blur.fingerprint == again.blur.fingerprint == traced.fingerprint
     (tmp_path / "set" / BLUR_FILE).write_bytes(b"nothing")
-    with pytest.raises(CaptureError, match=r"does not say how a lens blurs.*Run ingestion again"):
+    with pytest.raises(CaptureError, match=r"blur\.safetensors.*Run ingestion again"):
         read_captures(tmp_path / "set")
     write_captures(tmp_path / "set", camera, [labelled])
     assert read_captures(tmp_path / "set").blur == ThinBlur(camera)
@@ -205,3 +209,47 @@ def test_files_of_the_wrong_size_are_refused(tmp_path: Path, camera: Camera, lab
     _edit(tmp_path / "set", "width_px", 65)
     with pytest.raises(CaptureError, match="wrong size"):
         read_captures(tmp_path / "set").image(0)
+
+
+@pytest.fixture
+def captures(tmp_path):
+    image = torch.rand(3, 20, 31, generator=torch.Generator().manual_seed(0))
+    capture = Capture(image, "unlabelled", "scene", "train")
+    return write_captures(tmp_path / "set", Camera(width_px=31, height_px=20), [capture])
+
+
+def as_format(captures, name):
+    """The same capture with its picture in another format."""
+    pixels = (captures.image(0).permute(1, 2, 0) * 65535).round().numpy().astype(np.uint16)
+    path = captures.folder / name
+    if name.endswith("png"):
+        Image.fromarray((pixels >> 8).astype(np.uint8)).save(path)
+    else:
+        options = {"big.tif": {"byteorder": ">"}, "packed.tif": {"compression": "zlib"}}
+        tifffile.imwrite(path, pixels, photometric="rgb", metadata=None, **options[name])
+    return replace(captures, table=captures.table.assign(image=name))
+
+
+@pytest.mark.parametrize("name", [None, "big.tif", "packed.tif", "eight.png"])
+@pytest.mark.parametrize("window", [(0, 0, 20, 31), (3, 5, 7, 9), (19, 30, 1, 1)])
+def test_a_crop_equals_that_of_the_decoded_picture(captures, name, window):
+    captures = as_format(captures, name) if name else captures
+    top, left, height, width = window
+    decoded = captures.image(0)[:, top : top + height, left : left + width]
+    pixels = Pixels(captures)
+    for _ in range(2):
+        part = pixels.crop(0, *window)
+        torch.testing.assert_close(part, decoded, atol=1e-5 if name == "eight.png" else 0, rtol=0)
+
+
+def test_a_truncated_picture_is_an_error(captures):
+    path = captures.folder / captures.table["image"][0]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises((CaptureError, ValueError)):
+        Pixels(captures).crop(0, 0, 0, 20, 31)
+
+
+def test_a_picture_of_another_size_is_an_error(captures):
+    wrong = replace(captures, table=captures.table.assign(width_px=30))
+    with pytest.raises(CaptureError, match="wrong size"):
+        Pixels(wrong).crop(0, 0, 0, 20, 30)

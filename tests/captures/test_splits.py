@@ -1,3 +1,5 @@
+"""Splits are disjoint in scenes and texture sources; folds test every scene."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -7,13 +9,12 @@ import pandas as pd
 import pytest
 
 from rangefinder.camera import Camera
-from rangefinder.captures.canvases import PHOTOGRAPHS, recipes
 from rangefinder.captures.manifest import TABLE_FILE, Capture, read_captures, write_captures
-from rangefinder.captures.splits import SPLITS, check_splits, share_out
+from rangefinder.captures.splits import SPLITS, assign_splits, check_splits
 from rangefinder.errors import CaptureError
 
 
-def test_apart_is_accepted():
+def test_disjoint_splits_are_accepted():
     check_splits([("train", "a", ("x", "y")), ("train", "a", ("x",)), ("test", "b", ("z",))])
 
 
@@ -50,28 +51,11 @@ def test_reading_a_table_that_mixes_splits_is_refused(
         read_captures(tmp_path / "set")
 
 
-def test_texture_sources_of_the_splits_do_not_meet():
-    by_split = {
-        split: {recipe.source for recipe in recipes(0, 256, {split: 10_000})} for split in SPLITS
-    }
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        assert not by_split[first] & by_split[second]
-    for split in SPLITS:
-        kinds = {source.split(":")[0] for source in by_split[split]}
-        assert kinds == {"photo", "leaves", "spectrum"}
-        assert len(PHOTOGRAPHS[split]) >= 3
-
-
-def test_procedural_canvases_of_the_splits_are_seeded_apart():
-    keys = [recipe.key for recipe in recipes(0, 256, dict.fromkeys(SPLITS, 10_000))]
-    assert len(set(keys)) == len(keys)
-
-
 def test_folds_test_every_scene_and_keep_their_sizes():
     rooms = [f"room {i}" for i in range(15)]
     shares = {"validation": 0.2, "test": 0.25}
-    folds = [share_out(rooms, shares, {}, fold) for fold in range(4)]
-    assert folds[0] == share_out(rooms, shares, {})
+    folds = [assign_splits(rooms, shares, {}, fold) for fold in range(4)]
+    assert folds[0] == assign_splits(rooms, shares, {})
     for fold in folds:
         counted = [list(fold.values()).count(split) for split in SPLITS]
         assert counted == [8, 3, 4]

@@ -1,4 +1,4 @@
-"""`rangefinder lens` prints, draws and keeps the limits of a camera."""
+"""`rangefinder lens`: table and figure of the bounds and ambiguities of a camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rangefinder.camera import Camera
-from rangefinder.commands.main import BAD_INPUT, main
+from rangefinder.commands import BAD_INPUT, main
 
 from ..conftest import ROOT
 
@@ -27,14 +27,14 @@ def result(tmp_path_factory):
     return done, out
 
 
-def test_prints_blur_bound_and_confusion_of_every_texture(result):
+def test_it_prints_blur_bound_and_confusion_of_every_texture(result):
     done, _ = result
     assert "CookeTriplet 50 mm f/3.5, focused at 3 m, patch of 17 px" in done.output
     for word in ("strong grey", "weak coloured", "blur [px]", "least sd [m]", "confused"):
         assert word in done.output
 
 
-def test_keeps_a_table_and_a_figure(result):
+def test_it_writes_a_table_and_a_figure(result):
     _, out = result
     table = pd.read_csv(out / "lens_limit.csv")
     assert set(table["radius"]) == {0.0, 0.8, 1.0}
@@ -46,7 +46,7 @@ def test_keeps_a_table_and_a_figure(result):
         assert len(set(figure.convert("L").resize((64, 32)).tobytes())) > 8
 
 
-def test_a_camera_record_takes_the_place_of_the_configured_one(tmp_path, monkeypatch):
+def test_a_camera_record_replaces_the_configured_one(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     camera = Camera(name="odd", lens={"name": "NoSuchLens"})
     camera.save(tmp_path / "camera.json")
@@ -55,19 +55,17 @@ def test_a_camera_record_takes_the_place_of_the_configured_one(tmp_path, monkeyp
     assert "NoSuchLens" in done.output
 
 
-def test_a_lens_that_somebody_describes_is_not_called_by_the_default_one_s_name(
-    tmp_path, monkeypatch
-):
+def test_a_described_lens_is_not_named_after_the_default_one(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     record = {"pixel_pitch_um": 160.0, "width_px": 120, "height_px": 90, "lens": {"kind": "thin"}}
     (tmp_path / "camera.yml").write_text(yaml.safe_dump({"focal_length_mm": 35.0, **record}))
-    places = ("--camera", str(tmp_path / "camera.yml"), "--out", str(tmp_path))
-    done = CliRunner().invoke(main, ["lens", "--env", "smoke", *places])
+    options = ("--camera", str(tmp_path / "camera.yml"), "--out", str(tmp_path))
+    done = CliRunner().invoke(main, ["lens", "--env", "smoke", *options])
     assert done.exit_code == 0, done.output
     assert done.output.startswith("thin lens 35 mm f/3.5, focused at 3 m")
 
 
-def test_what_is_no_camera_record_is_refused_with_what_would_be(tmp_path, monkeypatch):
+def test_an_invalid_camera_record_is_refused_with_the_expected_one(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / "camera.json").write_text("text")
     done = CliRunner().invoke(main, ["lens", "--camera", str(tmp_path / "camera.json")])
@@ -76,10 +74,10 @@ def test_what_is_no_camera_record_is_refused_with_what_would_be(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(None, "conf/base/parameters.yml"), ({"camera": {"f_number": -1}}, "camera.f_number")],
 )
-def test_says_what_is_wrong_with_the_configuration(tmp_path, monkeypatch, content, told):
+def test_an_invalid_configuration_is_named(tmp_path, monkeypatch, content, message):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for env in ("base", "local"):
@@ -88,4 +86,4 @@ def test_says_what_is_wrong_with_the_configuration(tmp_path, monkeypatch, conten
         (tmp_path / "conf/base/parameters.yml").write_text(json.dumps(content))
     done = CliRunner().invoke(main, ["lens"])
     assert done.exit_code == BAD_INPUT
-    assert told in done.output
+    assert message in done.output

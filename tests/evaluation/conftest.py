@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from rangefinder.camera import Camera
+from rangefinder.captures.manifest import Capture, CaptureSet, write_captures
 from rangefinder.config import CameraParams, Parameters
-from rangefinder.evaluation.metrics import LEVELS, Ranging
-from rangefinder.location import Placement
+from rangefinder.coordinates import Placement
+from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
 
+CAMERA = Camera(width_px=64, height_px=48)
 Map = NDArray[np.float32]
 NORMAL_Z = {0.5: 0.67449, 0.8: 1.28155, 0.95: 1.95996}
 
@@ -76,7 +80,7 @@ class FakeCaptures:
         )
 
 
-def _ranging_of(distance: Map, sd_dpt: Map | float = 0.1) -> Ranging:
+def _prediction_of(distance: Map, sd_dpt: Map | float = 0.1) -> Prediction:
     """Gaussian in dioptres around a distance map."""
     sd = np.broadcast_to(np.asarray(sd_dpt, np.float32), distance.shape)
     inverse = 1.0 / distance
@@ -85,21 +89,23 @@ def _ranging_of(distance: Map, sd_dpt: Map | float = 0.1) -> Ranging:
             np.asarray(1.0 / (inverse + NORMAL_Z[level] * sd), np.float32),
             np.asarray(1.0 / np.maximum(inverse - NORMAL_Z[level] * sd, 1e-3), np.float32),
         )
-        for level in LEVELS
+        for level in INTERVAL_LEVELS
     }
-    return Ranging(np.asarray(distance, np.float32), ends, sd)
+    return Prediction(np.asarray(distance, np.float32), ends, sd)
 
 
-def _noisy_model(captures: FakeCaptures, sd_dpt: float, seed: int = 0) -> Callable[[int], Ranging]:
+def _noisy_model(
+    captures: FakeCaptures, sd_dpt: float, seed: int = 0
+) -> Callable[[int], Prediction]:
     """Truth plus Gaussian noise of a known, varying deviation in dioptres."""
 
-    def model(index: int) -> Ranging:
+    def model(index: int) -> Prediction:
         truth = np.where(captures.distances[index] > 0, captures.distances[index], 1.0)
         key = int(captures.table["capture_id"].iloc[index], 16)
         generator = np.random.default_rng([seed, key])
         sd = sd_dpt * generator.uniform(0.2, 1.8, truth.shape).astype(np.float32)
         inverse = 1.0 / truth + sd * generator.standard_normal(truth.shape, dtype=np.float32)
-        return _ranging_of((1.0 / np.maximum(inverse, 0.05)).astype(np.float32), sd)
+        return _prediction_of((1.0 / np.maximum(inverse, 0.05)).astype(np.float32), sd)
 
     return model
 
@@ -131,10 +137,25 @@ def captures(camera: Camera) -> FakeCaptures:
 
 
 @pytest.fixture
-def ranging_of() -> Callable[..., Ranging]:
-    return _ranging_of
+def prediction_of() -> Callable[..., Prediction]:
+    return _prediction_of
 
 
 @pytest.fixture
-def noisy_model() -> Callable[..., Callable[[int], Ranging]]:
+def noisy_model() -> Callable[..., Callable[[int], Prediction]]:
     return _noisy_model
+
+
+def _capture(role, split, metres, number):
+    frame = torch.full((48, 64), metres)
+    frame[:24] *= 2  # the upper half is twice as far
+    frame[0] = 0
+    image = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(number))
+    known = {"distance_m": metres} if role == "chart" else {"distance_map": frame}
+    return Capture(image, role, f"{role}-{split}-{number}", split, **known)
+
+
+def labelled_set(folder: Path, *specs: tuple[str, str, float]) -> CaptureSet:
+    """Write captures of `(role, split, distance [m])`."""
+    captures = [_capture(*spec, number) for number, spec in enumerate(specs)]
+    return write_captures(folder / "set", CAMERA, captures)

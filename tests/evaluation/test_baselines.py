@@ -1,4 +1,4 @@
-"""The constant predictor."""
+"""Baselines without a photo: the constant, and the median map of the training captures."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ import pandas as pd
 import pytest
 
 from rangefinder.errors import CaptureError
-from rangefinder.evaluation.baselines import constant_model, constant_ranging
-from rangefinder.evaluation.score import evaluate
+from rangefinder.evaluation.baselines import constant_model, constant_prediction, median_map_model
+from rangefinder.evaluation.scoring import evaluate, held_out
+
+from .conftest import labelled_set
 
 
 def training_set(distances, split="train"):
     return SimpleNamespace(table=pd.DataFrame({"split": split, "distance_m": distances}))
 
 
-def test_it_says_the_training_median_everywhere(captures):
+def test_the_constant_is_the_training_median(captures):
     training = training_set([1.0, 3.0, 2.0, np.nan])
-    ranging = constant_model(training, captures)(0)
-    assert ranging.distance_m.shape == (48, 64)
-    assert (ranging.distance_m == 2.0).all()
-    assert ranging.sd_dpt[0, 0] == pytest.approx(np.std([1, 1 / 2, 1 / 3]))
+    prediction = constant_model(training, captures)(0)
+    assert prediction.distance_m.shape == (48, 64)
+    assert (prediction.distance_m == 2.0).all()
+    assert prediction.sd_dpt[0, 0] == pytest.approx(np.std([1, 1 / 2, 1 / 3]))
 
 
-def test_its_intervals_are_quantiles_of_the_training_distances():
-    ranging = constant_ranging(np.linspace(1.0, 3.0, 201), (2, 2))
-    ends = {level: (near[0, 0], far[1, 1]) for level, (near, far) in ranging.interval_m.items()}
+def test_intervals_of_the_constant_are_quantiles_of_the_training_distances():
+    prediction = constant_prediction(np.linspace(1.0, 3.0, 201), (2, 2))
+    ends = {level: (near[0, 0], far[1, 1]) for level, (near, far) in prediction.interval_m.items()}
     assert ends[0.5] == pytest.approx((1.5, 2.5))
     assert ends[0.8] == pytest.approx((1.2, 2.8))
     assert ends[0.95] == pytest.approx((1.05, 2.95))
@@ -43,7 +45,7 @@ def test_no_training_distances_are_refused(captures):
         constant_model(training_set([1.0], split="test"), captures)
 
 
-def test_it_covers_what_it_was_made_from(captures, params):
+def test_the_constant_is_calibrated_on_the_distribution_of_its_training_set(captures, params):
     generator = np.random.default_rng(0)
     for index in range(len(captures)):
         captures.distances[index] = generator.uniform(0.8, 3.8, (48, 64)).astype(np.float32)
@@ -53,3 +55,23 @@ def test_it_covers_what_it_was_made_from(captures, params):
     found = summary["models"]["constant"]
     assert found["coverage"] == pytest.approx({"0.5": 0.5, "0.8": 0.8, "0.95": 0.95}, abs=0.02)
     assert found["ause"] > 0
+
+
+def test_the_median_map_follows_the_image_position_and_the_constant_does_not(tmp_path):
+    rows = [("labelled", "train", metres) for metres in (1.0, 1.2, 1.1)]
+    captures = labelled_set(tmp_path, *rows, ("labelled", "test", 1.5))
+    test, _ = held_out(captures)
+    median_map = median_map_model(captures, test)(0)
+    assert median_map.distance_m[40, 10] == pytest.approx(1.1)
+    assert median_map.distance_m[10, 10] == pytest.approx(2.2)
+    constant = constant_model(captures, test)(0)
+    assert median_map.distance_m[0, 0] == constant.distance_m[0, 0]  # unknown in all maps
+    assert np.unique(constant.distance_m).size == 1
+    near, far = median_map.interval_m[0.8]
+    assert near[40, 10] <= 1.1 <= far[40, 10]
+
+
+def test_without_labelled_training_captures_there_is_no_median_map(tmp_path):
+    captures = labelled_set(tmp_path, ("chart", "train", 1.0), ("labelled", "test", 1.5))
+    test, _ = held_out(captures)
+    assert median_map_model(captures, test) is None

@@ -1,4 +1,4 @@
-"""Figures are drawn, show what they say and are the same for everyone."""
+"""Figures of an evaluation can be drawn for any models, and choose typical captures."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from rangefinder.evaluation.figures import chosen_captures, draw_figures
-from rangefinder.evaluation.score import evaluate
+from rangefinder.evaluation.scoring import evaluate
 
 SUPPORT = (5, 4, 60, 44)
 CURVES = {"overview", "predicted_against_true", "reliability", "sparsification"}
 
 
 @pytest.fixture
-def models(captures, noisy_model, ranging_of):
+def models(captures, noisy_model, prediction_of):
     generator = np.random.default_rng(0)
     captures.images = [generator.uniform(0, 1, (3, 48, 64)).astype(np.float32) for _ in range(6)]
     return {
-        "constant": lambda _: ranging_of(np.full((48, 64), 1.6, np.float32), 0.3),
+        "constant": lambda _: prediction_of(np.full((48, 64), 1.6, np.float32), 0.3),
         "teacher": noisy_model(captures, 0.1),
         "student": noisy_model(captures, 0.05),
     }
@@ -72,7 +72,7 @@ def test_real_scenes_come_first_then_best_to_worst(captures, models, few):
     assert [chosen[1], chosen[2]] == [others.idxmin(), others.idxmax()]
 
 
-def test_style_of_others_is_left_alone(captures, models, few):
+def test_drawing_leaves_the_global_style_unchanged(captures, models, few):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)

@@ -34,7 +34,7 @@ def test_distance_bins_hold_their_near_edge_and_the_last_its_far_edge(captures, 
     assert regions.distance_names == ("0.7-1.0", "1.0-1.5", "1.5-2.0", "2.0-3.0", "3.0-4.0")
 
 
-def test_positions_are_places_on_the_sensor(captures, params):
+def test_positions_are_sensor_radii(captures, params):
     captures.distances[0][:] = 2.0
     regions = Regions.over(captures, params, WHOLE)
     _, axes = axes_of(regions, captures)
@@ -45,7 +45,7 @@ def test_positions_are_places_on_the_sensor(captures, params):
     assert np.array_equal(position == 1, radius > 0.8)
 
 
-def test_texture_splits_the_scored_pixels_of_all_captures_in_the_wanted_share(captures, params):
+def test_texture_splits_the_scored_pixels_of_all_captures_in_the_configured_share(captures, params):
     regions = Regions.over(captures, params, (4, 4, 60, 44))
     strong = known = 0
     for index in range(len(captures)):
@@ -73,7 +73,7 @@ def test_pixels_of_unknown_texture_belong_to_neither_group(captures, params):
         assert set(axes_of(regions, captures, index)[1][0]) == {2}
 
 
-def test_edge_band_reaches_as_far_as_it_says():
+def test_the_edge_band_has_its_width():
     distance = np.full((1, 40), 1.0, np.float32)
     distance[:, 20:] = 1.06
     assert np.flatnonzero(near_edges(distance, 0.05, 8)).tolist() == list(range(11, 29))
@@ -85,7 +85,7 @@ def test_a_step_below_the_threshold_is_no_edge():
     assert not near_edges(distance, 0.05, 8).any()
 
 
-def test_edges_do_not_care_which_side_or_direction_is_near():
+def test_edges_are_the_same_mirrored_and_transposed():
     generator = np.random.default_rng(0)
     distance = generator.choice(np.asarray([1.0, 1.04, 2.0], np.float32), (20, 30))
     edges = near_edges(distance, 0.05, 2)
@@ -101,7 +101,7 @@ def test_unknown_pixels_are_no_edge_but_a_jump_across_them_is():
     assert np.flatnonzero(near_edges(distance, 0.05, 3)).tolist() == list(range(16, 24))
 
 
-def test_nothing_known_has_no_edges():
+def test_an_unknown_map_has_no_edges():
     assert not near_edges(np.zeros((4, 4), np.float32), 0.05, 3).any()
 
 
@@ -128,6 +128,6 @@ def test_support_that_does_not_fit_is_refused(support):
         {"centre_radius": 0.9, "corner_radius": 0.8},
     ],
 )
-def test_regions_that_make_no_sense_are_refused_before_anything_runs(wrong):
+def test_invalid_regions_are_refused_with_the_configuration(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong)).split("_")[0]):
         parse_parameters({"evaluation": wrong})

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from rangefinder.evaluation.report import print_summary, summary_table
-from rangefinder.evaluation.score import evaluate
+from rangefinder.evaluation.report import print_summary
+from rangefinder.evaluation.scoring import evaluate
 
 
 @pytest.fixture
@@ -17,7 +17,13 @@ def summary(captures, params, noisy_model):
     return evaluate(captures, models, params, (5, 4, 60, 44)).summary
 
 
-def test_it_names_every_model_and_its_numbers(summary):
+def summary_table(summary, stream=None):
+    stream = stream or io.StringIO()
+    print_summary(summary, stream)
+    return stream.getvalue()
+
+
+def test_the_table_has_every_model_and_its_scores(summary):
     text = summary_table(summary)
     for name, model in summary["models"].items():
         row = next(line for line in text.splitlines() if line.startswith(name))
@@ -28,7 +34,7 @@ def test_it_names_every_model_and_its_numbers(summary):
     assert re.search(r"AbsRel student/teacher: 0\.\d\d \(95 % over scenes: ", text)
 
 
-def test_it_fits_a_terminal_and_has_no_null_words(summary):
+def test_the_table_fits_a_terminal_and_hides_missing_values(summary):
     summary["models"]["student"]["by_edge"]["near"]["abs_rel"] = None
     text = summary_table(summary)
     assert max(map(len, text.splitlines())) <= 110
@@ -36,25 +42,20 @@ def test_it_fits_a_terminal_and_has_no_null_words(summary):
     assert "nan" not in text
 
 
-def test_it_is_plain_where_nobody_watches(summary):
-    stream = io.StringIO()
-    print_summary(summary, stream)
-    assert "\x1b" not in stream.getvalue()
-    assert summary_table(summary) in stream.getvalue()
+def test_output_to_a_file_has_no_escape_codes(summary):
+    assert "\x1b" not in summary_table(summary)
 
 
-def test_best_values_stand_out_on_a_terminal(summary, monkeypatch):
+def test_best_values_are_bold_on_a_terminal(summary, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    stream = Terminal()
-    print_summary(summary, stream)
+    text = summary_table(summary, Terminal())
     best = summary["models"]["student"]["overall"]["abs_rel"]
-    assert f"\x1b[1m{best:.3f}\x1b[0m" in stream.getvalue()
-    assert re.sub("\x1b\\[[01]m", "", stream.getvalue()).strip() == summary_table(summary).strip()
+    assert f"\x1b[1m{best:.3f}\x1b[0m" in text
+    assert re.sub("\x1b\\[[01]m", "", text) == summary_table(summary)
     monkeypatch.setenv("NO_COLOR", "1")
-    plain = Terminal()
-    print_summary(summary, plain)
-    assert "\x1b" not in plain.getvalue()
+    assert "\x1b" not in summary_table(summary, Terminal())

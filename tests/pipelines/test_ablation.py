@@ -1,4 +1,4 @@
-"""The ablation as a user runs it: a table, claims, and nothing trained twice."""
+"""The ablation pipeline: its table and hypotheses, and no training is repeated."""
 
 from __future__ import annotations
 
@@ -42,18 +42,19 @@ def test_every_variant_has_a_row_of_scores(ablated):
     assert found["abs_rel"].nunique() == len(found)
 
 
-def test_a_student_of_charts_alone_is_shown_where_things_end_too(ablated):
+def test_a_student_of_charts_alone_has_composited_scenes_too(ablated):
     for name in ("all", "on_charts"):
         card = ablated.folder / f"data/06_models/ablation/{name}-0/student/card.json"
-        assert json.loads(card.read_text())["student"]["laid_charts"] > 0
+        assert json.loads(card.read_text())["student"]["composited_scenes"] > 0
 
 
-def test_claims_are_told_and_written(ablated):
-    claims = json.loads((ablated.folder / "data/08_reporting/ablation.json").read_text())["claims"]
-    assert {claim["numbers"]["score"] for claim in claims} >= {"abs_rel", "corner_abs_rel"}
-    assert all(isinstance(claim["holds"], bool) for claim in claims)
-    for claim in claims:
-        assert claim["claim"] in ablated.output
+def test_hypotheses_are_printed_and_written(ablated):
+    content = json.loads((ablated.folder / "data/08_reporting/ablation.json").read_text())
+    hypotheses = content["hypotheses"]
+    assert {one["numbers"]["score"] for one in hypotheses} >= {"abs_rel", "corner_abs_rel"}
+    assert all(isinstance(one["holds"], bool) for one in hypotheses)
+    for one in hypotheses:
+        assert one["hypothesis"] in ablated.output
     with Image.open(ablated.folder / "data/08_reporting/ablation.png") as picture:
         assert picture.width > 500
 
@@ -68,14 +69,14 @@ def test_only_what_is_missing_is_trained_again(ablated):
     pd.testing.assert_frame_equal(table(ablated), first)
 
 
-def test_what_each_training_said_lies_beside_its_result(ablated):
-    said = ablated.folder / "data/06_models/ablation/all-0/log.txt"
-    assert "photos are to be swept" in said.read_text()
+def test_the_log_of_each_training_is_beside_its_result(ablated):
+    log = ablated.folder / "data/06_models/ablation/all-0/log.txt"
+    assert "photos are to be swept" in log.read_text()
     assert "photos are to be swept" not in ablated.output
     assert "no_location-0: AbsRel" in ablated.output
 
 
-def test_other_parameters_are_trained_afresh_and_only_wanted_variants(ablated):
+def test_other_parameters_are_trained_again_and_only_configured_variants(ablated):
     before = results(ablated)
     ablated.run(*COMMAND, "--params", "student.max_epochs=1,ablation.variants=[no_location]")
     after = results(ablated)
@@ -83,12 +84,12 @@ def test_other_parameters_are_trained_afresh_and_only_wanted_variants(ablated):
     assert set(table(ablated)["variant"]) == {"all", "teacher", "no_location"}
 
 
-def test_a_stop_ends_all_trainings_and_they_go_on(ablated):
-    wanted = "teacher.max_epochs=20,ablation.variants=[all]"
+def test_a_stop_ends_all_trainings_and_they_resume(ablated):
+    params = "teacher.max_epochs=20,ablation.variants=[all]"
     log = ablated.folder / "data/06_models/ablation/all-0/log.txt"
-    told = len(log.read_text())
+    logged = len(log.read_text())
     checkpoint = "data/06_models/ablation/checkpoints/*/last.ckpt"
-    ablated.stop(signal.SIGTERM, checkpoint, *COMMAND, "--params", wanted)
+    ablated.stop(signal.SIGTERM, checkpoint, *COMMAND, "--params", params)
     assert any(ablated.folder.glob(checkpoint))
-    ablated.run(*COMMAND, "--params", wanted)
-    assert "Going on from the checkpoint" in log.read_text()[told:]
+    ablated.run(*COMMAND, "--params", params)
+    assert "Resuming from the checkpoint" in log.read_text()[logged:]

@@ -1,4 +1,4 @@
-"""The benchmark as a user runs it, on what the smoke chain left."""
+"""The benchmark pipeline after a smoke run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATIOS = {
 }
 
 
-def test_the_benchmark_leaves_every_ratio_it_promises(smoke_run: SmokeRun, tmp_path: Path):
+def test_the_benchmark_reports_every_ratio(smoke_run: SmokeRun, tmp_path: Path):
     ignored = shutil.ignore_patterns("mlartifacts", "mlflow.db")
     shutil.copytree(smoke_run.folder, tmp_path / "project", ignore=ignored)
     project = Project(tmp_path / "project")

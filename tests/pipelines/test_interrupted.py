@@ -1,4 +1,4 @@
-"""Runs that do not reach their end: a training goes on where it was, and records tell the truth."""
+"""Interrupted runs: a training resumes from its checkpoint, and MLflow has the true status."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def trained(smoke_run: SmokeRun, tmp_path: Path) -> Project:
 
 
 def params(**changes: int) -> str:
-    wanted = {"max_epochs": EPOCHS, "patience_epochs": EPOCHS} | changes
-    return ",".join(f"teacher.{key}={value}" for key, value in wanted.items())
+    values = {"max_epochs": EPOCHS, "patience_epochs": EPOCHS} | changes
+    return ",".join(f"teacher.{key}={value}" for key, value in values.items())
 
 
 def kill_in_training(project: Project, number: signal.Signals) -> None:
@@ -50,24 +50,24 @@ def epochs(project: Project) -> list[int]:
     return [int(point.value) for point in history]
 
 
-def test_killed_training_goes_on_and_its_record_is_closed(trained):
+def test_a_killed_training_resumes_and_its_run_is_ended(trained):
     kill_in_training(trained, signal.SIGKILL)
-    said = trained.run(*COMMAND, params(steps_per_epoch=40)).stderr
-    assert "Going on from the checkpoint" in said
+    log = trained.run(*COMMAND, params(steps_per_epoch=40)).stderr
+    assert "Resuming from the checkpoint" in log
     assert statuses(trained) == ["KILLED", "FINISHED"]
     assert 0 not in epochs(trained)
     assert max(epochs(trained)) == EPOCHS - 1
 
 
-def test_other_parameters_start_afresh_and_sigterm_closes_the_record(trained):
+def test_other_parameters_start_anew_and_sigterm_ends_the_run(trained):
     kill_in_training(trained, signal.SIGTERM)
     assert statuses(trained) == ["KILLED"]
-    said = trained.run(*COMMAND, params(steps_per_epoch=5)).stderr
-    assert "Going on" not in said
+    log = trained.run(*COMMAND, params(steps_per_epoch=5)).stderr
+    assert "Resuming" not in log
     assert min(epochs(trained)) == 0
 
 
-def test_failed_run_is_recorded_as_failed(trained):
+def test_a_failed_run_is_recorded_as_failed(trained):
     (trained.folder / "data/02_intermediate/captures/captures.parquet").unlink()
     done = trained.run(*COMMAND, params(), check=False)
     assert done.returncode == 1

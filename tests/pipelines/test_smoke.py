@@ -1,4 +1,4 @@
-"""The whole chain, run once as a user runs it: what it leaves behind, says and records."""
+"""The smoke run: its files, its output and its MLflow run."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def record(client):
     return run
 
 
-def test_terminal_tells_the_story_and_ends_with_the_scores(smoke_run):
+def test_the_terminal_shows_each_step_and_ends_with_the_scores(smoke_run):
     lines = smoke_run.output.splitlines()
     for word in ("gather captures", "train teacher", "sweep teacher", "distil student"):
         assert any(word in line for line in lines)
     table = smoke_run.output[smoke_run.output.index("Evaluation:") :]
     assert all(model in table for model in MODELS)
     assert "Traceback" not in smoke_run.output
-    assert "it/s" not in smoke_run.output  # no progress bars where nobody watches
+    assert "it/s" not in smoke_run.output  # no progress bars outside of a terminal
 
 
-def test_errors_are_compared_with_what_the_lens_allows(evaluation):
-    over = evaluation["over_bound"]
+def test_errors_are_compared_with_the_cramer_rao_bound(evaluation):
+    over = evaluation["crlb_ratio"]
     assert set(over["models"]) == set(MODELS)
     for ratios in over["models"].values():
         assert all(ratio is None or ratio > 0.5 for ratio in ratios.values())
@@ -67,7 +67,7 @@ def test_errors_are_compared_with_what_the_lens_allows(evaluation):
         "08_reporting/per_image.csv",
     ],
 )
-def test_chain_leaves_its_products(smoke_run, path):
+def test_the_chain_writes_its_files(smoke_run, path):
     assert (smoke_run.folder / "data" / path).stat().st_size > 0
 
 
@@ -75,12 +75,12 @@ def test_finished_training_leaves_no_checkpoints(smoke_run):
     assert not list((smoke_run.folder / "data/06_models/checkpoints").rglob("*.ckpt"))
 
 
-def test_nothing_unexpected_appears_in_the_tree(smoke_run):
+def test_git_shows_no_other_file(smoke_run):
     changed = smoke_run.git("status", "--porcelain").splitlines()
     assert {line.split()[1] for line in changed} <= {"data/08_reporting/evaluation.json"}
 
 
-def test_evaluation_follows_the_contract(evaluation):
+def test_the_evaluation_has_its_schema(evaluation):
     assert evaluation["dataset"].keys() == {"digest", "captures"}
     assert evaluation["models"].keys() == set(MODELS)
     for scores in evaluation["models"].values():
@@ -139,7 +139,7 @@ def test_scores_and_figures_are_kept_with_the_run(client, record):
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
-def test_registered_model_measures_photos_of_any_size(smoke_run, client, kind, monkeypatch):
+def test_a_registered_model_measures_photos_of_any_size(smoke_run, client, kind, monkeypatch):
     import mlflow
 
     monkeypatch.setattr(sys, "path", sys.path[:])  # MLflow puts the model's code in front

@@ -1,39 +1,11 @@
-"""A tiny camera's captures, and tiny networks trained on them."""
-
-import zlib
+"""Small captures, and a teacher and a cache trained and filled on them once."""
 
 import pytest
-import torch
 
 from rangefinder.cache.fill import fill_cache
-from rangefinder.camera import Camera
-from rangefinder.captures.manifest import Capture, write_captures
-from rangefinder.config import Parameters
-from rangefinder.training.fit import distil_student, train_teacher
+from rangefinder.training.assembly import train_teacher
 
-
-def make_capture(role, split, index):
-    """Noise whose contrast tells its distance."""
-    generator = torch.Generator().manual_seed(zlib.crc32(f"{role} {split} {index}".encode()))
-    distance_m = 0.8 + 0.4 * (index % 6)
-    image = 0.5 + (torch.rand(3, 48, 64, generator=generator) - 0.5) / (1 + distance_m)
-    frame = torch.full((48, 64), distance_m)
-    return Capture(
-        image=image,
-        role=role,
-        scene=f"{split}-{role}-{index}",
-        split=split,
-        distance_m=distance_m if role == "chart" else None,
-        distance_map=None if role == "chart" else frame,
-    )
-
-
-def make_captures(folder, **watched):
-    """Charts and photos to learn from, and so many captures of each role to watch training on."""
-    wanted = [("chart", "train", 12), ("unlabelled", "train", 6)]
-    wanted += [(role, "validation", number) for role, number in watched.items()]
-    every = (make_capture(role, split, i) for role, split, n in wanted for i in range(n))
-    return write_captures(folder / "captures", Camera(width_px=64, height_px=48), every)
+from ..small_training import PARAMS, make_captures
 
 
 @pytest.fixture(scope="session")
@@ -43,22 +15,7 @@ def captures(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def params():
-    return Parameters.model_validate(
-        {
-            "teacher": {
-                "stem_channels": [6, 8],
-                "channels": 12,
-                "blocks": 2,
-                "stem_blocks": 1,
-                "crop_px": 33,
-                "batch_size": 4,
-                "steps_per_epoch": 6,
-                "max_epochs": 2,
-            },
-            "student": {"channels": [8, 8, 8], "batch_size": 2, "max_epochs": 2},
-            "compute": {"threads": 1, "device": "cpu"},
-        }
-    )
+    return PARAMS
 
 
 @pytest.fixture(scope="session")
@@ -69,16 +26,3 @@ def teacher(captures, params, tmp_path_factory):
 @pytest.fixture(scope="session")
 def cache(teacher, captures, params, tmp_path_factory):
     return fill_cache(teacher, captures, params.cache, tmp_path_factory.mktemp("cache") / "cache")
-
-
-def student_of(captures, teacher, cache, params, folder, **changes):
-    """A student with other settings."""
-    student = params.student.model_copy(update=changes)
-    params = params.model_copy(update={"student": student})
-    return distil_student(captures, teacher, cache, params, folder / "student", None)
-
-
-def same_weights(one, other):
-    """Whether two models have equal weights."""
-    a, b = one.network.state_dict(), other.network.state_dict()
-    return all(torch.equal(a[name], b[name]) for name in a)

@@ -1,4 +1,4 @@
-"""A student taught from the compact cache is no worse than one taught from full ones."""
+"""A student distilled from packed targets is no worse than one distilled from full ones."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from rangefinder.cache.fill import fill_cache
-from rangefinder.cache.sweep import Sweep
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import write_captures
-from rangefinder.deploy.measure import ranger
-from rangefinder.models.io import TrainedModel
-from rangefinder.training.fit import distil_student, train_teacher
-from rangefinder.training.pace import Plain
+from rangefinder.inference.predictor import capture_predictions
+from rangefinder.models.model_files import TrainedModel
+from rangefinder.studies.benchmark.epochs import UnpackedDistribution
+from rangefinder.sweep.sweep import Sweep
+from rangefinder.training.assembly import Distillation, train_teacher
 
-from .conftest import make_capture
+from ..small_training import make_capture
 
 SEEDS = (0, 1, 2)
-WANTED = [("chart", "train", 24), ("unlabelled", "train", 16), ("labelled", "validation", 12)]
+COUNTS = [("chart", "train", 24), ("unlabelled", "train", 16), ("labelled", "validation", 12)]
 
 
 class FullTargets:
-    """What the teacher says, not packed."""
+    """The teacher's posteriors, not packed."""
 
     fingerprint = "full"
 
@@ -40,33 +40,32 @@ class FullTargets:
 
 def abs_rel(student, captures, params):
     scenes = captures.select(role="labelled")
-    measure = ranger(student, captures.camera, params.cache)
+    predict = capture_predictions(student, scenes, params.cache, "cpu")
     errors = []
     for index in range(len(scenes)):
         truth = scenes.distance_map(index).numpy()
-        said = measure(scenes.image(index), scenes.placement(index)).distance_m
-        errors.append(np.abs(said - truth) / truth)
+        errors.append(np.abs(predict(index).distance_m - truth) / truth)
     return float(np.nanmean(errors))
 
 
 @pytest.mark.slow
 def test_packed_targets_make_no_student_worse_by_more_than_two_standard_errors(params, tmp_path):
-    every = (make_capture(role, split, i) for role, split, n in WANTED for i in range(n))
+    every = (make_capture(role, split, i) for role, split, n in COUNTS for i in range(n))
     captures = write_captures(tmp_path / "set", Camera(width_px=64, height_px=48), every)
-    teaching = params.teacher.model_copy(update={"steps_per_epoch": 40, "max_epochs": 4})
-    learning = params.student.model_copy(update={"max_epochs": 12})
-    params = params.model_copy(update={"teacher": teaching, "student": learning})
+    longer = params.teacher.model_copy(update={"steps_per_epoch": 40, "max_epochs": 4})
+    most = params.student.model_copy(update={"max_epochs": 12})
+    params = params.model_copy(update={"teacher": longer, "student": most})
     teacher = train_teacher(captures, params, tmp_path / "teacher", None)
     packed = fill_cache(teacher, captures, params.cache, tmp_path / "cache")
     full = FullTargets(teacher, captures, params.cache)
     plain = TrainedModel(teacher.network, teacher.card)
-    plain.prediction = Plain(teacher.card.prediction)
+    plain.distribution = UnpackedDistribution(teacher.card.prediction)
     scores = []
     for seed in SEEDS:
-        own = params.model_copy(update={"seed": seed})
+        seeded = params.model_copy(update={"seed": seed})
         pair = [
-            distil_student(captures, who, targets, own, tmp_path / "student", None)
-            for who, targets in ((teacher, packed), (plain, full))
+            Distillation(captures, model, targets, seeded, tmp_path / "student").distil()
+            for model, targets in ((teacher, packed), (plain, full))
         ]
         scores.append([abs_rel(student, captures, params) for student in pair])
     worse = -np.diff(scores, axis=1)[:, 0]

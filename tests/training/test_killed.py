@@ -1,4 +1,4 @@
-"""A training that was killed goes on where it was, if it is the same training."""
+"""A training that was killed resumes from its checkpoint, if it is the same training."""
 
 import os
 import signal
@@ -11,18 +11,18 @@ import torch
 
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
-from rangefinder.models.io import load_model
-from rangefinder.training.fit import train_teacher
+from rangefinder.models.model_files import load_model
+from rangefinder.training.assembly import train_teacher
 
-from .conftest import same_weights
+from ..small_training import same_weights
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
-from rangefinder.models.io import save_model
-from rangefinder.training.fit import train_teacher
+from rangefinder.models.model_files import save_model
+from rangefinder.training.assembly import train_teacher
 
 folder = Path(sys.argv[1])
 params = Parameters.model_validate_json((folder / "params.json").read_text())
@@ -58,7 +58,7 @@ def long_run(tmp_path, params):
     return prepare
 
 
-def test_a_killed_training_goes_on_and_ends_as_if_never_killed(long_run, captures):
+def test_a_killed_training_resumes_and_ends_as_if_never_killed(long_run, captures):
     folder = long_run()
     kill_after_first_epoch(folder, captures)
     reached = torch.load(folder / "ckpt" / "last.ckpt", weights_only=True)["epoch"]
@@ -70,7 +70,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_never_killed(long_run, capture
     assert same_weights(load_model(folder / "teacher"), never_killed)
 
 
-def test_a_killed_training_of_other_parameters_is_not_continued(long_run, captures):
+def test_a_killed_training_of_other_parameters_is_not_resumed(long_run, captures):
     kill_after_first_epoch(long_run(), captures)
     folder = long_run(learning_rate=1e-4, max_epochs=1)
     process = start(folder, captures)

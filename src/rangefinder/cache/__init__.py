@@ -1,1 +1,1 @@
-"""The sweep of the teacher over photos, and the store of its predictions."""
+"""The teacher cache: its store, how it is filled, its key, and its audit."""

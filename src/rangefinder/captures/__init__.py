@@ -1,1 +1,1 @@
-"""Captures: their files and manifest, and the simulated ones of the default run."""
+"""Captures: manifest, splits, reading images and distance maps, import, checks."""

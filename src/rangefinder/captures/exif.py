@@ -1,56 +1,62 @@
-"""What a photo's EXIF says of the lens, against the camera record."""
+"""EXIF tags of a photo, and where they contradict the camera record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from rangefinder.camera import Camera
 
-FOCAL_LENGTH, F_NUMBER, SUBJECT_DISTANCE = 0x920A, 0x829D, 0x9206
-CAMERA_NAMES = (0x010F, 0x0110, 0xA434)  # make, model, lens
+CAMERA_TAGS = (Base.Make, Base.Model, Base.LensModel)
 FOCAL_LENGTH_TOLERANCE = 0.03  # relative; EXIF rounds
 F_NUMBER_TOLERANCE = 0.06  # relative; a third of a stop is 0.12
 FOCUS_TOLERANCE = 0.15  # relative; lenses report it coarsely
 
 
-def other_lens(exif: Mapping[int, Any], camera: Camera) -> str:
-    """How focal length and f-number contradict the camera record; empty if they don't."""
-    checks = (
-        (FOCAL_LENGTH, "focal length [mm]", camera.focal_length_mm, FOCAL_LENGTH_TOLERANCE),
-        (F_NUMBER, "f-number", camera.f_number, F_NUMBER_TOLERANCE),
+def exif_tags(exif: Image.Exif) -> dict[int, Any]:
+    """All tags by number, those about the exposure among them."""
+    return {**exif, **exif.get_ifd(IFD.Exif)}
+
+
+def is_turned(exif: Mapping[int, Any]) -> bool:
+    """Whether a picture is to be turned or mirrored for display."""
+    return exif.get(Base.Orientation, 1) not in (0, 1)
+
+
+def lens_difference(exif: Mapping[int, Any], camera: Camera) -> str:
+    """How focal length and f-number differ from the camera record; empty if they do not."""
+    focal_length, f_number = camera.focal_length_mm, camera.f_number
+    differences = (
+        _difference(
+            exif, Base.FocalLength, "focal length [mm]", focal_length, FOCAL_LENGTH_TOLERANCE
+        ),
+        _difference(exif, Base.FNumber, "f-number", f_number, F_NUMBER_TOLERANCE),
     )
-    return _differences(exif, checks)
+    return "; ".join(filter(None, differences))
 
 
-def other_focus(exif: Mapping[int, Any], camera: Camera) -> str:
-    """How the focus distance contradicts the camera record; empty if it doesn't."""
-    focus = (SUBJECT_DISTANCE, "focus distance [m]", camera.focus_distance_m, FOCUS_TOLERANCE)
-    return _differences(exif, (focus,))
+def focus_difference(exif: Mapping[int, Any], camera: Camera) -> str:
+    """How the focus distance differs from the camera record; empty if it does not."""
+    focus_m = camera.focus_distance_m
+    return _difference(exif, Base.SubjectDistance, "focus distance [m]", focus_m, FOCUS_TOLERANCE)
 
 
 def camera_name(exif: Mapping[int, Any]) -> str:
-    """Make, model and lens as EXIF spells them; empty if it says nothing."""
-    return " ".join(str(exif[tag]).strip(" \0") for tag in CAMERA_NAMES if tag in exif)
-
-
-def _differences(exif: Mapping[int, Any], checks: tuple[tuple[int, str, float, float], ...]) -> str:
-    return "; ".join(_difference(exif, checks))
+    """Make, model and lens as EXIF spells them; empty if there are none."""
+    return " ".join(str(exif[tag]).strip(" \0") for tag in CAMERA_TAGS if tag in exif)
 
 
 def _difference(
-    exif: Mapping[int, Any], checks: tuple[tuple[int, str, float, float], ...]
-) -> Iterator[str]:
-    for tag, name, expected, tolerance in checks:
-        stated = _number(exif.get(tag))
-        if stated and abs(stated / expected - 1) > tolerance:
-            yield f"EXIF says {name} {stated:g}, the camera record {expected:g}"
-
-
-def _number(value: Any) -> float:
-    """A positive EXIF number; 0 where there is none (0 and infinity stand for unknown)."""
+    exif: Mapping[int, Any], tag: Base, name: str, expected: float, tolerance: float
+) -> str:
+    """Empty where the tag is missing or not a positive number: 0 and infinity mean unknown."""
     try:
-        number = float(value)
+        found = float(exif.get(tag, 0.0))
     except (TypeError, ValueError, ZeroDivisionError):
-        return 0.0
-    return number if 0.0 < number < 1e6 else 0.0
+        return ""
+    if not 0.0 < found < 1e6 or abs(found / expected - 1) <= tolerance:
+        return ""
+    return f"EXIF has {name} {found:g}, the camera record {expected:g}"

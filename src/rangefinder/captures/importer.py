@@ -1,13 +1,13 @@
-"""Captures that somebody brought, row by row: read, checked against the camera, put into splits."""
+"""Import of captures row by row: read, checked against the camera, assigned to splits."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,47 +15,33 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rangefinder.camera import Camera
-from rangefinder.captures.decode import Decoded, decode
-from rangefinder.captures.exif import other_lens
+from rangefinder.captures.decoding import Decoded, decode
+from rangefinder.captures.distance_maps import read_distances
+from rangefinder.captures.exif import lens_difference
 from rangefinder.captures.images import read_mask
-from rangefinder.captures.manifest import Capture
-from rangefinder.captures.maps import read_distances
-from rangefinder.captures.problems import Problem, refuse
-from rangefinder.captures.safe_paths import inside
-from rangefinder.captures.schema import Role
-from rangefinder.captures.splits import SPLITS, Split, hashed_order, share_out
-from rangefinder.captures.tables import Row, Table, read_table
+from rangefinder.captures.manifest import Capture, Role
+from rangefinder.captures.splits import SPLITS, Split, assign_splits, hashed_order
+from rangefinder.captures.tables import Problem, Row, Table, inside, read_table, refuse
 from rangefinder.config import CaptureParams, Parameters
+from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError
-from rangefinder.location import Placement
 
-if TYPE_CHECKING:
-    from rangefinder.optics.lens import PsfBank
-
+Simulate = Callable[[Tensor, Tensor, np.random.Generator], Capture]
 SKIP = "`rangefinder check` lists all; captures.skip_bad: true goes on without these rows."
-SLACK_PX = 1.0  # sensor pixels by which binning may round a photo beyond the sensor's edge
+SLACK_PX = 1.0  # sensor pixels that rounding in binning may add beyond the sensor's edge
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which scene goes where.
+class SplitPlan:
+    """Assignment of scenes to splits."""
 
-    Attributes:
-        splits: Split of every scene.
-        withheld: Training scenes whose distances the student never sees.
-    """
-
-    splits: dict[str, Split]
-    withheld: frozenset[str]
+    splits: dict[str, Split]  # split of every scene
+    withheld: frozenset[str]  # training scenes whose distances are not used
 
 
-def plan_splits(rows: Sequence[Row], params: CaptureParams) -> Plan:
-    """Put scenes into splits: those with distance maps, those of charts, and the rest to train.
-
-    Args:
-        rows: All rows of all tables.
-        params: Shares of validation, test and withheld scenes.
+def plan_splits(rows: Sequence[Row], params: CaptureParams) -> SplitPlan:
+    """Assign scenes to splits: those with maps and those of charts by share, the rest to train.
 
     Raises:
         CaptureError: If a scene's rows name two splits.
@@ -71,48 +57,42 @@ def plan_splits(rows: Sequence[Row], params: CaptureParams) -> Plan:
             )
     mapped = {row.scene for row in rows if row.role in ("labelled", "rgbd")}
     sheets = {row.scene for row in rows if row.role == "chart"} - mapped
-    shares: dict[Split, float] = {
-        "validation": params.validation_share,
-        "test": params.test_share,
-    }
+    shares: dict[Split, float] = {"validation": params.validation_share, "test": params.test_share}
     splits: dict[str, Split] = {row.scene: "train" for row in rows}
     splits |= given
     for kind in (mapped, sheets):
-        splits |= share_out(kind, shares, given, params.fold)
-    learned = hashed_order((scene for scene in mapped if splits[scene] == "train"), "withheld")
-    withheld = learned[: round(params.withheld_share * len(learned))]
-    return Plan(splits, frozenset(withheld))
+        splits |= assign_splits(kind, shares, given, params.fold)
+    training = hashed_order((scene for scene in mapped if splits[scene] == "train"), "withheld")
+    withheld = training[: round(params.withheld_share * len(training))]
+    return SplitPlan(splits, frozenset(withheld))
 
 
 @dataclass
 class Importer:
-    """Turns rows into captures of one camera.
+    """Reads rows as captures of one camera.
 
     Attributes:
-        camera: The camera of all photos.
-        params: All parameters.
-        bank: Its point spread functions, which rows of role rgbd need.
-        problems: What was found wrong so far.
+        simulate: Renders rows of role rgbd; None: nothing is known of the lens.
     """
 
-    camera: Camera
-    params: Parameters
-    bank: PsfBank | None = None
-    problems: list[Problem] = field(default_factory=list)
+    camera: Camera  # the camera of all photos
+    params: Parameters  # all parameters
+    simulate: Simulate | None = None
+    problems: list[Problem] = field(default_factory=list)  # found so far
     _seen: dict[str, str] = field(default_factory=dict)
 
     def captures(self, tables: Sequence[Table]) -> Iterator[Capture]:
         """Every capture of some tables; bad rows become problems.
 
         Raises:
-            CaptureError: At the end, if a row is bad and `captures.skip_bad` does not say to go on.
+            CaptureError: At the end, if a row is bad and `captures.skip_bad` is false.
         """
         rows = [(table, row) for table in tables for row in table.rows]
         self.problems += [problem for table in tables for problem in table.problems]
         plan = plan_splits([row for _, row in rows], self.params.captures)
         for table, row in tqdm(rows, desc="importing captures", unit="capture", disable=None):
             try:
-                yield self.place(self.load(table, row), plan)
+                yield _assigned(self._load(table, row), plan)
             except CaptureError as error:
                 self.problems.append(Problem.of(table.path.name, row.number, row.image, error))
         if self.params.captures.skip_bad:
@@ -121,24 +101,24 @@ class Importer:
         else:
             refuse(self.problems, SKIP)
 
-    @staticmethod
-    def place(capture: Capture, plan: Plan) -> Capture:
-        """Put a capture into its scene's split; a withheld one is unlabelled from here on."""
-        split = plan.splits[capture.scene]
-        role = "unlabelled" if capture.scene in plan.withheld else capture.role
-        return replace(capture, split=split, role=role if split == "train" else capture.role)
-
-    def load(self, table: Table, row: Row) -> Capture:
-        """Read the files of one row, as training split; a row of role rgbd is photographed.
-
-        Raises:
-            CaptureError: If one of them cannot be used, or is of another camera.
-        """
+    def _load(self, table: Table, row: Row) -> Capture:
+        """The capture of a row, assigned to training; one of role rgbd is rendered."""
         capture, _ = self.read(table, row)
-        return self._simulated(row, capture) if row.role == "rgbd" else capture
+        if row.role != "rgbd":
+            return capture
+        if self.simulate is None:
+            raise CaptureError(
+                f"{row.image} is to be simulated, and nothing is known of the lens",
+                got="camera.lens.kind none",
+                todo="Set camera.lens.kind: thin, or bring only photos of this camera.",
+            )
+        name = hashlib.sha256(row.image.encode()).digest()
+        generator = np.random.default_rng([self.params.seed, int.from_bytes(name[:8])])
+        simulated = self.simulate(capture.image, cast("Tensor", capture.distance_map), generator)
+        return replace(simulated, scene=row.scene)
 
     def read(self, table: Table, row: Row) -> tuple[Capture, Decoded]:
-        """Read the files of one row as they are; the capture and what its image file says.
+        """Read the files of one row; the capture, assigned to training, and its image file.
 
         Raises:
             CaptureError: If one of them cannot be used, or is of another camera.
@@ -186,31 +166,23 @@ class Importer:
                 todo="For a crop or a binned photo fill origin_x_px, origin_y_px and scale; "
                 "otherwise set camera.width_px and height_px.",
             )
-        told = other_lens(decoded.exif, camera)
-        if told:
+        difference = lens_difference(decoded.exif, camera)
+        if difference:
             raise CaptureError(
-                f"{row.image} was taken with another setting: {told}",
+                f"{row.image} was taken with another setting: {difference}",
                 todo="Take it out, or mend the camera record: one model belongs to one setting.",
             )
 
-    def _simulated(self, row: Row, frame: Capture) -> Capture:
-        from rangefinder.captures.simulate import simulate_rgbd
 
-        if self.bank is None:
-            raise CaptureError(
-                f"{row.image} is to be simulated, and nothing is known of the lens",
-                got="camera.lens.kind none",
-                todo="Set camera.lens.kind: thin, or bring only photos of this camera.",
-            )
-        name = hashlib.sha256(row.image.encode()).digest()
-        generator = np.random.default_rng([self.params.seed, int.from_bytes(name[:8])])
-        distance_m = cast("Tensor", frame.distance_map)
-        capture = simulate_rgbd(self.bank, frame.image, distance_m, self.params, generator)
-        return replace(capture, scene=row.scene)
+def _assigned(capture: Capture, plan: SplitPlan) -> Capture:
+    """A capture in its scene's split; a withheld one becomes unlabelled."""
+    split = plan.splits[capture.scene]
+    withheld = split == "train" and capture.scene in plan.withheld
+    return replace(capture, split=split, role="unlabelled" if withheld else capture.role)
 
 
 def _distances(table: Table, row: Row, size: tuple[int, int]) -> Tensor | None:
-    """What a row knows of every pixel's distance `[H, W]`, its valid mask applied."""
+    """A row's distance map `[H, W]` [m] with its valid mask applied; None if there is none."""
     if row.distance_map is not None:
         distance_m = read_distances(inside(table.folder, row.distance_map), size)
     elif row.role == "chart" and row.valid_mask is not None:
@@ -232,11 +204,7 @@ def _distances(table: Table, row: Row, size: tuple[int, int]) -> Tensor | None:
 
 
 def read_tables(params: CaptureParams, home: Path) -> list[Table]:
-    """The tables that the parameters name.
-
-    Args:
-        params: `tables` are paths from `home`.
-        home: The project's folder.
+    """The tables named in `params.tables`, relative to the project's folder `home`.
 
     Raises:
         CaptureError: If one of them cannot be read.
@@ -247,15 +215,9 @@ def read_tables(params: CaptureParams, home: Path) -> list[Table]:
 
 
 def import_captures(
-    params: Parameters, camera: Camera, bank: PsfBank | None, tables: Sequence[Table]
+    params: Parameters, camera: Camera, simulate: Simulate | None, tables: Sequence[Table]
 ) -> Iterator[Capture]:
-    """Captures of some tables, one at a time.
-
-    Args:
-        params: All parameters.
-        camera: The camera that took them.
-        bank: Its point spread functions; None where nothing is simulated.
-        tables: What `read_tables` gave.
+    """Captures of tables, one at a time; `simulate` renders rows of role rgbd.
 
     Raises:
         CaptureError: Listing every bad row, after the last one.
@@ -264,7 +226,7 @@ def import_captures(
         if table.ignored:
             log.info("%s: columns not used here: %s", table.path, ", ".join(table.ignored))
     counts = dict.fromkeys(SPLITS, 0)
-    for capture in Importer(camera, params, bank).captures(tables):
+    for capture in Importer(camera, params, simulate).captures(tables):
         counts[capture.split] += 1
         yield capture
     log.info("Imported %s", ", ".join(f"{n} for {split}" for split, n in counts.items()))

@@ -1,4 +1,4 @@
-"""The table of captures and its files: writing in one go, reading."""
+"""Capture sets on disk: manifest and its schema, atomic writing, reading whole or in parts."""
 
 from __future__ import annotations
 
@@ -6,75 +6,124 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.captures import images
-from rangefinder.captures.schema import Role, validate_manifest
-from rangefinder.captures.splits import Split
+from rangefinder.captures.distance_maps import read_distance_png, write_distance_png
+from rangefinder.captures.splits import SPLITS, Split, check_splits
+from rangefinder.common.compute import one_thread
+from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError, LensError
-from rangefinder.location import Placement
-from rangefinder.optics.border import Blur, ThinBlur, TracedBlur
-from rangefinder.workers import one_thread
+from rangefinder.optics.blur import Blur, ThinBlur, TracedBlur
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pandera.pandas as pa
 
+
+Role = Literal["chart", "labelled", "unlabelled", "rgbd"]
+ROLES: tuple[Role, ...] = get_args(Role)
+Samples = NDArray[np.uint16]
 TABLE_FILE = "captures.parquet"
 CAMERA_FILE = "camera.json"
 BLUR_FILE = "blur.safetensors"
 FILE_COLUMNS = ("image", "distance_map", "texture_map", "valid_mask")
 REPAIR = "Run ingestion again."
+KEEP_BYTES = 2**30  # memory for decoded pictures of formats that cannot be read in parts
+
+
+@cache
+def manifest_schema() -> pa.DataFrameSchema:
+    """The pandera schema of the manifest."""
+    import pandera.pandas as pa
+
+    file = pa.Check.str_matches(r"^(?!/)(?!.*\.\.).+$", error="a path inside the set's folder")
+    positive = pa.Check.gt(0)
+    columns = {
+        "capture_id": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{16}$"), unique=True),
+        "image": pa.Column(str, file),
+        "role": pa.Column(str, pa.Check.isin(ROLES)),
+        "distance_m": pa.Column(float, positive, nullable=True),
+        "distance_map": pa.Column(str, file, nullable=True),
+        "texture_map": pa.Column(str, file, nullable=True),
+        "valid_mask": pa.Column(str, file, nullable=True),
+        "scene": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "texture_sources": pa.Column(str),
+        "origin_x_px": pa.Column(float),
+        "origin_y_px": pa.Column(float),
+        "scale": pa.Column(float, positive),
+        "exposure": pa.Column(float, positive),
+        "width_px": pa.Column(int, positive),
+        "height_px": pa.Column(int, positive),
+        "camera": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{16}$")),
+    }
+    return pa.DataFrameSchema(columns, index=pa.Index(int), coerce=True, strict=True)
+
+
+def validate_manifest(table: pd.DataFrame, owner: str) -> pd.DataFrame:
+    """Check a manifest: columns, one label per labelled capture, splits apart.
+
+    Raises:
+        CaptureError: Naming `owner` and what is wrong.
+    """
+    import pandera.errors
+
+    try:
+        table = manifest_schema().validate(table.reset_index(drop=True), lazy=True)
+    except pandera.errors.SchemaErrors as exc:
+        cases = exc.failure_cases[["column", "check", "failure_case"]].head(5)
+        listed = "; ".join(f"{c}: {f!r} fails {k}" for c, k, f in cases.itertuples(index=False))
+        raise CaptureError(f"{owner} does not fit the manifest's schema ({listed})") from exc
+    charts = table["role"].eq("chart")
+    mapped = table["role"].isin(["labelled", "rgbd"])
+    for rows, column in ((charts, "distance_m"), (mapped, "distance_map")):
+        missing = table.loc[rows & table[column].isna(), "capture_id"]
+        if len(missing):
+            raise CaptureError(
+                f"{owner}: {len(missing)} captures lack their {column}", got=", ".join(missing[:5])
+            )
+    sources = [tuple(filter(None, text.split(";"))) for text in table["texture_sources"]]
+    check_splits(zip(table["split"], table["scene"], sources, strict=True))
+    return table
 
 
 @dataclass(frozen=True)
 class Capture:
-    """One photo by one camera, with what is known about it.
+    """One photo by one camera, and its labels.
 
     Attributes:
-        image: `[3, H, W]` linear light 0..1, exact to 16 bits once stored.
-        role: What the capture is for.
-        scene: Name of what was photographed; never in two splits.
-        split: train, validation or test.
-        distance_m: Distance of the whole plane, for charts.
-        distance_map: `[H, W]` metres, 0 unknown.
         texture: `[H, W]` gradient energy of the sharp source (log of linear light, per px^2).
-        texture_sources: What the textures were made of; never in two splits.
-        exposure: Brightest scene value / full scale.
-        placement: Where the image sits on the sensor.
     """
 
-    image: Tensor
-    role: Role
-    scene: str
-    split: Split
-    distance_m: float | None = None
-    distance_map: Tensor | None = None
+    image: Tensor  # `[3, H, W]` linear light 0..1, exact to 16 bits once stored
+    role: Role  # use of the capture
+    scene: str  # name of the scene; never in two splits
+    split: Split  # train, validation or test
+    distance_m: float | None = None  # distance of the whole plane, for charts
+    distance_map: Tensor | None = None  # `[H, W]` metres, 0 unknown
     texture: Tensor | None = None
-    texture_sources: tuple[str, ...] = ()
-    exposure: float = 1.0
-    placement: Placement = field(default_factory=Placement)
+    texture_sources: tuple[str, ...] = ()  # sources of the textures; never in two splits
+    exposure: float = 1.0  # brightest scene value / full scale
+    placement: Placement = field(default_factory=Placement)  # where the image sits on the sensor
 
 
 @dataclass(frozen=True)
 class CaptureSet:
-    """Captures on disk.
+    """Captures on disk."""
 
-    Attributes:
-        folder: Where they are.
-        table: Their manifest, validated, index 0..n-1.
-        camera: Took them all.
-        blur: How wide its lens blurs outlines: a thin lens's where nobody traced it.
-    """
-
-    folder: Path
-    table: pd.DataFrame
-    camera: Camera
-    blur: Blur
+    folder: Path  # their folder
+    table: pd.DataFrame  # their manifest, validated, index 0..n-1
+    camera: Camera  # the camera of all of them
+    blur: Blur  # blur diameter of its lens; that of a thin lens where it was not traced
 
     def __len__(self) -> int:
         """Number of captures."""
@@ -94,7 +143,7 @@ class CaptureSet:
 
     @property
     def digest(self) -> str:
-        """Hash of which captures these are (16 hex digits), whatever their order."""
+        """Hash of the capture ids (16 hex digits), independent of their order."""
         joined = "\n".join(sorted(self.table["capture_id"]))
         return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
@@ -113,20 +162,20 @@ class CaptureSet:
         """True distances of capture `index`: `[H, W]` float32 metres, 0 unknown.
 
         Raises:
-            CaptureError: If nothing is known about its distance.
+            CaptureError: If it has no distance.
         """
         row = self.row(index)
         if row["distance_map"] is None and row["distance_m"] is None:
             raise CaptureError(f"capture {row['capture_id']} has no distance")
         if row["distance_map"] is None:
             return torch.full((row["height_px"], row["width_px"]), row["distance_m"])
-        distance_m = images.read_distance_png(self.folder / row["distance_map"])
+        distance_m = read_distance_png(self.folder / row["distance_map"])
         if row["valid_mask"] is not None:
             distance_m = distance_m * images.read_mask(self.folder / row["valid_mask"])
         return self._checked(distance_m, row, "distance map")
 
     def texture(self, index: int) -> Tensor | None:
-        """Gradient energy of the sharp source `[H, W]`, or None where there was no such source."""
+        """Gradient energy of the sharp source `[H, W]`; None without such a source."""
         row = self.row(index)
         if row["texture_map"] is None:
             return None
@@ -159,13 +208,13 @@ def capture_id(image: Tensor, placement: Placement, camera: Camera) -> str:
 def write_captures(
     folder: Path, camera: Camera, captures: Iterable[Capture], blur: TracedBlur | None = None
 ) -> CaptureSet:
-    """Write captures as they come, then put them in place of what the folder held.
+    """Write captures one by one, then replace the folder's content atomically.
 
     Args:
-        folder: Where the set goes. What is there stays untouched until everything is written.
+        folder: Of the set. Its content stays untouched until everything is written.
         camera: The camera of all captures.
-        captures: May be endless-lazy: one at a time is held in memory.
-        blur: How wide its lens blurs outlines; None: as a thin one.
+        captures: Evaluated lazily: one at a time is held in memory.
+        blur: Blur diameter of its lens; None: that of a thin one.
 
     Raises:
         CaptureError: If there are no captures, two are alike, or splits are not kept apart.
@@ -186,18 +235,14 @@ def write_captures(
         camera.save(partial / CAMERA_FILE)
         if blur is not None:
             blur.save(partial / BLUR_FILE)
-        _swap(partial, folder, previous)
+        if folder.exists():
+            _remove(previous)
+            folder.rename(previous)
+        partial.rename(folder)
+        _remove(previous)
     finally:
         _remove(partial)
     return CaptureSet(folder, table, camera, blur or ThinBlur(camera))
-
-
-def _swap(partial: Path, folder: Path, previous: Path) -> None:
-    if folder.exists():
-        _remove(previous)
-        folder.rename(previous)
-    partial.rename(folder)
-    _remove(previous)
 
 
 def _remove(folder: Path) -> None:
@@ -207,24 +252,35 @@ def _remove(folder: Path) -> None:
 
 @one_thread()
 def _write_capture(folder: Path, camera: Camera, capture: Capture) -> dict[str, Any]:
-    """Write one capture's files and return its manifest row, while others render the next ones."""
+    """Write one capture's files; its manifest row."""
     name = capture_id(capture.image, capture.placement, camera)
-    row: dict[str, Any] = {"capture_id": name, "image": f"images/{name}.tif"}
+    row: dict[str, Any] = {
+        "capture_id": name,
+        "image": f"images/{name}.tif",
+        "role": capture.role,
+        "distance_m": capture.distance_m,
+        "distance_map": None,
+        "texture_map": None,
+        "valid_mask": None,
+        "scene": capture.scene,
+        "split": capture.split,
+        "texture_sources": ";".join(capture.texture_sources),
+        "origin_x_px": capture.placement.origin_px[0],
+        "origin_y_px": capture.placement.origin_px[1],
+        "scale": capture.placement.scale,
+        "exposure": capture.exposure,
+        "camera": camera.fingerprint,
+        "width_px": capture.image.shape[-1],
+        "height_px": capture.image.shape[-2],
+    }
     images.write_linear(folder / row["image"], capture.image)
-    row |= {"role": capture.role, "distance_m": capture.distance_m, "distance_map": None}
     if capture.distance_map is not None:
         row["distance_map"] = f"distance/{name}.png"
-        images.write_distance_png(folder / row["distance_map"], capture.distance_map)
-    row |= {"texture_map": None, "valid_mask": None}
+        write_distance_png(folder / row["distance_map"], capture.distance_map)
     if capture.texture is not None:
         row["texture_map"] = f"texture/{name}.tif"
         images.write_map(folder / row["texture_map"], capture.texture)
-    x, y = capture.placement.origin_px
-    row |= {"scene": capture.scene, "split": capture.split}
-    row |= {"texture_sources": ";".join(capture.texture_sources)}
-    row |= {"origin_x_px": x, "origin_y_px": y, "scale": capture.placement.scale}
-    row |= {"exposure": capture.exposure, "camera": camera.fingerprint}
-    return row | {"width_px": capture.image.shape[-1], "height_px": capture.image.shape[-2]}
+    return row
 
 
 def read_captures(folder: Path) -> CaptureSet:
@@ -239,7 +295,8 @@ def read_captures(folder: Path) -> CaptureSet:
     try:
         table = pd.read_parquet(folder / TABLE_FILE)
         camera = Camera.load(folder / CAMERA_FILE)
-        blur = _read_blur(folder / BLUR_FILE, camera)
+        blur_file = folder / BLUR_FILE
+        blur = TracedBlur.load(blur_file) if blur_file.is_file() else ThinBlur(camera)
     except CameraMismatchError:
         raise
     except (OSError, ValueError, ConfigError, LensError) as exc:
@@ -250,5 +307,70 @@ def read_captures(folder: Path) -> CaptureSet:
     return CaptureSet(folder, table, camera, blur)
 
 
-def _read_blur(path: Path, camera: Camera) -> Blur:
-    return TracedBlur.load(path) if path.is_file() else ThinBlur(camera)
+class Pixels:
+    """Pictures of captures as 16-bit linear light, whole or in parts.
+
+    Uncompressed 16-bit TIFF, the format captures are written in, is memory-mapped (files are
+    replaced, never changed). Other pictures are decoded once and kept, up to `KEEP_BYTES`.
+    """
+
+    def __init__(self, captures: CaptureSet) -> None:
+        table = captures.table
+        self.captures = captures
+        self.sizes = [
+            (int(h), int(w)) for h, w in zip(table["height_px"], table["width_px"], strict=True)
+        ]
+        self.placements = [captures.placement(index) for index in range(len(captures))]
+        self._paths = [captures.folder / name for name in table["image"]]
+        self._maps: dict[int, Samples | None] = {}
+        self._kept: dict[int, Tensor] = {}
+        self._kept_bytes = 0
+
+    def crop(self, index: int, top: int, left: int, height: int, width: int) -> Tensor:
+        """A part of picture `index`: `[3, height, width]` float32 linear light 0..1.
+
+        Raises:
+            CaptureError: If the picture cannot be read or has another size than in its row.
+        """
+        if index not in self._maps:
+            self._maps[index] = _mapped(self._paths[index], self.sizes[index])
+        samples = self._maps[index]
+        if samples is None:
+            samples = self._decoded(index).numpy()
+        part = samples[top : top + height, left : left + width]
+        planes = part.transpose(2, 0, 1).astype(np.uint16, order="C")
+        return torch.from_numpy(planes).float().div_(images.FULL_SCALE)
+
+    def same_placement(self, wanted: Sequence[bool]) -> list[list[int]]:
+        """Indices of the wanted pictures in groups of one size at one place of the sensor."""
+        groups: dict[object, list[int]] = {}
+        for index in np.flatnonzero(wanted).tolist():
+            groups.setdefault((self.sizes[index], self.placements[index]), []).append(index)
+        return list(groups.values())
+
+    def _decoded(self, index: int) -> Tensor:
+        if index in self._kept:
+            return self._kept[index]
+        picture = torch.from_numpy(images.quantise(self.captures.image(index)))
+        if self._kept_bytes + picture.nbytes <= KEEP_BYTES:
+            self._kept[index] = picture
+            self._kept_bytes += picture.nbytes
+        return picture
+
+
+def _mapped(path: Path, size: tuple[int, int]) -> Samples | None:
+    """Memory map `[H, W, 3]` of a picture of `size`; None if it is stored in another way."""
+    if path.suffix.lower() not in images.TIFF_SUFFIXES:
+        return None
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            plain = page.is_memmappable and page.dtype == np.uint16 and page.shape == (*size, 3)
+            if not plain:
+                return None
+            start = page.dataoffsets[0]
+            return np.memmap(path, f"{file.byteorder}u2", "r", start, page.shape)
+    except (OSError, ValueError):
+        return None

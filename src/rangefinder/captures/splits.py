@@ -1,4 +1,4 @@
-"""The split guard: nothing seen in training comes back in validation or test."""
+"""Splits by scene: no scene or texture source of training is in validation or test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def check_splits(rows: Iterable[tuple[str, str, Sequence[str]]]) -> None:
-    """Refuse captures whose scene or texture source stands in two splits.
-
-    Args:
-        rows: For every capture its split, scene and texture sources.
+    """Refuse scenes and texture sources in two splits; rows are (split, scene, sources).
 
     Raises:
-        CaptureError: Naming the scenes and sources, with the splits they stand in.
+        CaptureError: Naming the scenes and sources, with their splits.
     """
     seen: dict[str, set[str]] = defaultdict(set)
     for split, scene, sources in rows:
@@ -40,26 +37,23 @@ def check_splits(rows: Iterable[tuple[str, str, Sequence[str]]]) -> None:
 
 
 def hashed_order(scenes: Iterable[str], salt: str = "") -> list[str]:
-    """Scenes in an order that only their names settle."""
+    """Scenes in the order of their names' salted hashes."""
     return sorted(
         set(scenes), key=lambda scene: hashlib.sha256(f"{salt}{scene}".encode()).hexdigest()
     )
 
 
-def share_out(
-    scenes: Iterable[str],
-    shares: Mapping[Split, float],
-    given: Mapping[str, Split],
-    fold: int = 0,
+def assign_splits(
+    scenes: Iterable[str], shares: Mapping[Split, float], given: Mapping[str, Split], fold: int = 0
 ) -> dict[str, Split]:
-    """Put whole scenes into splits, by a hash of their names.
+    """Assign whole scenes to splits, by a hash of their names.
 
     Args:
-        scenes: Names; those that belong together are handed in together, such as all sheets.
-        shares: Share of the scenes that validation and test get. Each gets at least one scene,
+        scenes: Names of one kind of scene, such as all sheets.
+        shares: Share of validation and test. Each gets at least one scene if its share is not 0,
             test first, as long as one remains for training.
-        given: Splits that somebody has settled already.
-        fold: Fold of a cross-validation: so many test shares later in the order, others are tested.
+        given: Splits that are fixed already.
+        fold: Fold of a cross-validation: the test scenes start so many test shares later.
 
     Returns:
         The split of every scene.

@@ -1,54 +1,142 @@
-"""Tables of captures that somebody brought: captures.csv, or a folder per distance."""
+"""Tables of captures to import: captures.csv, or a folder per distance."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
-from rangefinder.captures.decode import PICTURE_SUFFIXES
-from rangefinder.captures.problems import Problem
-from rangefinder.captures.schema import ROLES
+from rangefinder.captures.decoding import PICTURE_SUFFIXES
+from rangefinder.captures.manifest import ROLES
 from rangefinder.captures.splits import SPLITS
-from rangefinder.errors import CaptureError
+from rangefinder.errors import CaptureError, RangefinderError
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pandera.pandas as pa
-
+SHOWN = 10  # problems that an error lists; `rangefinder check` lists all
 REQUIRED = ("image", "role")
 TEXTS = ("image", "role", "distance_map", "valid_mask", "scene", "split", "encoding")
-NUMBERS = ("distance_m", "origin_x_px", "origin_y_px", "scale", "exposure")
-ENCODINGS = ("auto", "srgb", "linear")
-FARTHEST_M = 200.0  # a distance beyond was surely written in millimetres
+LIMITS = {  # of numbers: above, and up to
+    "distance_m": (0.0, 200.0, "metres; were these millimetres?"),
+    "origin_x_px": (-1.0, 1e5, "px"),
+    "origin_y_px": (-1.0, 1e5, "px"),
+    "scale": (0.0, 64.0, "sensor px"),
+    "exposure": (0.0, 100.0, "times full scale"),
+}
+NUMBERS = tuple(LIMITS)
+CHOICES = {"role": ROLES, "split": SPLITS, "encoding": ("auto", "srgb", "linear")}
+NEEDS = {
+    "chart": ("distance_m",),
+    "labelled": ("distance_map", "scene"),
+    "rgbd": ("distance_map", "scene"),
+}
+NAME_ROOM = ": name the room, so that splits keep it together"
 DISTANCE_FOLDER = re.compile(r"^(\d+(?:[.,]\d+)?)\s*m$", re.IGNORECASE)
 CHARTS, PHOTOS = "charts", "photos"
+MOVE_IT = "Copy the file into the table's folder and name it from there."
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    table: str  # name of the table
+    row: int  # line of the table, the header being 1; 0: the table as a whole
+    image: str  # the row's image column
+    found: str  # what is wrong, and what was found
+    todo: str  # what to do about it
+    is_fatal: bool = True  # whether the row cannot be used; otherwise it is worth a look
+
+    @classmethod
+    def of(cls, table: str, row: int, image: str, error: RangefinderError) -> Problem:
+        """The problem of an error."""
+        return cls(table, row, image, error.finding, error.todo)
+
+    def __str__(self) -> str:
+        """As in: captures.csv, row 3 (a.jpg): what was found. What to do."""
+        place = f"{self.table}, row {self.row}" if self.row else self.table
+        name = f" ({self.image})" if self.image else ""
+        return f"{place}{name}: {self.found.rstrip('.')}. {self.todo}".rstrip()
+
+
+def refuse(problems: Sequence[Problem], skip: str) -> None:
+    """Raise if any problem is fatal; `skip`: how to go on without these rows.
+
+    Raises:
+        CaptureError: Listing the fatal ones.
+    """
+    fatal = [problem for problem in problems if problem.is_fatal]
+    if not fatal:
+        return
+    listed = "\n  ".join(str(problem) for problem in fatal[:SHOWN])
+    rest = f"\n  ... and {len(fatal) - SHOWN} more" if len(fatal) > SHOWN else ""
+    count = "one problem" if len(fatal) == 1 else f"{len(fatal)} problems"
+    raise CaptureError(f"captures cannot be imported, {count}:\n  {listed}{rest}\n{skip}")
+
+
+def inside(folder: Path, name: str) -> Path:
+    r"""Path of an existing file inside a table's folder.
+
+    Args:
+        folder: Folder of the table.
+        name: From the table; `/` or `\\` between folders.
+
+    Raises:
+        CaptureError: If the name is absolute, leads out of the folder (also by a symbolic link),
+            or there is no such file.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    problem = ""
+    if parts.is_absolute() or PureWindowsPath(name).drive or "\0" in name:
+        problem = "a path is not relative to the table's folder"
+    elif ".." in parts.parts:
+        problem = "a path leads out of the table's folder"
+    else:
+        path = _spelled(folder, parts)
+        try:
+            if not path.resolve().is_relative_to(folder.resolve()):
+                problem = "a symbolic link leads out of the table's folder"
+        except (OSError, RuntimeError) as exc:  # a link that leads to itself
+            raise CaptureError(f"{name} cannot be followed ({exc})", todo=MOVE_IT) from exc
+    if problem:
+        raise CaptureError(problem, got=repr(name), todo=MOVE_IT)
+    if path.is_dir():
+        raise CaptureError("a folder is where a file should be", got=repr(name))
+    if not path.is_file():
+        raise CaptureError(
+            "a file is missing",
+            got=f"no {name!r} in {folder}",
+            todo="Restore it or take its row out.",
+        )
+    return path
+
+
+def _spelled(folder: Path, parts: PurePosixPath) -> Path:
+    """The path in the Unicode normal form of the file system."""
+    plain = folder / parts
+    for form in ("NFC", "NFD"):
+        other = folder / unicodedata.normalize(form, str(parts))
+        if not plain.exists() and other.exists():
+            return other
+    return plain
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; see `Capture` for what the columns mean.
+    """One line of a table; for its columns see `Capture`."""
 
-    Attributes:
-        number: Its line, the header being 1.
-        image: Path from the table's folder.
-        encoding: How light became numbers; auto: 8 bits sRGB, more bits linear.
-    """
-
-    number: int
-    image: str
+    number: int  # its line, the header being 1
+    image: str  # path from the table's folder
     role: str
     scene: str
     distance_m: float | None = None
     distance_map: str | None = None
     valid_mask: str | None = None
     split: str | None = None
-    encoding: str = "auto"
+    encoding: str = "auto"  # srgb, linear, or auto: 8 bits sRGB, more bits linear
     origin_x_px: float = 0.0
     origin_y_px: float = 0.0
     scale: float = 1.0
@@ -57,30 +145,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What was read.
+    """A table as read.
 
     Attributes:
-        path: The file or folder.
-        folder: What its paths start from.
-        rows: Lines that make sense.
-        problems: What is wrong with the others.
-        ignored: Columns that mean nothing here.
-        fields: The lines as they stood, by number, for those who sort them.
+        fields: All lines as they were, by number.
     """
 
-    path: Path
-    folder: Path
-    rows: tuple[Row, ...]
-    problems: tuple[Problem, ...]
-    ignored: tuple[str, ...] = ()
+    path: Path  # the file or folder
+    folder: Path  # what its paths are relative to
+    rows: tuple[Row, ...]  # valid lines
+    problems: tuple[Problem, ...]  # what is wrong with the others
+    ignored: tuple[str, ...] = ()  # unknown columns
     fields: dict[int, dict[str, str]] = field(default_factory=dict)
 
 
 def read_table(path: Path) -> Table:
-    """Read `captures.csv`, or a folder that holds one, or a folder per distance.
-
-    Args:
-        path: The file or folder.
+    """Read `captures.csv`, a folder that holds one, or a folder per distance.
 
     Raises:
         CaptureError: If there is no such table, or it is none.
@@ -106,7 +186,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as exc:
         raise CaptureError(
             f"{path} is not text in UTF-8",
-            got=f"byte {raw[exc.start]:#04x} at place {exc.start}",
+            got=f"byte {raw[exc.start]:#04x} at offset {exc.start}",
             todo="Save it as 'CSV UTF-8'.",
         ) from exc
     if "\0" in text:
@@ -115,10 +195,10 @@ def _text(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> tuple[dict[int, dict[str, str]], tuple[str, ...]]:
-    """Lines by number, and the columns; commas, semicolons or tabs between them."""
+    """Lines by number, and the columns; separated by commas, semicolons or tabs."""
     header = text.split("\n", 1)[0]
-    mark = max(",;\t", key=header.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+    separator = max(",;\t", key=header.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
         columns = tuple(name.strip().lower() for name in next(lines, []))
         fields = {}
@@ -138,7 +218,7 @@ def _parse(path: Path, text: str) -> tuple[dict[int, dict[str, str]], tuple[str,
         )
     if not fields:
         raise CaptureError(f"{path} names no captures", todo="Add a line for every photo.")
-    if mark == ";":  # where semicolons part cells, commas part decimals
+    if separator == ";":  # then commas are decimal
         for named in fields.values():
             named.update({name: named[name].replace(",", ".") for name in NUMBERS if name in named})
     return fields, columns
@@ -147,94 +227,46 @@ def _parse(path: Path, text: str) -> tuple[dict[int, dict[str, str]], tuple[str,
 def _table(
     path: Path, folder: Path, fields: dict[int, dict[str, str]], columns: tuple[str, ...]
 ) -> Table:
-    import pandas as pd
-
-    frame = pd.DataFrame.from_dict(fields, orient="index").reindex(columns=[*TEXTS, *NUMBERS])
-    frame = frame.astype("object").replace("", None)
-    frame = frame.where(frame.notna(), None)
-    problems: dict[int, list[str]] = {}
-    for name in NUMBERS:
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        for row in frame.index[numbers.isna() & frame[name].notna()]:
-            problems.setdefault(row, []).append(f"{name} is no number: {frame[name][row]!r}")
-        frame[name] = numbers.astype("float64")
-    for row, told in _schema_problems(frame):
-        problems.setdefault(row, []).append(told)
-    for row, told in [*_lacking(frame), *_repeated(frame)]:
-        problems.setdefault(row, []).append(told)
-    rows = tuple(_row(int(n), frame.loc[n]) for n in frame.index if n not in problems)
-    listed = tuple(
-        Problem(path.name, row, str(frame["image"][row] or ""), "; ".join(told), "Mend the row.")
-        for row, told in sorted(problems.items())
-    )
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    numbers: dict[str, int] = {}
+    for number, cells in fields.items():
+        known = {name: cells[name] for name in TEXTS + NUMBERS if cells.get(name)}
+        image = known.get("image", "")
+        found = list(_row_problems(known))
+        if image and numbers.setdefault(image, number) != number:
+            found.append(f"the image stands in row {numbers[image]} already")
+        if found:
+            problems.append(Problem(path.name, number, image, "; ".join(found), "Mend the row."))
+            continue
+        values: dict[str, Any] = {**known, **{n: float(known[n]) for n in NUMBERS if n in known}}
+        values.setdefault("scene", Path(image).with_suffix("").as_posix())
+        rows.append(Row(number=number, **values))
     ignored = tuple(name for name in columns if name and name not in TEXTS + NUMBERS)
-    return Table(path, folder, rows, listed, ignored, fields)
+    return Table(path, folder, tuple(rows), tuple(problems), ignored, fields)
 
 
-@cache
-def _schema() -> pa.DataFrameSchema:
-    import pandera.pandas as pa
-
-    def one_of(names: tuple[str, ...]) -> pa.Check:
-        return pa.Check.isin(names, error=f"expected one of {', '.join(names)}")
-
-    def within(low: float, high: float, unit: str) -> pa.Check:
-        told = f"expected above {low:g} and up to {high:g} {unit}"
-        return pa.Check(lambda x: (x > low) & (x <= high), error=told)
-
-    metres = within(0.0, FARTHEST_M, "metres; were these millimetres?")
-    return pa.DataFrameSchema(
-        {
-            "image": pa.Column(object, nullable=False),
-            "role": pa.Column(object, one_of(ROLES), nullable=False),
-            "split": pa.Column(object, one_of(SPLITS), nullable=True),
-            "encoding": pa.Column(object, one_of(ENCODINGS), nullable=True),
-            "distance_m": pa.Column(float, metres, nullable=True),
-            "scale": pa.Column(float, within(0.0, 64.0, "sensor px"), nullable=True),
-            "exposure": pa.Column(float, within(0.0, 100.0, ""), nullable=True),
-            "origin_x_px": pa.Column(float, within(-1.0, 1e5, "px"), nullable=True),
-            "origin_y_px": pa.Column(float, within(-1.0, 1e5, "px"), nullable=True),
-        }
+def _row_problems(known: dict[str, str]) -> Iterator[str]:
+    """What is wrong with a row, given its cells that are not empty."""
+    for name in sorted(LIMITS.keys() & known.keys()):
+        low, high, unit = LIMITS[name]
+        try:
+            value = float(known[name])
+        except ValueError:
+            yield f"{name} is no number: {known[name]!r}"
+            continue
+        if not low < value <= high:
+            yield f"{name} is {value!r}, expected above {low:g} and up to {high:g} {unit}"
+    yield from (f"{name} is empty" for name in REQUIRED if name not in known)
+    for name in sorted(CHOICES.keys() & known.keys()):
+        if known[name] not in CHOICES[name]:
+            yield f"{name} is {known[name]!r}, expected one of {', '.join(CHOICES[name])}"
+    role = known.get("role", "")
+    yield from (
+        f"a capture of role {role} needs its {name}" + (NAME_ROOM if name == "scene" else "")
+        for name in NEEDS.get(role, ())
+        if name not in known
     )
-
-
-def _schema_problems(frame: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    import pandera.errors
-
-    try:
-        _schema().validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as exc:
-        for case in exc.failure_cases.to_dict("records"):
-            value, check = case["failure_case"], case["check"]
-            told = "is empty" if check == "not_nullable" else f"is {value!r}, {check}"
-            yield int(case["index"]), f"{case['column']} {told}"
-
-
-def _lacking(frame: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    needs = (("chart", "distance_m"), ("labelled", "distance_map"), ("rgbd", "distance_map"))
-    for role, column in needs:
-        for row in frame.index[frame["role"].eq(role) & frame[column].isna()]:
-            yield row, f"a capture of role {role} needs its {column}"
-    for row in frame.index[frame["scene"].isna() & frame["role"].isin(("labelled", "rgbd"))]:
-        yield row, "scene is empty: name the room, so that splits keep it together"
-
-
-def _repeated(frame: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    again = frame["image"].duplicated() & frame["image"].notna()
-    for row in frame.index[again]:
-        first = frame.index[frame["image"].eq(frame["image"][row])][0]
-        yield row, f"the image stands in row {first} already"
-
-
-def _row(number: int, values: pd.Series[Any]) -> Row:
-    known = {name: values[name] for name in (*TEXTS, *NUMBERS) if values[name] == values[name]}
-    known = {
-        name: float(value) if name in NUMBERS else value
-        for name, value in known.items()
-        if value is not None
-    }
-    scene = known.pop("scene", None) or Path(str(known["image"])).with_suffix("").as_posix()
-    return Row(number=number, scene=str(scene), **known)
 
 
 def _folder_table(folder: Path) -> Table:

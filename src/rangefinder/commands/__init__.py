@@ -1,1 +1,209 @@
-"""The `rangefinder` commands, one module each; they run without Kedro."""
+"""`rangefinder COMMAND`: the group, its errors, and options that commands share.
+
+A command's module is imported when it is called, so that a quick one does not wait for the imports
+of the others. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from rangefinder.common import no_telemetry
+from rangefinder.errors import ConfigError, RangefinderError
+
+if TYPE_CHECKING:
+    from rangefinder.config import Parameters
+    from rangefinder.inference.predictor import Device
+    from rangefinder.inference.session import Session
+
+# name -> (module, what it does); the module holds the command under its name
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "lens": ("lens", "What a lens can measure, before anything is trained."),
+    "measure": ("measure", "Distance in metres of every pixel of a photo."),
+    "verify": ("measure", "Compare a model's distances with a tape measure."),
+    "watch": ("measure", "Measure photos as they land in a folder."),
+    "adapt": ("adapt", "Continue training on new photos of the same camera."),
+    "chart": ("charts", "Draw sheets to print, photograph and train on."),
+    "mask": ("charts", "Find the printed sheet in photos of it."),
+    "distances": ("charts", "List distances to photograph the sheets at."),
+    "init": ("init", "Write a configuration for a camera of your own."),
+    "check": ("check", "Look at captures before training on them."),
+    "simulate": ("simulate", "Photograph an rgbd frame with a simulated camera."),
+}
+BAD_INPUT = 2  # exit code, as click has for wrong usage
+
+
+class BadInput(click.ClickException):
+    """An error of ours as click shows it."""
+
+    exit_code = BAD_INPUT
+
+
+class Commands(click.Group):
+    """Group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of their help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"rangefinder.commands.{COMMANDS[cmd_name][0]}")
+        return cast("click.Command", getattr(module, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, and end on an error of ours with its message instead of a traceback."""
+        try:
+            return super().invoke(ctx)
+        except RangefinderError as error:
+            raise BadInput(str(error)) from error
+        except BrokenPipeError:
+            raise  # whoever read our output has gone: click ends quietly
+        except OSError as error:  # a full disk, a folder that may not be written
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rangefinder")
+def main() -> None:
+    """Metric distance from the blur in one photo."""
+    no_telemetry()
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Point(click.ParamType[tuple[float, float]]):
+    """Two numbers with a comma between them."""
+
+    name = "x,y"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """`12,34.5` -> (12.0, 34.5)."""
+        try:
+            x, y = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not of the form x,y", param, ctx)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            self.fail(f"{value!r} is not finite", param, ctx)
+        return x, y
+
+
+def out_option(default: str | None, help_: str) -> Callable[[F], F]:
+    """`--out FOLDER`."""
+    kind = click.Path(file_okay=False, path_type=Path)
+    shown = default is not None
+    return click.option("--out", type=kind, default=default, show_default=shown, help=help_)
+
+
+photos_argument = click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
+points_option = click.option(
+    "--at", "points", type=Point(), multiple=True, help="Print the distance there [px]."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print lines of JSON.")
+env_option = click.option(
+    "--env",
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    help="Configuration conf/NAME, laid over conf/base.",
+)
+camera_option = click.option(
+    "--camera",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Camera record (camera.yml or camera.json) in place of the configuration's camera.",
+)
+model_option = click.option(
+    "--model",
+    metavar="PATH|models:/NAME@ALIAS",
+    help="Model's folder, or its name in the registry.  [default: the registry's champion, else "
+    "its newest candidate]",
+)
+_SESSION = (
+    model_option,
+    env_option,
+    click.option(
+        "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+    ),
+    click.option("--force", is_flag=True, help="Measure photos of another camera, focus or size."),
+    click.option(
+        "--origin", type=Point(), help="Upper left corner of a crop on the full photo [px]."
+    ),
+    click.option(
+        "--scale",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Pixels of the full photo per pixel of this one, if it was made smaller.",
+    ),
+)
+
+
+def session_options(command: F) -> F:
+    """Options of every command that measures."""
+    for option in reversed(_SESSION):
+        command = option(command)
+    return command
+
+
+def open_session(
+    model: str | None,
+    device: Device,
+    force: bool,
+    origin: tuple[float, float] | None,
+    scale: float | None,
+    env: str,
+) -> Session:
+    """The session that `session_options` describe."""
+    from rangefinder.config import ComputeParams
+    from rangefinder.coordinates import Placement
+    from rangefinder.inference.session import Session
+    from rangefinder.models.device import configure_cpu
+    from rangefinder.tracking.registry import find_model
+
+    configure_cpu(ComputeParams())
+    placement = None
+    if origin is not None or scale is not None:
+        placement = Placement(origin or (0.0, 0.0), scale or 1.0)
+    return Session(find_model(model, env), device, placement, force=force)
+
+
+def parameters_for(env: str, camera: Path | None = None) -> Parameters:
+    """Parameters of the project around; outside of one, the defaults.
+
+    Args:
+        env: Configuration environment.
+        camera: Camera record that replaces the configuration's camera.
+
+    Raises:
+        ConfigError: If there is no such configuration, or a value is not valid.
+    """
+    from rangefinder.camera import Camera
+    from rangefinder.config import CameraParams, Parameters
+    from rangefinder.config.project import Project
+
+    try:
+        project = Project.find(Path(), env)
+    except ConfigError:
+        if env != "local":
+            raise
+        params = Parameters()
+    else:
+        params = project.parameters()
+    if camera is None:
+        return params
+    record = CameraParams.model_validate(Camera.read(camera).model_dump())
+    return params.model_copy(update={"camera": record})

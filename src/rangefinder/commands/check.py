@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rangefinder.commands import camera_option, env_option, out_option, parameters_for
+from rangefinder.common.files import atomic_write
 from rangefinder.errors import CaptureError
-from rangefinder.files import write_whole
 
 if TYPE_CHECKING:
-    from rangefinder.captures.check import Findings
+    from rangefinder.captures.checks import Findings
     from rangefinder.captures.tables import Table
     from rangefinder.config import Parameters
 
 
 @click.command()
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("--camera", help="Name of a configuration, or a camera.yml; default: beside TABLE.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for figures and problems.csv.")
+@env_option
+@camera_option
+@out_option(None, "Folder for figures and problems.csv.")
 @click.option("--skip-bad", is_flag=True, help="Write good and bad rows into tables of their own.")
-def command(table: Path, camera: str | None, out: Path | None, skip_bad: bool) -> None:
-    """Look at every capture of TABLE (captures.csv, or a folder) and list what is wrong."""
-    from rangefinder.camera import Camera
-    from rangefinder.captures.check import check_table
-    from rangefinder.captures.records import CAMERA_FILE, parameters_of
+def check(table: Path, env: str, camera: Path | None, out: Path | None, skip_bad: bool) -> None:
+    """Look at every capture of TABLE (captures.csv, or a folder) and list what is wrong.
+
+    Without --camera, the record is the camera.yml beside TABLE, else the configuration's camera.
+    """
+    from rangefinder.camera import CAMERA_FILE, Camera
+    from rangefinder.captures.checks import check_table
     from rangefinder.captures.tables import read_table
 
     read = read_table(table)
     beside = read.folder / CAMERA_FILE
-    params = parameters_of(camera or str(beside), Path())
+    params = parameters_for(env, camera or (beside if beside.is_file() else None))
     findings = check_table(read, Camera.from_params(params.camera), params)
-    lines = [*_problem_lines(findings), "", *_story(findings, params)]
+    lines = [*_problem_lines(findings), "", *_summary(findings, params)]
     click.echo("\n".join(lines))
     folder = out or Path(f"check_{read.folder.resolve().name}")
     _write_report(folder, findings, params)
@@ -56,12 +59,13 @@ def _problem_lines(findings: Findings) -> list[str]:
     return [f"{'bad ' if problem.is_fatal else 'look'}  {problem}" for problem in ordered]
 
 
-def _story(findings: Findings, params: Parameters) -> list[str]:
+def _summary(findings: Findings, params: Parameters) -> list[str]:
     """What the captures are good for, in words."""
     import numpy as np
 
     from rangefinder.camera import Camera
-    from rangefinder.captures.sharpness import SharpnessCurve, coverage, wanted_distances
+    from rangefinder.captures.checks import SharpnessCurve
+    from rangefinder.charts.distances import coverage, wanted_distances
 
     camera = Camera.from_params(params.camera)
     lines = [
@@ -88,43 +92,35 @@ def _story(findings: Findings, params: Parameters) -> list[str]:
 
 
 def _write_report(folder: Path, findings: Findings, params: Parameters) -> None:
+    import pandas as pd
+
     from rangefinder.camera import Camera
-    from rangefinder.evaluation.capture_plots import capture_figures
+    from rangefinder.evaluation.input_figures import capture_figures
 
     folder.mkdir(parents=True, exist_ok=True)
-    header = ("row", "image", "fatal", "found", "todo")
-    rows = ((p.row, p.image, p.is_fatal, p.found, p.todo) for p in findings.problems)
-    _write_csv(folder / "problems.csv", header, rows)
+    columns = ("row", "image", "is_fatal", "found", "todo")
+    problems = [[getattr(one, name) for name in columns] for one in findings.problems]
+    written = pd.DataFrame(problems, columns=columns).rename(columns={"is_fatal": "fatal"})
+    atomic_write(folder / "problems.csv", partial(written.to_csv, index=False))
     camera, working_m = Camera.from_params(params.camera), params.range.working_m
     for name, figure in capture_figures(findings, camera, working_m).items():
-        write_whole(folder / f"{name}.png", partial(figure.savefig, format="png"))
+        atomic_write(folder / f"{name}.png", partial(figure.savefig, format="png"))
 
 
 def _sort_rows(table: Table, findings: Findings) -> list[Path]:
     """Write good rows and bad ones, as they stood, beside the table."""
-    columns = list(dict.fromkeys(name for row in table.fields.values() for name in row if name))
+    import pandas as pd
+
     good = {row.number for row in findings.good}
-    reasons: dict[int, str] = {}
+    reasons = defaultdict(list)
     for problem in findings.fatal:
-        told = f"{problem.found} {problem.todo}".strip()
-        reasons[problem.row] = "; ".join(filter(None, (reasons.get(problem.row), told)))
+        reasons[problem.row].append(f"{problem.found} {problem.todo}".strip())
+    rows = pd.DataFrame.from_dict(table.fields, orient="index").fillna("")
+    rows = rows[[name for name in rows.columns if name]]
+    is_good = rows.index.isin(good)
+    bad = rows[~is_good].assign(reason=["; ".join(reasons[n]) for n in rows.index[~is_good]])
     stem = table.path.stem if table.path.is_file() else "captures"
-    lines = table.fields.items()
-    kept = [[row.get(name, "") for name in columns] for n, row in lines if n in good]
-    bad = [
-        [*(row.get(name, "") for name in columns), reasons.get(number, "")]
-        for number, row in table.fields.items()
-        if number not in good
-    ]
     paths = table.folder / f"{stem}_good.csv", table.folder / f"{stem}_quarantined.csv"
-    _write_csv(paths[0], columns, kept)
-    _write_csv(paths[1], [*columns, "reason"], bad)
+    for path, kept in zip(paths, (rows[is_good], bad), strict=True):
+        atomic_write(path, partial(kept.to_csv, index=False))
     return list(paths)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    def write(unfinished: Path) -> None:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *rows])
-
-    write_whole(path, write)

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rangefinder.commands import camera_option
+from rangefinder.common.files import atomic_write
 from rangefinder.errors import ConfigError
-from rangefinder.files import write_whole
 
 if TYPE_CHECKING:
     from rangefinder.captures.tables import Table
     from rangefinder.config import CameraParams
 
+
 NAME = re.compile(r"[a-z0-9_-]+")
-TAKEN = ("base", "local")
-SECTIONS = (
-    *("seed", "camera", "range", "bank", "noise", "captures", "prediction"),
-    *("teacher", "cache", "student", "evaluation", "limit", "ablation", "benchmark", "compute"),
-)
+TAKEN = ("base", "default", "local")
 MADE = "made by `rangefinder init`"
 HEAD = """\
 # Camera {name}: {made} from {source}.
@@ -33,28 +31,31 @@ HEAD = """\
 @click.command()
 @click.argument("name")
 @click.option("--from", "tables", multiple=True, type=click.Path(path_type=Path), help="Captures.")
-@click.option("--camera", type=click.Path(path_type=Path), help="camera.yml; default: beside them.")
+@camera_option
 @click.option("--force", is_flag=True, help="Replace a configuration that this command made.")
-def command(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) -> None:
-    """Write conf/NAME/parameters.yml for a camera described in camera.yml."""
+def init(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) -> None:
+    """Write conf/NAME/parameters.yml for a camera described in camera.yml.
+
+    Without --camera, the record is the camera.yml beside the first table.
+    """
     import yaml
 
-    from rangefinder.captures.records import CAMERA_FILE, read_camera
+    from rangefinder.camera import CAMERA_FILE, Camera
     from rangefinder.captures.tables import read_table
     from rangefinder.config import parse_parameters
 
     target = _target(name, force)
     read = [read_table(path) for path in tables]
     beside = read[0].folder if read else Path()
-    record = read_camera(camera or beside / CAMERA_FILE)
+    record = Camera.read(camera or beside / CAMERA_FILE)
     content = _content(name, record, read)
     content["captures"]["tables"] = [_from_here(path) for path in tables]
     parse_parameters(content)
     source = "camera.yml" if not tables else f"camera.yml and {len(tables)} table(s)"
     text = HEAD.format(name=name, made=MADE, source=source)
-    for section in SECTIONS:
-        text += "\n" + yaml.safe_dump({section: content.get(section, {})}, sort_keys=False)
-    write_whole(target, lambda path: path.write_text(text, encoding="utf-8"))
+    for section, values in content.items():
+        text += "\n" + yaml.safe_dump({section: values}, sort_keys=False)
+    atomic_write(target, lambda path: path.write_text(text, encoding="utf-8"))
     click.echo(f"Wrote {target}")
     click.echo(f"Next: kedro run --pipeline distill --env {name}")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rangefinder.commands import camera_option, env_option, out_option, parameters_for
+from rangefinder.common.files import atomic_write
+
 if TYPE_CHECKING:
     import pandas as pd
+
 
 _COLUMNS = ("radius", "distance_m", "blur_px", "sd_m", "confusion", "partner_m")
 _FORMATS = {
@@ -22,51 +27,39 @@ _FORMATS = {
 
 
 @click.command()
-@click.option("--env", default="local", show_default=True, help="Configuration of the project.")
-@click.option(
-    "--camera",
-    "record",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Camera record (camera.json or camera.yml) instead of the configuration's camera.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("data/08_reporting"),
-    show_default=True,
-    help="Folder for lens_limit.png and lens_limit.csv.",
-)
-def command(env: str, record: Path | None, out: Path) -> None:
+@env_option
+@camera_option
+@out_option("data/08_reporting", "Folder for lens_limit.png and lens_limit.csv.")
+def lens(env: str, camera: Path | None, out: Path) -> None:
     """Print and draw what a camera's lens can measure.
 
     For one patch at the centre, the edge and the corner of the sensor: blur against distance; the
-    Cramer-Rao bound of distance; and how easily the most similar distance on the other side of
-    focus is taken for the true one, by an observer who does not know the texture. Takes a minute.
+    Cramer-Rao bound of distance; and the probability that the most similar distance on the other
+    side of focus is taken for the true one, by an observer who does not know the texture. Takes a
+    minute.
     """
     from rangefinder.camera import Camera
-    from rangefinder.captures.records import read_record
-    from rangefinder.deploy.project import Project
-    from rangefinder.evaluation.limit_plots import draw_limits
+    from rangefinder.evaluation.input_figures import draw_limits
     from rangefinder.models.teacher import Teacher
-    from rangefinder.optics.survey import survey, survey_bank
+    from rangefinder.optics.identifiability import identifiability_bank, identifiability_table
 
-    params = Project.find(Path(), env).parameters()
-    camera = read_record(record) if record else Camera.from_params(params.camera)
+    params = parameters_for(env, camera)
+    record = Camera.from_params(params.camera)
     patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
-    bank = survey_bank(camera, params.bank, params.range.working_m, params.limit)
-    table = survey(bank, camera, patch_px, params.limit)
-    lens = f"{camera.lens.title} {camera.focal_length_mm:g} mm f/{camera.f_number:g}"
-    title = f"{lens}, focused at {camera.focus_distance_m:g} m, patch of {patch_px} px"
+    bank = identifiability_bank(record, params.bank, params.range.working_m, params.identifiability)
+    table = identifiability_table(bank, record, patch_px, params.identifiability)
+    name = f"{record.lens.title} {record.focal_length_mm:g} mm f/{record.f_number:g}"
+    title = f"{name}, focused at {record.focus_distance_m:g} m, patch of {patch_px} px"
     click.echo(f"{title}\n\n{describe(table)}")
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / "lens_limit.csv", index=False)
-    figure = draw_limits(table, params.range.working_m, camera.focus_distance_m, title)
-    figure.savefig(out / "lens_limit.png")
-    click.echo(f"Written: {out / 'lens_limit.csv'}, {out / 'lens_limit.png'}")
+    csv, png = out / "lens_limit.csv", out / "lens_limit.png"
+    atomic_write(csv, lambda path: table.to_csv(path, index=False))
+    figure = draw_limits(table, params.range.working_m, record.focus_distance_m, title)
+    atomic_write(png, partial(figure.savefig, format="png"))
+    click.echo(f"Written: {csv}, {png}")
 
 
 def describe(table: pd.DataFrame) -> str:
-    """The survey in plain text: a table per texture, and what it comes to."""
+    """The identifiability table in plain text: a part per texture, and means."""
     parts = []
     for name, rows in table.groupby("texture", sort=False):
         text = rows[list(_COLUMNS)].to_string(

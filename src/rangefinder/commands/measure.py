@@ -1,35 +1,42 @@
-"""`rangefinder measure`: photos to metres."""
+"""`rangefinder measure`, `verify` and `watch`: photos to metres."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rangefinder.commands.main import BAD_INPUT
-from rangefinder.commands.options import Place, model_options, open_bench
+from rangefinder.commands import (
+    BAD_INPUT,
+    Point,
+    json_option,
+    open_session,
+    out_option,
+    photos_argument,
+    points_option,
+    session_options,
+)
 from rangefinder.errors import RangefinderError
+
+OUTSIDE = 1  # exit code of `verify`
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="measured",
-    show_default=True,
-    help="Folder for distance map, confidence map and overlay of every photo.",
-)
-@click.option("--at", "points", type=Place(), multiple=True, help="Say the distance there [px].")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per photo.")
+@photos_argument
+@out_option("measured", "Folder for distance map, accuracy map and overlay of every photo.")
+@points_option
+@json_option
 @click.option("--ply", is_flag=True, help="Write a point cloud too.")
-@model_options
+@session_options
 @click.pass_context
-def command(
+def measure(
     context: click.Context,
     /,
     photos: tuple[str, ...],
@@ -41,23 +48,23 @@ def command(
 ) -> None:
     """Measure photos: files, folders or patterns such as 'shots/*.jpg'.
 
-    Every photo gets a distance map (float32 TIFF, metres along the optical axis), a confidence map
-    (probability that the truth is within 10 %) and a coloured overlay. A photo that the model was
+    Every photo gets a distance map (float32 TIFF, metres along the optical axis), an accuracy map
+    (probability of a relative error below 10 %) and a coloured overlay. A photo that the model was
     not made for is refused; with --force it is measured and the result says so.
     """
-    from rangefinder.deploy.bench import Wanted, stems
-    from rangefinder.deploy.photo import find_photos
+    from rangefinder.captures.photos import find_photos
+    from rangefinder.inference.session import OutputRequest, stems
 
     paths = find_photos(photos)
-    bench = open_bench(**options)
-    wanted = Wanted(points, out, ply)
+    session = open_session(**options)
+    request = OutputRequest(points, out, ply)
     failed = 0
     for path, stem in _with_progress(list(zip(paths, stems(paths), strict=True))):
         try:
-            say(bench.report(path, stem, wanted), as_json)
+            print_report(session.report(path, stem, request), as_json)
         except RangefinderError as error:
             failed += 1
-            say({"photo": str(path), "error": str(error)}, as_json)
+            print_report({"photo": str(path), "error": str(error)}, as_json)
     if failed:
         if len(paths) > 1:
             click.echo(f"{failed} of {len(paths)} photos could not be measured.", err=True)
@@ -71,21 +78,21 @@ def _with_progress(items: list[Any]) -> Iterator[Any]:
     yield from tqdm(items, "Measuring", unit="photo", disable=quiet)
 
 
-def say(report: dict[str, Any], as_json: bool) -> None:
-    """Print what there is to say of one photo: a line of JSON, or lines for people."""
+def print_report(report: dict[str, Any], as_json: bool) -> None:
+    """Print one photo's results: a line of JSON, or lines for people."""
     if as_json:
         _write(json.dumps(report))
         return
     if "error" in report:
         click.echo(f"Error: {report['error']}", err=True)
         return
-    from rangefinder.deploy.bench import Reading
+    from rangefinder.inference.session import PointReading
 
     if report["forced"]:
         _write(f"{report['photo']}: FORCED, do not trust it: {'; '.join(report['forced'])}")
     _write(f"{report['photo']}: median {report['median_m']:.2f} m")
-    for reading in report["at"]:
-        _write(f"  at {Reading(**reading)}")
+    for point in report["at"]:
+        _write(f"  at {PointReading(**point)}")
     for name, file in report["files"].items():
         _write(f"  {name}: {file}")
 
@@ -95,3 +102,102 @@ def _write(line: str) -> None:
 
     tqdm.write(line)  # to standard output, without tearing the progress bar
     sys.stdout.flush()  # a script that reads line by line waits for it
+
+
+@click.command()
+@photos_argument
+@click.option(
+    "--distance",
+    "distances",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    required=True,
+    help="What the tape says [m]: once for all photos, or once for each, in order.",
+)
+@click.option(
+    "--at", "points", type=Point(), multiple=True, help="Where [px].  [default: the middle]"
+)
+@json_option
+@session_options
+@click.pass_context
+def verify(
+    context: click.Context,
+    /,
+    photos: tuple[str, ...],
+    distances: tuple[float, ...],
+    points: tuple[tuple[float, float], ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare photos with a tape measure.
+
+    The tape runs along the optical axis from where the camera record says (by default the sensor
+    plane, which many cameras mark with a crossed circle). The exit code is 1 if a distance is
+    outside of the model's 80 % interval.
+    """
+    from rangefinder.captures.photos import find_photos
+    from rangefinder.inference.session import check_table, tape_checks
+
+    paths = find_photos(photos)
+    if len(distances) not in (1, len(paths)):
+        raise click.BadParameter(
+            f"{len(distances)} distances for {len(paths)} photos: give one, or one for each",
+            param_hint="--distance",
+        )
+    session = open_session(**options)
+    each = distances if len(distances) == len(paths) else distances * len(paths)
+    checks = [
+        one
+        for path, distance in zip(paths, each, strict=True)
+        for one in tape_checks(session, path, distance, points)
+    ]
+    if as_json:
+        for one in checks:
+            content = asdict(one) | {"photo": str(one.photo), "inside": one.inside}
+            click.echo(json.dumps(content | {"error": round(one.error, 4)}))
+    else:
+        click.echo(check_table(checks))
+    if not all(one.inside for one in checks):
+        context.exit(OUTSIDE)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@out_option(None, "Folder for the maps.  [default: FOLDER/measured]")
+@points_option
+@json_option
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.05, max=3600),
+    default=0.5,
+    show_default=True,
+    help="Time between two looks [s].",
+)
+@session_options
+def watch(
+    folder: Path,
+    out: Path | None,
+    points: tuple[tuple[float, float], ...],
+    as_json: bool,
+    interval: float,
+    **options: Any,
+) -> None:
+    """Measure the photos in FOLDER, then every one that lands there, until Ctrl-C.
+
+    Photos are measured when they are there in full. One that cannot be measured is named with the
+    reason, and watching goes on. Photos that have newer maps already are left alone.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    from rangefinder.inference.session import OutputRequest, watch_folder
+
+    session = open_session(**options)
+    request = OutputRequest(points, out or folder / "measured")
+    click.echo(f"Watching {folder}; Ctrl-C ends it.", err=True)
+    measured = refused = 0
+    for report in watch_folder(session, folder, request, interval, stop):
+        refused += "error" in report
+        measured += "error" not in report
+        print_report(report, as_json)
+    click.echo(f"{measured} photos measured, {refused} refused.", err=True)

@@ -1,28 +1,29 @@
-"""Pictures of one capture: photo, truth and what the models say, side by side."""
+"""Images of one capture: photo, truth and predictions, side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import cast
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec, SubplotSpec
+from matplotlib.image import AxesImage
 
+from rangefinder.common.figures import UNKNOWN, distance_ticks_m, new_figure
 from rangefinder.config import Interval
-from rangefinder.evaluation.metrics import Float, Ranging
-from rangefinder.evaluation.style import UNKNOWN, distance_ticks_m, new_figure
+from rangefinder.evaluation.metrics import Float
+from rangefinder.models.distribution import Prediction
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.gridspec import GridSpec
-    from matplotlib.image import AxesImage
-
-_WHITE_QUANTILE = 0.995  # this brightness is shown white
+_WHITE_QUANTILE = 0.995  # of brightness; shown white
 _DISPLAY_GAMMA = 2.2
-_ERROR_LIMIT = 0.25  # errors and half intervals beyond are shown in the end colours
-_INTERVAL_LIMIT = 0.4
-_CONFIDENCE_LEVEL = 0.8
+_ERROR_LIMIT = 0.25  # ends of the colour scale
+_INTERVAL_LIMIT = 0.4  # of the half interval relative to the distance
+_LEVEL = 0.8  # of the interval that is shown
+_INTERVAL = f"{100 * _LEVEL:.0f} % interval"
 _PANEL_IN = 2.6
 _BAR_IN = 0.1
 _TITLE_IN = 0.18
@@ -31,23 +32,16 @@ _FOOT_IN = 0.75
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn of one capture.
+    """One capture, to be drawn."""
 
-    Attributes:
-        title: What the capture is called.
-        photo: `[3, H, W]` linear light.
-        truth_m: `[H, W]` true distance [m], 0 where unknown.
-        rangings: The models' answers.
-    """
-
-    title: str
-    photo: Float
-    truth_m: Float
-    rangings: Mapping[str, Ranging]
+    title: str  # of its panels
+    photo: Float  # `[3, H, W]` linear light
+    truth_m: Float  # `[H, W]` true distance [m], 0 where unknown
+    predictions: Mapping[str, Prediction]  # by model
 
 
 def show_photo(axes: Axes, photo: Float) -> AxesImage:
-    """Draw linear light `[3, H, W]` as the eye expects it."""
+    """Draw linear light `[3, H, W]`, gamma encoded."""
     picture = np.moveaxis(np.asarray(photo, dtype=np.float32), 0, -1)
     white = max(float(np.quantile(picture, _WHITE_QUANTILE)), 1e-6)
     return axes.imshow(np.clip(picture / white, 0, 1) ** (1 / _DISPLAY_GAMMA))
@@ -55,8 +49,6 @@ def show_photo(axes: Axes, photo: Float) -> AxesImage:
 
 def show_distance(axes: Axes, distance_m: Float, range_m: Interval) -> AxesImage:
     """Draw a distance map: near is bright, steps of equal ratio are equal steps of colour."""
-    from matplotlib.colors import LogNorm
-
     known = np.ma.masked_where(~(distance_m > 0), distance_m)
     return axes.imshow(known, cmap="viridis_r", norm=LogNorm(*range_m))
 
@@ -68,48 +60,36 @@ def show_error(axes: Axes, distance_m: Float, truth_m: Float) -> AxesImage:
     return axes.imshow(error, cmap="PuOr", vmin=-_ERROR_LIMIT, vmax=_ERROR_LIMIT)
 
 
-def show_confidence(axes: Axes, ranging: Ranging) -> AxesImage:
-    """Draw half the 80 % interval relative to the distance: bright is sure."""
-    near, far = ranging.interval_m[_CONFIDENCE_LEVEL]
-    half = np.ma.masked_invalid((far - near) / (2 * ranging.distance_m))
+def show_interval(axes: Axes, prediction: Prediction) -> AxesImage:
+    """Draw half the width of the 80 % interval relative to the distance: bright is narrow."""
+    near, far = prediction.interval_m[_LEVEL]
+    half = np.ma.masked_invalid((far - near) / (2 * prediction.distance_m))
     return axes.imshow(half, cmap="cividis_r", vmin=0, vmax=_INTERVAL_LIMIT)
 
 
 def side_by_side(scenes: Sequence[Scene], range_m: Interval) -> Figure:
-    """Photo, truth, every model, and error and confidence of the last one; a row per capture.
-
-    Args:
-        scenes: The captures.
-        range_m: Distances of the colour scale [m].
-    """
-    names = list(scenes[0].rangings)
+    """Photo, truth, every model, error and interval of the last one; distances within `range_m`."""
+    names = list(scenes[0].predictions)
     last = names[-1]
-    titles = ["photo", "truth", *names, f"{last}: error", f"{last}: confidence"]
+    titles = ["photo", "truth", *names, f"{last}: error", f"{last}: {_INTERVAL}"]
     figure, grid, cells = _panels([_height_in(scene) for scene in scenes], len(titles))
     for row, scene in zip(grid, scenes, strict=True):
         show_photo(row[0], scene.photo)
         shown = show_distance(row[1], scene.truth_m, range_m)
-        for axes, ranging in zip(row[2:-2], scene.rangings.values(), strict=True):
-            show_distance(axes, ranging.distance_m, range_m)
-        error = show_error(row[-2], scene.rangings[last].distance_m, scene.truth_m)
-        sure = show_confidence(row[-1], scene.rangings[last])
+        for axes, prediction in zip(row[2:-2], scene.predictions.values(), strict=True):
+            show_distance(axes, prediction.distance_m, range_m)
+        error = show_error(row[-2], scene.predictions[last].distance_m, scene.truth_m)
+        interval = show_interval(row[-1], scene.predictions[last])
         row[0].set_ylabel(scene.title.replace(", ", "\n"), fontsize=8)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
-    _distance_bar(figure.add_subplot(cells[-1, 1:-2]), shown, range_m)
-    _error_bar(figure.add_subplot(cells[-1, -2]), error)
-    _confidence_bar(figure.add_subplot(cells[-1, -1]), sure)
+    _colour_bars((shown, error, interval), (cells[-1, 1:-2], cells[-1, -2], cells[-1, -1]), range_m)
     return figure
 
 
 def close_up(scene: Scene, range_m: Interval) -> Figure:
-    """One capture, large: distance, error and confidence, a row per model.
-
-    Args:
-        scene: The capture.
-        range_m: Distances of the colour scale [m].
-    """
-    names = list(scene.rangings)
+    """One capture, large: distance (within `range_m`), error and interval, a row per model."""
+    names = list(scene.predictions)
     rows = max(len(names), 2)
     figure, grid, cells = _panels([_height_in(scene)] * rows, 4, zoom=1.3)
     show_photo(grid[0][0], scene.photo)
@@ -117,17 +97,15 @@ def close_up(scene: Scene, range_m: Interval) -> Figure:
     grid[0][0].set_title(scene.title)
     grid[1][0].set_title("truth")
     for row, name in zip(grid, names, strict=False):
-        ranging = scene.rangings[name]
-        show_distance(row[1], ranging.distance_m, range_m)
-        error = show_error(row[2], ranging.distance_m, scene.truth_m)
-        sure = show_confidence(row[3], ranging)
-        for axes, what in zip(row[1:], ("distance", "error", "confidence"), strict=True):
+        prediction = scene.predictions[name]
+        show_distance(row[1], prediction.distance_m, range_m)
+        error = show_error(row[2], prediction.distance_m, scene.truth_m)
+        interval = show_interval(row[3], prediction)
+        for axes, what in zip(row[1:], ("distance", "error", _INTERVAL), strict=True):
             axes.set_title(f"{name}: {what}")
     for axes in (panel for row in grid for panel in row):
         axes.set_visible(bool(axes.images))
-    _distance_bar(figure.add_subplot(cells[-1, :2]), shown, range_m)
-    _error_bar(figure.add_subplot(cells[-1, 2]), error)
-    _confidence_bar(figure.add_subplot(cells[-1, 3]), sure)
+    _colour_bars((shown, error, interval), (cells[-1, :2], cells[-1, 2], cells[-1, 3]), range_m)
     return figure
 
 
@@ -149,35 +127,25 @@ def _panels(
         for row in range(len(heights_in))
     ]
     for axes in (panel for row in grid for panel in row):
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_facecolor(UNKNOWN)
+        axes.set(xticks=[], yticks=[], facecolor=UNKNOWN)
         axes.spines[:].set_visible(False)
     return figure, grid, cells
 
 
-def _bar(axes: Axes, image: AxesImage, ticks: Mapping[float, str], extend: str, label: str) -> None:
-    figure = axes.get_figure()
-    if figure is not None:
-        bar = figure.colorbar(image, cax=axes, orientation="horizontal", extend=extend)
+def _colour_bars(
+    images: Sequence[AxesImage], cells: Sequence[SubplotSpec], range_m: Interval
+) -> None:
+    """Colour bars of a distance map, an error map and an interval map, each in its cell."""
+    bars = (
+        ({tick: f"{tick:g}" for tick in distance_ticks_m(range_m)}, "both", "distance [m]"),
+        ({-0.2: "-20 %", 0.0: "0", 0.2: "+20 %"}, "both", "too near  |  error  |  too far"),
+        ({0.1: "±10 %", 0.2: "±20 %", 0.3: "±30 %"}, "max", f"half the {_INTERVAL}, relative"),
+    )
+    for image, cell, (ticks, extend, label) in zip(images, cells, bars, strict=True):
+        figure = cast("Figure", image.get_figure())
+        panel = figure.add_subplot(cell)
+        bar = figure.colorbar(image, cax=panel, orientation="horizontal", extend=extend)
         bar.set_ticks(list(ticks), labels=list(ticks.values()))
         bar.ax.set_xticks([], minor=True)
         bar.outline.set_visible(False)
         bar.set_label(label)
-
-
-def _distance_bar(axes: Axes, image: AxesImage, range_m: Interval) -> None:
-    ticks = {tick: f"{tick:g}" for tick in distance_ticks_m(range_m)}
-    _bar(axes, image, ticks, "both", "distance [m]")
-
-
-def _error_bar(axes: Axes, image: AxesImage) -> None:
-    marks = (-0.2, 0.0, 0.2)
-    ticks = {mark: f"{100 * mark:+.0f} %" if mark else "0" for mark in marks}
-    _bar(axes, image, ticks, "both", "too near  |  error  |  too far")
-
-
-def _confidence_bar(axes: Axes, image: AxesImage) -> None:
-    ticks = {mark: f"±{100 * mark:.0f} %" for mark in (0.1, 0.2, 0.3)}
-    level = f"{100 * _CONFIDENCE_LEVEL:.0f} %"
-    _bar(axes, image, ticks, "max", f"sure  |  {level} interval  |  unsure")

@@ -1,4 +1,4 @@
-"""Which pixels are scored, and the regions of the picture they are told apart by.
+"""Which pixels are scored, and in which regions of the image they lie.
 
 Every scored pixel falls into one cell of (texture, position, edge, distance, frame); a region is
 a sum over cells. Cells depend on the capture alone, never on a model.
@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rangefinder.captures.depth_edges import near_edges
+from rangefinder.captures.distance_maps import near_edges
+from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import EvaluationParams, Parameters
+from rangefinder.coordinates import location_map
 from rangefinder.errors import CaptureError
+from rangefinder.evaluation.curves import LogHistogram
 from rangefinder.evaluation.metrics import Float
-from rangefinder.evaluation.sparsification import LogHistogram
-from rangefinder.location import location_map
-
-if TYPE_CHECKING:
-    from rangefinder.captures.manifest import CaptureSet
 
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
@@ -37,21 +35,13 @@ EDGES = ("near", "far")
 
 @dataclass(frozen=True)
 class ScoredPixels:
-    """The scored pixels of one capture.
+    """The scored pixels of one capture."""
 
-    Attributes:
-        flat: `[N]` places in the flattened image: truth known and within the reported range.
-        truth_m: `[N]` true distance [m].
-        cell: `[N]` flat index of each pixel's cell.
-        inside: `[N]` whether the pixel is within the support.
-        shape: Height and width of the image [px].
-    """
-
-    flat: Index
-    truth_m: Float
-    cell: Index
-    inside: Bool
-    shape: tuple[int, int]
+    flat: Index  # `[N]` indices in the flattened image: truth known and within the reported range
+    truth_m: Float  # `[N]` true distance [m]
+    cell: Index  # `[N]` flat index of each pixel's cell
+    inside: Bool  # `[N]` whether the pixel is within the support
+    shape: tuple[int, int]  # height and width of the image [px]
 
 
 @dataclass(frozen=True)
@@ -61,9 +51,9 @@ class Regions:
     Attributes:
         params: Reported range, distance bins, radii, edge band and share of strong texture.
         support: Pixels that all models cover: (left, top, right, bottom) [px], a mask `[H, W]`, or
-            a function of the capture's index that gives one of the two.
-        strong_texture: Least gradient energy that counts as strongly textured; captures carry it
-            averaged over `captures.texture_window_px` already.
+            a function from the capture's index to either.
+        strong_texture: Smallest gradient energy that counts as strong texture; captures store it
+            averaged over `captures.texture_window_px`.
     """
 
     params: Parameters
@@ -87,13 +77,13 @@ class Regions:
     @property
     def cell_shape(self) -> tuple[int, ...]:
         """Length of each axis of the cells; the last distance index lies outside all bins."""
-        edges = self.params.evaluation.distance_edges_m
+        edges = self._conf.distance_edges_m
         return len(TEXTURES) + 1, len(POSITIONS) + 1, len(EDGES), len(edges), 2
 
     @property
     def distance_names(self) -> tuple[str, ...]:
         """Names of the distance bins, such as "0.7-1.0" [m]."""
-        edges = [float(edge) for edge in self.params.evaluation.distance_edges_m]
+        edges = map(float, self._conf.distance_edges_m)
         return tuple(f"{near}-{far}" for near, far in pairwise(edges))
 
     def of(self, captures: CaptureSet, index: int) -> ScoredPixels:
@@ -108,10 +98,8 @@ class Regions:
         )
         flat = np.flatnonzero(mask)
         cell = np.ravel_multi_index(tuple(axis.ravel()[flat] for axis in axes), self.cell_shape)
-        height, width = truth.shape
-        return ScoredPixels(
-            flat, truth.ravel()[flat], np.asarray(cell), inside.ravel()[flat], (height, width)
-        )
+        truth_m, shape = truth.ravel()[flat], (truth.shape[0], truth.shape[1])
+        return ScoredPixels(flat, truth_m, np.asarray(cell), inside.ravel()[flat], shape)
 
     @property
     def _conf(self) -> EvaluationParams:
@@ -146,15 +134,12 @@ class Regions:
 
 
 def support_mask(support: Support, index: int, shape: tuple[int, int]) -> Bool:
-    """Pixels of one capture that all models cover.
+    """Mask `[H, W]` of the support in one capture.
 
     Args:
         support: Box, mask, or function of the capture's index.
         index: The capture.
         shape: Height and width of the capture [px].
-
-    Returns:
-        `[H, W]` mask.
 
     Raises:
         CaptureError: If the mask or the box does not fit the capture.
@@ -166,7 +151,7 @@ def support_mask(support: Support, index: int, shape: tuple[int, int]) -> Bool:
                 f"the support mask does not fit capture {index}",
                 got=f"shape {area.shape}",
                 expected=f"shape {shape}",
-                todo="Hand in one mask per capture: a function of its index.",
+                todo="Pass one mask per capture: a function of its index.",
             )
         return area.astype(np.bool_)
     left, top, right, bottom = area
@@ -175,7 +160,7 @@ def support_mask(support: Support, index: int, shape: tuple[int, int]) -> Bool:
             f"the support box does not fit capture {index}",
             got=f"(left, top, right, bottom) = {area} px",
             expected=f"a box within {shape[1]}x{shape[0]} px",
-            todo="Hand in one box per capture: a function of its index.",
+            todo="Pass one box per capture: a function of its index.",
         )
     mask = np.zeros(shape, dtype=np.bool_)
     mask[top:bottom, left:right] = True

@@ -1,84 +1,106 @@
-"""The table that ends a run on the terminal."""
+"""Tables on the terminal: how they are set, and the one that ends an evaluation."""
 
 from __future__ import annotations
 
 import os
-import sys
 import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from rangefinder.evaluation.metrics import HIGHER_IS_BETTER, LEVELS
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from rangefinder.evaluation.metrics import HIGHER_IS_BETTER
+from rangefinder.models.distribution import INTERVAL_LEVELS
 
 _COLUMNS = {
-    "AbsRel": ("abs_rel", "{:.3f}"),
-    "MAE [m]": ("mae_m", "{:.3f}"),
-    "RMSE [m]": ("rmse_m", "{:.3f}"),
-    "RMSE [dpt]": ("rmse_dpt", "{:.3f}"),
-    "d1": ("delta1", "{:.3f}"),
-    "d2": ("delta2", "{:.3f}"),
-    "d3": ("delta3", "{:.3f}"),
+    "AbsRel": "abs_rel",
+    "MAE [m]": "mae_m",
+    "RMSE [m]": "rmse_m",
+    "RMSE [dpt]": "rmse_dpt",
+    "d1": "delta1",
+    "d2": "delta2",
+    "d3": "delta3",
 }
-_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
-_NOTHING = "-"
-
-Rows = list[list[str]]
+_WIDE = 1000  # characters; so no table is ever wrapped or cut
 
 
-def summary_table(summary: dict[str, Any], *, bold: bool = False) -> str:
-    """Compare the models in plain text.
+def text_table(head: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:
+    """A table with a rule below its head; the first column is to the left, the rest to the right.
 
     Args:
-        summary: Content of evaluation.json.
-        bold: Mark the best value of each column with terminal escapes.
-
-    Returns:
-        Three parts: overall scores, AbsRel by region, and ratios between models.
+        head: Headings of the columns.
+        rows: Cells.
     """
-    models = summary["models"]
-    protocol = summary["protocol"]
-    near, far = protocol["report_m"]
-    pixels = protocol["pixels"]["overall"]
-    head = (
-        f"Evaluation: {summary['dataset']['captures']} captures, {protocol['scenes']} scenes, "
-        f"{pixels:,} pixels within {near:g}-{far:g} m, the same for every model"
+    table = Table(
+        *(Column(text, justify="right" if place else "left") for place, text in enumerate(head)),
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+        header_style="",
     )
-    if "limits" in summary:
-        head += "\n" + textwrap.fill(summary["limits"], 100)
-    parts = [head, _overall(models, bold), "AbsRel by region", _regions(models, protocol, bold)]
-    ratios = _ratios(summary["comparisons"])
-    return "\n\n".join(part for part in (*parts, ratios) if part) + "\n"
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def print_parts(parts: Iterable[RenderableType], stream: TextIO | None = None) -> None:
+    """Write texts and tables, each after a blank line; bold only on a terminal that may be styled.
+
+    Args:
+        parts: What is written.
+        stream: Standard output by default.
+    """
+    console = Console(
+        file=stream,
+        width=_WIDE,
+        color_system=None if "NO_COLOR" in os.environ else "auto",
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    for part in parts:
+        console.print("", part, sep="\n")
 
 
 def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None:
-    """Write the table; best values stand out where the stream is a terminal.
+    """Compare models: overall scores, AbsRel by region, ratios; best values are bold.
 
     Args:
         summary: Content of evaluation.json.
-        stream: Where to; standard output by default.
+        stream: Standard output by default.
     """
-    stream = stream or sys.stdout
-    bold = stream.isatty() and "NO_COLOR" not in os.environ
-    stream.write("\n" + summary_table(summary, bold=bold))
-    stream.flush()
+    models, protocol = summary["models"], summary["protocol"]
+    near, far = protocol["report_m"]
+    head = (
+        f"Evaluation: {summary['dataset']['captures']} captures, {protocol['scenes']} scenes, "
+        f"{protocol['pixels']['overall']:,} pixels within {near:g}-{far:g} m, the same for every "
+        "model"
+    )
+    if "limits" in summary:
+        head += "\n" + textwrap.fill(summary["limits"], 100)
+    tables = head, _overall(models), "AbsRel by region", _regions(models, protocol)
+    ratios = _ratios(summary["comparisons"])
+    print_parts([*tables, ratios] if ratios else tables, stream)
 
 
-def _overall(models: dict[str, Any], bold: bool) -> str:
-    names = list(models)
-    rows: Rows = [["model"], *([name] for name in names)]
-    for title, (key, form) in _COLUMNS.items():
-        values = [models[name]["overall"][key] for name in names]
-        _column(rows, title, values, form, _best(values, key in HIGHER_IS_BETTER, bold))
-    half = [models[name]["surer_half_abs_rel"] for name in names]
-    _column(rows, "surer half", half, "{:.3f}", _best(half, False, bold))
-    for level in LEVELS:
-        values = [models[name]["coverage"][str(level)] for name in names]
-        off = [None if value is None else abs(value - level) for value in values]
-        _column(rows, f"in {100 * level:g} %", values, "{:.0%}", _best(off, False, bold))
-    return aligned(rows)
+def _overall(models: dict[str, Any]) -> Table:
+    columns: dict[str, list[RenderableType]] = {"model": list(models)}
+    for heading, score in _COLUMNS.items():
+        ideal = 1.0 if score in HIGHER_IS_BETTER else 0.0
+        columns[heading] = _cells([model["overall"][score] for model in models.values()], ideal)
+    columns["risk@50%"] = _cells([model["selective_risk_50"] for model in models.values()])
+    for level in INTERVAL_LEVELS:
+        shares = [model["coverage"][str(level)] for model in models.values()]
+        columns[f"in {100 * level:g} %"] = _cells(shares, level, ".0%")
+    return text_table(list(columns), zip(*columns.values(), strict=True))
 
 
-def _regions(models: dict[str, Any], protocol: dict[str, Any], bold: bool) -> str:
-    rows: Rows = [["region", "pixels", *models]]
+def _regions(models: dict[str, Any], protocol: dict[str, Any]) -> Table:
+    rows: list[list[RenderableType]] = []
     groups = {"texture": "by_texture", "": "by_position", "edge": "by_edge", "m": "by_distance_m"}
     total = protocol["pixels"]["overall"]
     for suffix, group in groups.items():
@@ -87,11 +109,11 @@ def _regions(models: dict[str, Any], protocol: dict[str, Any], bold: bool) -> st
             label = f"{region} {suffix}".strip()
             if group == "by_edge":
                 label = f"{region} {'an' if region == 'near' else 'from'} edge"
-            rows.append([label, f"{count / total:.0%}", *_cells(values, bold)])
+            rows.append([label, f"{count / total:.0%}", *_cells(values)])
     for scene in next(iter(models.values()))["real_scenes"]:
         values = [model["real_scenes"][scene]["abs_rel"] for model in models.values()]
-        rows.append([f"{scene} (real)", "", *_cells(values, bold)])
-    return aligned(rows)
+        rows.append([f"{scene} (real)", "", *_cells(values)])
+    return text_table(["region", "pixels", *models], rows)
 
 
 def _ratios(comparisons: dict[str, Any]) -> str:
@@ -107,44 +129,14 @@ def _ratios(comparisons: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cells(values: list[float | None], bold: bool) -> list[str]:
-    best = _best(values, False, bold)
-    return [_cell(value, "{:.3f}", place in best) for place, value in enumerate(values)]
-
-
-def _column(rows: Rows, title: str, values: list[float | None], form: str, best: set[int]) -> None:
-    rows[0].append(title)
-    for place, (row, value) in enumerate(zip(rows[1:], values, strict=True)):
-        row.append(_cell(value, form, place in best))
-
-
-def _cell(value: float | None, form: str, bold: bool) -> str:
-    text = _NOTHING if value is None else form.format(value)
-    return f"{_BOLD}{text}{_PLAIN}" if bold else text
-
-
-def _best(values: list[float | None], highest: bool, bold: bool) -> set[int]:
-    known = [value for value in values if value is not None]
-    if not bold or not known:
-        return set()
-    target = max(known) if highest else min(known)
-    return {place for place, value in enumerate(values) if value == target}
-
-
-def aligned(rows: Rows) -> str:
-    """Cells in columns, the first to the left, under a rule below the head."""
-    widths = [max(_width(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        first = row[0] + " " * (widths[0] - _width(row[0]))
-        rest = (
-            " " * (width - _width(cell)) + cell
-            for cell, width in zip(row[1:], widths[1:], strict=True)
-        )
-        lines.append("  ".join([first, *rest]).rstrip())
-    lines.insert(1, "-" * max(map(_width, lines)))
-    return "\n".join(lines)
-
-
-def _width(text: str) -> int:
-    return len(text.replace(_BOLD, "").replace(_PLAIN, ""))
+def _cells(
+    values: Sequence[float | None], ideal: float = 0.0, form: str = ".3f"
+) -> list[RenderableType]:
+    """Formatted values, `-` for None; those nearest to the ideal are bold."""
+    least = min((abs(value - ideal) for value in values if value is not None), default=None)
+    return [
+        "-"
+        if value is None
+        else Text.styled(format(value, form), "bold" if abs(value - ideal) == least else "")
+        for value in values
+    ]

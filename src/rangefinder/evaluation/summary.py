@@ -1,16 +1,28 @@
-"""From sums to the content of evaluation.json."""
+"""From pixel sums to evaluation.json: pooled scores, bootstrap intervals, CRLB ratios."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
-from rangefinder.evaluation.metrics import SUMS, Double, coverage, json_number, scores
+from rangefinder.evaluation.curves import SparsificationCurve
+from rangefinder.evaluation.metrics import (
+    SCORES,
+    SUMS,
+    Double,
+    coverage,
+    json_number,
+    score_array,
+    scores,
+)
 from rangefinder.evaluation.regions import (
     DISTANCE,
     EDGE,
@@ -21,57 +33,52 @@ from rangefinder.evaluation.regions import (
     TEXTURES,
     Regions,
 )
-from rangefinder.evaluation.resampling import SceneBootstrap, score_bounds, score_ratios
-from rangefinder.evaluation.sparsification import SparsificationCurve
 
+MEAN_OVER_SD = math.sqrt(2.0 / math.pi)  # mean absolute over standard deviation, normal errors
+_CONFIDENCE = 0.95
 
-@dataclass(frozen=True)
-class Dataset:
-    """What the models were scored on: digest of the set, and the scene of each capture."""
-
-    digest: str
-    scenes: Sequence[str]
+Bounds = list[float | None]
 
 
 def summarise(
-    dataset: Dataset,
+    captures: CaptureSet,
     sums: Mapping[str, Double],
     curves: Mapping[str, SparsificationCurve],
     regions: Regions,
     params: Parameters,
 ) -> dict[str, Any]:
-    """Put all scores together.
+    """Content of evaluation.json.
 
     Args:
-        dataset: What was scored on.
+        captures: The scored captures.
         sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
-        curves: Per model, whether it knows where it is wrong.
-        regions: The cells' meaning.
+        curves: Sparsification of each model.
+        regions: The meaning of the cells.
         params: All parameters.
 
     Returns:
-        A mapping for JSON. `dataset` and `models` are a contract; `comparisons` (ratios of paired
-        scores) and `protocol` (what was counted) stand beside them. No score is null unless
-        there was no pixel for it.
+        `dataset` and `models`, which are a contract; `comparisons` (paired ratios) and `protocol`
+        (what was counted). A score is null only where there are no pixels.
     """
-    bootstrap = SceneBootstrap.over(dataset.scenes, params.evaluation.bootstrap, params.seed)
+    scenes = [str(scene) for scene in captures.table["scene"]]
+    bootstrap = SceneBootstrap.over(scenes, params.evaluation.bootstrap, params.seed)
     pooled = {name: table[..., 0, :].sum(axis=(1, 2, 3, 4)) for name, table in sums.items()}
     models = {}
     for name, table in sums.items():
         models[name] = _model_summary(table, curves[name], regions)
         models[name]["ci95"] = score_bounds(bootstrap, pooled[name])
         models[name]["real_scenes"] = {
-            scene: scores(pooled[name][np.asarray(dataset.scenes) == scene].sum(axis=0))
+            scene: scores(pooled[name][np.asarray(scenes) == scene].sum(axis=0))
             for scene in params.captures.real_scenes
         }
     return {
-        "dataset": {"digest": dataset.digest, "captures": len(dataset.scenes)},
+        "dataset": {"digest": captures.digest, "captures": len(scenes)},
         "models": models,
         "comparisons": {
             f"{later}/{earlier}": score_ratios(bootstrap, pooled[later], pooled[earlier])
             for earlier, later in combinations(sums, 2)
         },
-        "protocol": _protocol(next(iter(sums.values())), dataset, regions, params),
+        "protocol": _protocol(next(iter(sums.values())), scenes, regions, params),
     }
 
 
@@ -90,7 +97,7 @@ def _model_summary(table: Double, curve: SparsificationCurve, regions: Regions) 
         "coverage": coverage(overall),
         "ause": json_number(curve.ause),
         "ause_relative": json_number(curve.ause / mean) if mean > 0 else None,
-        "surer_half_abs_rel": json_number(curve.surer_half),
+        "selective_risk_50": json_number(curve.selective_risk_50),
         "full_frame": scores(whole) if np.isfinite(whole).all() else None,
     }
 
@@ -113,18 +120,126 @@ def _region_sums(inside: Double, regions: Regions) -> dict[str, dict[str, Double
 
 
 def _protocol(
-    table: Double, dataset: Dataset, regions: Regions, params: Parameters
+    table: Double, scenes: list[str], regions: Regions, params: Parameters
 ) -> dict[str, Any]:
     inside = table[..., 0, :].sum(axis=0)
-    parts = _region_sums(inside, regions)
     pixels = {
-        group: {name: int(part[0]) for name, part in named.items()}
-        for group, named in parts.items()
+        group: {name: int(part[0]) for name, part in parts.items()}
+        for group, parts in _region_sums(inside, regions).items()
     }
     return {
         "report_m": list(params.range.report_m),
-        "scenes": len(set(dataset.scenes)),
+        "scenes": len(set(scenes)),
         "strong_texture_energy": json_number(regions.strong_texture),
         "ause_unit": "AbsRel",
         "pixels": {"overall": int(inside[..., 0].sum()), **pixels},
     }
+
+
+@dataclass(frozen=True)
+class SceneBootstrap:
+    """Bootstrap over scenes; the same resamples for every model, so that ratios are paired."""
+
+    weights: Double  # `[B, scenes]` how often each scene is in each resample
+    scene_of: NDArray[np.intp]  # `[captures]` index of each capture's scene
+
+    @classmethod
+    def over(cls, scenes: Sequence[str], resamples: int, seed: int) -> SceneBootstrap:
+        """Draw resamples of the scenes of all captures, whose names are `scenes`."""
+        names, scene_of = np.unique(np.asarray(scenes), return_inverse=True)
+        generator = np.random.default_rng(seed)
+        shares = np.full(len(names), 1.0 / len(names))
+        weights = generator.multinomial(len(names), shares, size=resamples)
+        return cls(weights.astype(np.float64), scene_of)
+
+    def resampled(self, capture_sums: Double) -> Double:
+        """Scores of each resample, `[B, len(SUMS) - 1]`, from sums `[captures, len(SUMS)]`."""
+        scenes = self.weights.shape[1]
+        per_scene = np.zeros((scenes, capture_sums.shape[-1]))
+        np.add.at(per_scene, self.scene_of, capture_sums)
+        return score_array(self.weights @ per_scene)
+
+    def bounds(self, resampled: Double) -> Bounds:
+        """Low and high end of the 95 % percentile interval of `[B]` values; None for one scene."""
+        values = resampled[np.isfinite(resampled)]
+        if self.weights.shape[1] < 2 or not len(values):
+            return [None, None]
+        tail = (1.0 - _CONFIDENCE) / 2
+        return [json_number(end) for end in np.quantile(values, (tail, 1.0 - tail))]
+
+
+def score_bounds(bootstrap: SceneBootstrap, capture_sums: Double) -> dict[str, Bounds]:
+    """95 % interval [low, high] of every score, by name, from sums `[captures, len(SUMS)]`."""
+    resampled = bootstrap.resampled(capture_sums)
+    return {name: bootstrap.bounds(resampled[:, i]) for i, name in enumerate(SUMS[1:])}
+
+
+def score_ratios(
+    bootstrap: SceneBootstrap, capture_sums: Double, reference_sums: Double
+) -> dict[str, dict[str, float | None]]:
+    """Paired ratio of a model's scores to a reference's, and the ends of its 95 % interval.
+
+    Args:
+        bootstrap: The resamples.
+        capture_sums: `[captures, len(SUMS)]` of the model.
+        reference_sums: The same of the reference.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = score_array(capture_sums.sum(0)) / score_array(reference_sums.sum(0))
+        spread = bootstrap.resampled(capture_sums) / bootstrap.resampled(reference_sums)
+    ratios = {}
+    for i, name in enumerate(SCORES):
+        low, high = bootstrap.bounds(spread[:, i])
+        ratios[name] = {"ratio": json_number(ratio[i]), "low": low, "high": high}
+    return ratios
+
+
+def crlb_ratio(
+    sums: Mapping[str, Double], regions: Regions, distances_m: Double, sd_m: Double
+) -> dict[str, Any]:
+    """Cramer-Rao lower bound ratio: mean absolute error over that at the bound, per distance bin.
+
+    Only strongly textured pixels count. A ratio below 1 is possible: the bound is that of unbiased
+    estimates from one patch, and models use a prior over distances and more than a patch.
+
+    Args:
+        sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
+        regions: The meaning of the cells.
+        distances_m: `[D]` distances of the bound [m].
+        sd_m: `[D]` the Cramer-Rao lower bound of the standard deviation [m].
+
+    Returns:
+        `bound_m` (mean absolute error [m] at the bound) per bin, and `models`: name -> bin ->
+        ratio; None where there are no pixels or no bound.
+    """
+    bounds = [
+        MEAN_OVER_SD * value
+        for value in bin_means(distances_m, sd_m, regions.params.evaluation.distance_edges_m)
+    ]
+    names = regions.distance_names
+    return {
+        "bound_m": {name: json_number(value) for name, value in zip(names, bounds, strict=True)},
+        "models": {
+            model: dict(zip(names, map(json_number, _mae_m(table) / bounds), strict=True))
+            for model, table in sums.items()
+        },
+    }
+
+
+def bin_means(distances_m: Double, values: Double, edges_m: Sequence[float]) -> list[float]:
+    """Mean of values, interpolated over the logarithm of distance, in each bin; NaN outside."""
+    order = np.argsort(distances_m)
+    known, values = np.log(distances_m[order]), values[order]
+    means = []
+    for near, far in pairwise(edges_m):
+        place = np.linspace(math.log(near), math.log(far), 33)
+        means.append(float(np.interp(place, known, values, np.nan, np.nan).mean()))
+    return means
+
+
+def _mae_m(table: Double) -> Double:
+    """Mean absolute error [m] of strongly textured pixels in each distance bin."""
+    strong = table[:, TEXTURES.index("strong"), :, :, :-1, 0, :].sum(axis=(0, 1, 2))
+    pixels = strong[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(pixels > 0, strong[:, SUMS.index("mae_m")] / pixels, np.nan)

@@ -1,1 +1,1 @@
-"""Networks and their predictions; torch only."""
+"""Networks and their predictive distribution; torch only, no training."""

@@ -1,4 +1,4 @@
-"""Where networks run: which device, how many threads, how precisely."""
+"""Where networks run: device, threads, precision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from rangefinder.config import ComputeParams
 from rangefinder.errors import ConfigError
 
-_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # instructions that multiply it
+_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # CPU instructions
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
 _LARGEST_KEPT, _KEPT = 2**25, 2**28  # bytes of one block, the most there is; of all
 
@@ -29,40 +29,37 @@ def torch_device(name: str) -> torch.device:
 
 
 def training_dtype(compute: ComputeParams) -> torch.dtype:
-    """What convolutions multiply in training; `auto` takes bfloat16 where a CPU is made for it.
+    """Type of convolutions in training; `auto`: bfloat16 where the CPU has instructions for it.
 
-    A GPU multiplies float32 quickly enough by its TensorFloat-32.
+    On a GPU float32 is fast enough as TensorFloat-32.
     """
     if compute.precision != "auto":
         return torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
-    return _quick_dtype(torch_device(compute.device))
+    return _fast_dtype(torch_device(compute.device))
 
 
-def quickly(device: torch.device | str) -> torch.autocast:
-    """A context in which convolutions multiply bfloat16 where a CPU is made for it.
-
-    For students: the teacher's exact sweep stays in float32.
-    """
+def inference_autocast(device: torch.device | str) -> torch.autocast:
+    """Autocast of students: bfloat16 where the CPU has it. The exact sweep stays in float32."""
     device = torch.device(device)
-    return multiplying(_quick_dtype(device), device.type)
+    return autocast_to(_fast_dtype(device), device.type)
 
 
-def multiplying(dtype: torch.dtype, device_type: str) -> torch.autocast:
-    """A context in which convolutions multiply this type."""
+def autocast_to(dtype: torch.dtype, device_type: str) -> torch.autocast:
+    """Autocast of convolutions to this type."""
     return torch.autocast(device_type, dtype, enabled=dtype != torch.float32)
 
 
-def _quick_dtype(device: torch.device) -> torch.dtype:
+def _fast_dtype(device: torch.device) -> torch.dtype:
     able = torch.cpu.get_capabilities()
-    quick = device.type == "cpu" and any(able.get(name, False) for name in _BFLOAT16)
-    return torch.bfloat16 if quick else torch.float32
+    has_bfloat16 = device.type == "cpu" and any(able.get(name, False) for name in _BFLOAT16)
+    return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
 def configure_cpu(compute: ComputeParams) -> None:
-    """Let torch use the threads asked for (0: every core that this process may use).
+    """Set torch's threads (0: every core that this process may use), and keep freed memory.
 
-    And let the process keep freed memory for what comes next: every layer of a photo takes some
-    megabytes, and fetching them anew from the system costs a student a third of its time.
+    Every layer of a photo takes some megabytes; allocating them anew from the system costs a third
+    of a student's time.
     """
     torch.set_num_threads(_threads(compute))
     try:
@@ -73,14 +70,14 @@ def configure_cpu(compute: ComputeParams) -> None:
     mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
-def shared(compute: ComputeParams, processes: int) -> ComputeParams:
-    """What one of so many processes side by side may use: its share of threads and workers."""
+def share_of_compute(compute: ComputeParams, processes: int) -> ComputeParams:
+    """The share of threads and workers of one of so many parallel processes."""
     threads = max(1, _threads(compute) // processes)
     return compute.model_copy(update={"threads": threads, "workers": compute.workers // processes})
 
 
-def beside_workers(compute: ComputeParams) -> ComputeParams:
-    """The threads that workers leave: where there are more than cores, all wait for each other."""
+def threads_beside_workers(compute: ComputeParams) -> ComputeParams:
+    """Threads left beside data-loader workers: more than cores in all would slow each other."""
     threads = max(1, _threads(compute) - compute.workers)
     return compute.model_copy(update={"threads": threads})
 

@@ -1,4 +1,4 @@
-"""The student: a whole photo and every pixel's place on the sensor -> distribution per cell."""
+"""The student: a whole photo and every pixel's sensor location -> distribution per cell."""
 
 from __future__ import annotations
 
@@ -10,92 +10,82 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rangefinder.config import StudentParams, TeacherParams
-from rangefinder.models.agreement import agreed_logits
-from rangefinder.models.borders import Borders
-from rangefinder.models.clipping import silent_where_clipped
-from rangefinder.models.energies import COMPARED, Products
-from rangefinder.models.heads import build_head
-from rangefinder.models.lattice import Lattice, refined
-from rangefinder.models.layers import ConvNorm, LocationModulation, Look, Mix
-from rangefinder.models.stem import Stem
+from rangefinder.models.aggregation import aggregate_logits, uniform_where_saturated
+from rangefinder.models.blocks import (
+    ConvNorm,
+    Lattice,
+    LocationFiLM,
+    Projection,
+    ResidualBlock,
+    build_head,
+    upsample_add,
+)
+from rangefinder.models.boundaries import BoundaryNetwork
+from rangefinder.models.stem import FEATURES_PER_FILTER, SecondMoments, Stem
 from rangefinder.models.teacher import Teacher
 
-WINDOWS = (5, 3, 3)  # cells along a side that each level averages colours over
+WINDOWS = (5, 3, 3)  # cells along a side that each level averages second moments over
 
 
-class Comparison(nn.Module):
-    """Comparison of the colours at half the resolution, hence over a wider neighbourhood.
+class MomentPooling(nn.Module):
+    """Second moments averaged to half the resolution, and the features they give.
 
-    Args:
-        filters: Filters per colour.
-        channels: Channels that come out.
-        window: Cells of the input along a side that are averaged, odd.
+    `window` is the side of the average in cells of the input, odd.
     """
 
     def __init__(self, filters: int, channels: int, window: int) -> None:
         super().__init__()
         self.window = window
-        self.mix = Mix(COMPARED * filters, channels)
+        self.projection = Projection(FEATURES_PER_FILTER * filters, channels)
 
-    def forward(self, products: Products) -> tuple[Tensor, Products]:
-        """Products of a level -> features `[N, channels, h/2, w/2]` and products of the next."""
-        mean = products.each(self._mean)
-        return self.mix(mean.compared()), mean
+    def forward(self, moments: SecondMoments) -> tuple[Tensor, SecondMoments]:
+        """Moments of a level -> features `[N, channels, h/2, w/2]` and moments of the next."""
+        mean = moments.each(self._mean)
+        return self.projection(mean.features()), mean
 
     def _mean(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.window, 2, self.window // 2, count_include_pad=False)
 
 
-class Level(nn.Module):
-    """Halve the resolution, compare the colours, and take the place into account.
-
-    Args:
-        channels_in: Channels of the finer level.
-        channels_out: Channels of this one.
-        filters: Filters per colour; 0: none.
-        window: See `Comparison`.
-        location: Let the place on the sensor have its say.
-    """
+class EncoderLevel(nn.Module):
+    """Halves the resolution, adds features of second moments, conditions on location by FiLM."""
 
     def __init__(
         self, channels_in: int, channels_out: int, filters: int, window: int, *, location: bool
     ) -> None:
         super().__init__()
         self.reduce = ConvNorm(channels_in, channels_out, stride=2, padded=True)
-        self.comparison = Comparison(filters, channels_out, window) if filters else None
-        self.modulation = LocationModulation(channels_out) if location else None
+        self.moment_pooling = MomentPooling(filters, channels_out, window) if filters else None
+        self.modulation = LocationFiLM(channels_out) if location else None
 
     def forward(
-        self, x: Tensor, products: Products | None, location: Tensor
-    ) -> tuple[Tensor, Products | None]:
+        self, x: Tensor, moments: SecondMoments | None, location: Tensor
+    ) -> tuple[Tensor, SecondMoments | None]:
         """Cell i of the result is centred on cell 2 i of the input.
 
         Args:
             x: `[N, in, h, w]` features of the finer level.
-            products: Of the finer level, or None without filters.
-            location: `[N, 2, h/2, w/2]` places of this level's cells.
+            moments: Of the finer level, or None without filters.
+            location: `[N, 2, h/2, w/2]` sensor location of this level's cells.
 
         Returns:
-            Features `[N, out, h/2, w/2]`, and the products of this level.
+            Features `[N, out, h/2, w/2]`, and the moments of this level.
         """
         x = self.reduce(x)
-        if self.comparison is not None:
-            found, products = self.comparison(products)
-            x = x + found
+        if self.moment_pooling is not None:
+            features, moments = self.moment_pooling(moments)
+            x = x + features
         if self.modulation is not None:
             x = self.modulation(x, location)
-        return x, products
+        return x, moments
 
 
 class Student(nn.Module):
-    """Encoder-decoder over the whole photo whose early layers have the teacher's shape.
-
-    In training every cell answers for itself; in evaluation overexposed cells say nothing, and
-    neighbours that look alike answer together.
+    """Encoder-decoder over the whole photo (FPN) whose stem has the teacher's shape.
 
     Args:
-        params: Widths, and whether location is given.
-        teacher: Shape of the early layers, which is the teacher's.
+        params: Widths, location, aggregation.
+        teacher: Shape of the stem and form of the prediction, which are the teacher's.
         bins: Bins of the predictive distribution.
     """
 
@@ -106,94 +96,84 @@ class Student(nn.Module):
         self.params = params
         fine, middle, coarse = params.channels
         self.stem = Stem(teacher)
-        early = self.stem.channels
-        widths = itertools.pairwise((early, *params.channels))
+        width = self.stem.channels
+        widths = itertools.pairwise((width, *params.channels))
         self.levels = nn.ModuleList(
-            Level(*pair, teacher.filters, window, location=params.location)
+            EncoderLevel(*pair, teacher.filters, window, location=params.location)
             for pair, window in zip(widths, WINDOWS, strict=True)
         )
-        self.look32 = Look(coarse)
-        self.up16 = nn.Conv2d(coarse, middle, 1)
-        self.up8 = nn.Conv2d(middle, fine, 1)
-        self.look16 = Look(middle)
-        self.look8 = Look(fine)
-        self.up4 = nn.Conv2d(fine, early, 1)
-        self.mix = ConvNorm(early, early, kernel=1)
-        self.head = build_head(teacher, early, bins)
-        self.borders = Borders() if params.laid_charts else None
+        self.residual32 = ResidualBlock(coarse)
+        self.lateral16 = nn.Conv2d(coarse, middle, 1)
+        self.lateral8 = nn.Conv2d(middle, fine, 1)
+        self.residual16 = ResidualBlock(middle)
+        self.residual8 = ResidualBlock(fine)
+        self.lateral4 = nn.Conv2d(fine, width, 1)
+        self.projection = ConvNorm(width, width, kernel=1)
+        self.head = build_head(teacher, width, bins)
+        self.boundaries = BoundaryNetwork() if params.composited_scenes else None
 
-    def begin_with(self, teacher: Teacher) -> None:
-        """Take over the teacher's early layers, and how it compares colours as a start."""
+    def initialise_from(self, teacher: Teacher) -> None:
+        """Copy the teacher's stem, and its projection of moments as a start for each level's."""
         self.stem.load_state_dict(teacher.stem.state_dict())
         for level in self.levels:
-            comparison = cast("Level", level).comparison
-            if comparison is not None:
-                comparison.mix.begin_with(teacher.mix)
+            pooling = cast("EncoderLevel", level).moment_pooling
+            if pooling is not None:
+                pooling.projection.initialise_from(teacher.projection)
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
-        """Predict.
+        """The prediction: cell logits, uniform where saturated, aggregated within surfaces.
 
         Args:
             image: `[N, 3, H, W]` linear light.
-            location: `[N, 2, H, W]` sensor place of every pixel centre.
+            location: `[N, 2, H, W]` sensor location of every pixel centre.
 
         Returns:
-            `[N, bins, h, w]` logits on `lattice`: h = ceil(H / 4), w = ceil(W / 4).
+            `[N, bins, h, w]` logits on `lattice`: h = ceil(H / 4), w = ceil(W / 4). Aggregation has
+            no gradients; trainings use `cell_logits`.
         """
-        logits = self.alone(image, location)
-        if self.training:
+        logits = self.cell_logits(image, location)
+        logits = uniform_where_saturated(logits, image, Stem.stride_px)
+        if self.params.aggregation_sd is None:
             return logits
-        logits = silent_where_clipped(logits, image, Stem.stride_px)
-        if self.params.agreement_sd is None:
-            return logits
-        seen, borders = self.stem.seen(image), self.borders_in(image)
-        return agreed_logits(logits, seen, Stem.stride_px, self.params.agreement_sd, borders)
+        colours, boundaries = self.stem.input_colours(image), self.boundary_logits(image)
+        return aggregate_logits(logits, colours, Stem.stride_px, self.params, boundaries)
 
-    def alone(self, image: Tensor, location: Tensor) -> Tensor:
-        """What every cell says for itself, logits as above."""
+    def cell_logits(self, image: Tensor, location: Tensor) -> Tensor:
+        """Logits of every cell before aggregation; arguments and shape as above."""
         return cast("Tensor", self.head(self.features(image, location)))
 
     def features(self, image: Tensor, location: Tensor) -> Tensor:
-        """What answers are made of, `[N, C, h, w]`."""
-        at4, products = self.stem.centred(image)
-        found, stride = [at4], Stem.stride_px
+        """Features that the head sees, `[N, C, h, w]`."""
+        at4, moments = self.stem.centred(image)
+        levels, stride = [at4], Stem.stride_px
         for level in self.levels:
             stride *= 2
-            x, products = level(found[-1], products, location[:, :, ::stride, ::stride])
-            found.append(x)
-        return self._decoded(found)
+            x, moments = level(levels[-1], moments, location[:, :, ::stride, ::stride])
+            levels.append(x)
+        return self._decoded(levels)
 
-    def borders_in(self, image: Tensor) -> Tensor | None:
-        """See `Borders`; None from a student that was not shown where things end."""
-        return None if self.borders is None else self.borders(self.stem.seen(image))
+    def boundary_logits(self, image: Tensor) -> Tensor | None:
+        """See `BoundaryNetwork.forward`; None without a boundary network."""
+        return None if self.boundaries is None else self.boundaries(self.stem.input_colours(image))
 
-    def _decoded(self, found: list[Tensor]) -> Tensor:
+    def _decoded(self, levels: list[Tensor]) -> Tensor:
         """Features at strides 4, 8, 16 and 32 -> features of the cells."""
-        at4, at8, at16, at32 = found
-        at16 = self.look16(refined(self.up16(self.look32(at32)), at16))
-        at8 = self.look8(refined(self.up8(at16), at8))
-        return cast("Tensor", self.mix(refined(self.up4(at8), at4)))
+        at4, at8, at16, at32 = levels
+        at16 = self.residual16(upsample_add(self.lateral16(self.residual32(at32)), at16))
+        at8 = self.residual8(upsample_add(self.lateral8(at16), at8))
+        return cast("Tensor", self.projection(upsample_add(self.lateral4(at8), at4)))
 
 
 def full_frame(cells: Tensor, height_px: int, width_px: int) -> Tensor:
-    """Student cells -> every pixel, bilinear; constant beyond the outermost cells.
+    """Student cells `[C, h, w]` -> every pixel `[C, height_px, width_px]`, bilinear, as new memory.
 
-    Cell i sits on pixel 4 i, so each cell fills the pixels up to the next one by weights that are
-    the same everywhere: ten times faster than `lattice.resample`, which looks up both neighbours of
-    every pixel.
-
-    Args:
-        cells: `[C, h, w]` with h = ceil(height_px / 4), w = ceil(width_px / 4).
-        height_px: Rows wanted.
-        width_px: Columns wanted.
-
-    Returns:
-        `[C, height_px, width_px]`, new memory.
+    Cell i sits on pixel 4 i, so the interpolation weights repeat every 4 pixels: ten times faster
+    than `resample`, which looks up both neighbours of every pixel.
     """
     stride = int(Student.lattice.stride_px)
     weight = torch.arange(stride, device=cells.device, dtype=cells.dtype) / stride
-    right = torch.cat([cells[..., 1:], cells[..., -1:]], dim=-1)
-    wide = torch.lerp(cells[..., None], right[..., None], weight).flatten(-2)
-    below = torch.cat([wide[..., 1:, :], wide[..., -1:, :]], dim=-2)
-    full = torch.lerp(wide[..., None, :], below[..., None, :], weight[:, None]).flatten(-3, -2)
+    below = torch.cat([cells[..., 1:, :], cells[..., -1:, :]], dim=-2)
+    tall = torch.lerp(cells[..., None, :], below[..., None, :], weight[:, None]).flatten(-3, -2)
+    right = torch.cat([tall[..., 1:], tall[..., -1:]], dim=-1)
+    full = torch.lerp(tall[..., None], right[..., None], weight).flatten(-2)
     return full[..., :height_px, :width_px].contiguous()

@@ -1,1 +1,1 @@
-"""Lenses: point spread functions, rendering and noise."""
+"""Lenses: point spread functions, rendering, sensor noise, identifiability."""

@@ -1,11 +1,13 @@
-"""From a camera record to a focused lens that rays can be traced through; optiland is the source.
+"""From a camera record to a focused lens for ray tracing; optiland reads prescriptions.
 
-Import of optiland takes seconds, so it happens only inside the functions here.
+Importing optiland takes seconds, so it is imported inside the functions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import math
 import warnings
 from dataclasses import dataclass
@@ -21,40 +23,39 @@ from rangefinder.errors import LensError
 if TYPE_CHECKING:
     from optiland.optic import Optic
 
+
 Float = NDArray[np.float64]
 FOCUS_STEPS = 30  # fixed-point steps; each shrinks the error by about (focal length / distance)^2
 CHIEF_STEPS = 60  # fixed-point steps; each shrinks the error by about the relative distortion
 CHIEF_TOLERANCE = 1e-6  # relative
+FAR_MM = 1e9  # an object at least this far counts as at infinity
+OTHER_LENS = "Choose another camera.lens.name."
 
 
 @dataclass(frozen=True)
 class FocusedLens:
-    """A lens with stop, rims and sensor in place; lengths in mm, z = 0 at the front vertex.
+    """A lens with stop, clear apertures and sensor; lengths in mm, z = 0 at the front vertex.
 
     Attributes:
         surfaces: `[S, 4]` vertex z, radius, conic constant, clear radius; the sensor is the last.
-        indices: `[W, S + 1]` refractive indices before the first and after each surface.
-        pupil_z_mm: Place of the (paraxial) entrance pupil.
-        pupil_radius_mm: Its radius.
-        reference_z_mm: Place that distances are measured from.
     """
 
     surfaces: Float
-    indices: Float
-    pupil_z_mm: float
-    pupil_radius_mm: float
-    reference_z_mm: float
+    indices: Float  # `[W, S + 1]` refractive indices before the first and after each surface
+    pupil_z_mm: float  # position of the (paraxial) entrance pupil
+    pupil_radius_mm: float  # its radius
+    reference_z_mm: float  # position that distances are measured from
 
     def object_z_mm(self, distance_m: Float) -> Float:
-        """Place of objects at `distance_m`; the only conversion of distances in ray tracing.
+        """Position of objects at `distance_m`; the only conversion of distances in ray tracing.
 
         Raises:
-            LensError: If an object would stand inside the lens.
+            LensError: If an object would be inside the lens.
         """
         z = self.reference_z_mm - 1000.0 * np.asarray(distance_m, dtype=np.float64)
         if np.any(z >= -self.pupil_radius_mm):
             raise LensError(
-                "an object stands in or at the lens",
+                "an object is in or at the lens",
                 got=f"{np.min(distance_m):.3f} m, {np.max(z):.0f} mm behind the front vertex",
                 expected=f"more than {(self.reference_z_mm + self.pupil_radius_mm) / 1000:.3f} m",
                 todo="Set a larger range.working_m and camera.focus_distance_m, another "
@@ -64,7 +65,7 @@ class FocusedLens:
 
 
 def sample_names() -> list[str]:
-    """Names of the lenses that can be chosen: optiland's sample objectives."""
+    """Names of optiland's sample objectives, valid as `camera.lens.name`."""
     from optiland.optic import Optic
     from optiland.samples import objectives
 
@@ -76,18 +77,14 @@ def sample_names() -> list[str]:
 
 
 def focused_optic(camera: Camera, home: Path = Path()) -> Optic:
-    """The objective, scaled, stopped down, given rims and focused, as optiland's object.
+    """The objective as optiland's object: scaled, stopped down, focused, with clear apertures.
 
-    Args:
-        camera: The camera record.
-        home: Folder that `camera.lens.file` starts from.
+    `camera.lens.file` is relative to `home`.
 
     Raises:
-        LensError: If there is no such lens, or it cannot do what the camera record says.
+        LensError: If there is no such lens, or it does not fit the camera record.
     """
     if camera.lens.kind == "zemax":
-        from rangefinder.optics.zemax import read_zemax
-
         optic = read_zemax(home / str(camera.lens.file))
     else:
         optic = _sample(camera.lens.name)
@@ -98,28 +95,19 @@ def focused_optic(camera: Camera, home: Path = Path()) -> Optic:
             f"lens {camera.lens.name} makes no image",
             got=f"focal length {focal_length:.4g}",
             expected="a finite, positive one",
-            todo="Choose another camera.lens.name.",
+            todo=OTHER_LENS,
         )
     optic.updater.scale_system(camera.focal_length_mm / focal_length)
     optic.set_aperture(aperture_type="EPD", value=camera.focal_length_mm / camera.f_number)
     _focus(optic, camera)
-    _set_rims(optic, camera)
+    _set_clear_apertures(optic, camera)
     return optic
 
 
 def focused_lens(camera: Camera, wavelengths_um: Float, home: Path = Path()) -> FocusedLens:
-    """Read the focused lens out of optiland.
-
-    Args:
-        camera: The camera record.
-        wavelengths_um: `[W]` wavelengths to be traced.
-        home: Folder that `camera.lens.file` starts from.
-
-    Raises:
-        LensError: As `focused_optic`.
-    """
+    """`focused_optic` as arrays for ray tracing at `wavelengths_um` `[W]`; raises the same."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optiland: glass names that stand in two catalogues
+        warnings.simplefilter("ignore")  # optiland: glass names that are in two catalogues
         optic = focused_optic(camera, home)
         indices = np.stack([np.asarray(optic.surfaces.n(w)) for w in wavelengths_um])
     rows = [
@@ -156,7 +144,11 @@ def _sample(name: str) -> Optic:
 
 
 def require_supported(optic: Optic, name: str) -> None:
-    """Refuse what the ray tracer does not do, before it traces something else."""
+    """Refuse surfaces that the ray tracer does not model.
+
+    Raises:
+        LensError: Naming the surface.
+    """
     from optiland.geometries import Plane, StandardGeometry
     from optiland.interactions.refractive_reflective_model import RefractiveReflectiveModel
 
@@ -174,15 +166,15 @@ def require_supported(optic: Optic, name: str) -> None:
                 f"lens {name} cannot be traced",
                 got=f"{problem} (number {i})",
                 expected="centred spherical, conic or plane refracting surfaces",
-                todo="Choose another camera.lens.name.",
+                todo=OTHER_LENS,
             )
 
 
-def _set_rims(optic: Optic, camera: Camera) -> None:
-    """Give every surface of the focused lens a clear radius; the stop that of its on-axis beam.
+def _set_clear_apertures(optic: Optic, camera: Camera) -> None:
+    """Set the clear aperture of every surface of the focused lens; the stop's is its on-axis beam.
 
-    Samples come without. Rims as wide as the on-axis beam are what vignettes in lenses near their
-    stop; surfaces far from it must be wider for a corner of the sensor to get any light.
+    Samples come without. Near the stop, clear apertures about as wide as the on-axis beam cause the
+    vignetting; far from it they must be wider for light to reach the corners of the sensor.
     """
     from optiland.physical_apertures import RadialAperture
 
@@ -199,10 +191,10 @@ def _set_rims(optic: Optic, camera: Camera) -> None:
             todo="Set camera.f_number higher, or choose another camera.lens.name.",
         )
     corner = _corner_heights_mm(optic, camera) + camera.lens.corner_pupil * beam
-    rims = np.maximum(camera.lens.clear_radius_factor * beam, corner)
-    rims[optic.surfaces.stop_index] = beam[optic.surfaces.stop_index]
-    for surface, rim in list(zip(optic.surfaces, rims, strict=True))[1:-1]:
-        surface.aperture = RadialAperture(r_max=float(rim))
+    clear = np.maximum(camera.lens.clear_radius_factor * beam, corner)
+    clear[optic.surfaces.stop_index] = beam[optic.surfaces.stop_index]
+    for surface, radius in list(zip(optic.surfaces, clear, strict=True))[1:-1]:
+        surface.aperture = RadialAperture(r_max=float(radius))
 
 
 def _heights_mm(optic: Optic, start: tuple[float, float], slope: float) -> Float:
@@ -218,14 +210,13 @@ def _heights_mm(optic: Optic, start: tuple[float, float], slope: float) -> Float
 
 
 def _marginal_heights_mm(optic: Optic, pupil_mm: float) -> Float:
-    """Heights of the ray from far away, parallel to the axis, at the edge of the pupil."""
+    """Heights of the marginal ray of an object at infinity."""
     return np.abs(_heights_mm(optic, (pupil_mm / 2, -pupil_mm), 0.0))
 
 
 def _corner_heights_mm(optic: Optic, camera: Camera) -> Float:
-    """Heights of the chief ray, at the focus distance, to the sensor's farthest corner."""
-    size = np.array([camera.width_px, camera.height_px])
-    centre = np.array(camera.centre_px)
+    """Heights of the chief ray from the focus distance to the sensor's farthest corner."""
+    size, centre = np.array([camera.width_px, camera.height_px]), np.array(camera.centre_px)
     corner_px = float(np.hypot(*np.maximum(centre, size - centre)))
     corner_mm = corner_px * camera.pixel_pitch_um / 1000.0
     pupil_z = float(optic.paraxial.EPL())
@@ -236,8 +227,13 @@ def _corner_heights_mm(optic: Optic, camera: Camera) -> Float:
         if abs(abs(heights[-1]) - corner_mm) < CHIEF_TOLERANCE * corner_mm:
             return np.abs(heights)
         slope *= corner_mm / abs(heights[-1])
-    raise LensError(
-        f"the sensor is larger than the picture of lens {camera.lens.name}",
+    raise outside_image_circle(corner_mm)
+
+
+def outside_image_circle(corner_mm: float) -> LensError:
+    """The error for a sensor whose corner, so far from the optical centre, gets no chief ray."""
+    return LensError(
+        "the sensor is larger than the lens's image circle",
         got=f"a corner {corner_mm:.1f} mm from the optical centre",
         todo="Make the sensor smaller (camera.width_px, camera.pixel_pitch_um) or choose another "
         "camera.lens.name.",
@@ -245,7 +241,7 @@ def _corner_heights_mm(optic: Optic, camera: Camera) -> Float:
 
 
 def _reference_z_mm(optic: Optic, camera: Camera) -> float:
-    """Place that the camera record's distances are measured from, from the front vertex."""
+    """Position that the camera record's distances are measured from."""
     if camera.distance_reference == "sensor":
         return float(optic.image_surface.geometry.cs.z)
     if camera.distance_reference == "entrance_pupil":
@@ -254,7 +250,10 @@ def _reference_z_mm(optic: Optic, camera: Camera) -> float:
 
 
 def _focus(optic: Optic, camera: Camera) -> None:
-    """Move the sensor to the paraxial image of the focus distance, which may count from it."""
+    """Move the sensor to the paraxial image of the focus distance (fixed point).
+
+    The focus distance may itself be measured from the sensor.
+    """
     for _ in range(FOCUS_STEPS):
         object_mm = 1000.0 * camera.focus_distance_m - _reference_z_mm(optic, camera)
         if object_mm <= 2.0 * camera.focal_length_mm:
@@ -271,7 +270,39 @@ def _focus(optic: Optic, camera: Camera) -> None:
         if abs(float(optic.image_surface.geometry.cs.z) - before) < 1e-9 * camera.focal_length_mm:
             return
     raise LensError(
-        "the focus does not settle",
+        "focusing does not converge",
         got=f"camera.focus_distance_m {camera.focus_distance_m:g}",
         todo="Set camera.focus_distance_m farther away.",
     )
+
+
+def read_zemax(path: Path) -> Optic:
+    """Read the sequential prescription of a photographic lens, a .zmx file, front element first.
+
+    Raises:
+        LensError: If it cannot be read or traced, or its object is nearer than its image.
+    """
+    from optiland.fileio import load_zemax_file
+
+    if not path.is_file():
+        raise LensError(f"there is no lens file {path.name}", todo="Set camera.lens.file.")
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # optiland warns and prints
+            optic: Optic = load_zemax_file(str(path))
+    except Exception as exc:  # optiland raises whatever its parser stumbles over
+        raise LensError(
+            f"{path.name} cannot be read as a Zemax prescription",
+            got=f"{type(exc).__name__}: {exc}",
+            todo="Set camera.lens.kind: thin, or measured with point sources of this lens.",
+        ) from exc
+    require_supported(optic, path.name)
+    distance, back = (float(optic.surfaces[i].thickness) for i in (0, -2))
+    if abs(distance) < min(FAR_MM, abs(back)):
+        raise LensError(
+            f"{path.name} is laid out the other way round: its object is nearer than its image",
+            got=f"object at {distance:.4g} mm, image at {back:.4g} mm",
+            expected="the front element, which faces the scene, first",
+            todo="Reverse the lens in the program it comes from, or choose another.",
+        )
+    return optic

@@ -1,1 +1,6 @@
-"""Kedro pipelines; each folder is one of them, `distill` chains all."""
+"""Kedro pipelines, one file each: thin nodes that call the rooms."""
+
+
+def sections(*names: str) -> list[str]:
+    """Inputs of a node for sections of the parameters."""
+    return [f"params:{name}" for name in names]

@@ -1,0 +1,260 @@
+"""Photos from outside: read, checked against the camera of a model, added as captures.
+
+A model is valid for one camera at one focus, in pixels of its stored image. A photo's size, its
+EXIF data and the camera record beside it must agree with that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rangefinder.camera import Camera
+from rangefinder.captures.decoding import PICTURE_SUFFIXES, decode, require_size
+from rangefinder.captures.exif import focus_difference, is_turned, lens_difference
+from rangefinder.captures.images import linear_light
+from rangefinder.captures.manifest import (
+    CAMERA_FILE,
+    FILE_COLUMNS,
+    TABLE_FILE,
+    Capture,
+    CaptureSet,
+    capture_id,
+    read_captures,
+    write_captures,
+)
+from rangefinder.coordinates import Placement
+from rangefinder.errors import CaptureError, RangefinderError
+
+FORCE = "Measure photos of the model's own camera, or force it: distances will be off."
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo ready to be measured."""
+
+    path: Path  # its file
+    image: Tensor  # `[3, H, W]` linear light
+    placement: Placement  # where it sits on the sensor
+    warnings: tuple[str, ...] = ()  # why it would have been refused, if forced
+
+
+@dataclass(frozen=True)
+class PhotoPolicy:
+    """Which photos are accepted.
+
+    Attributes:
+        placement: Of all photos on the sensor; None: each is the whole stored image.
+    """
+
+    camera: Camera  # the camera of the model
+    placement: Placement | None = None
+    force: bool = False  # accept photos of other cameras, with a warning
+
+
+def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
+    """Read a photo and check that it is of the model's camera.
+
+    Raises:
+        CaptureError: If it cannot be read, or is not of the camera and not forced.
+    """
+    if not path.is_file():
+        raise CaptureError(f"there is no photo {path}")
+    decoded = decode(path, orientation="ignore")
+    other = (*_setting_problems(decoded.exif, policy.camera), *_record_problem(path, policy.camera))
+    return _accept(path, path.name, decoded.image, policy, other)
+
+
+def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
+    """A photo from samples in memory, checked as a file would be.
+
+    Args:
+        pixels: `[H, W, 3]` or `[H, W]`; uint8 is taken as sRGB, uint16 and float (0..1) as linear.
+        policy: Which photos are accepted.
+
+    Raises:
+        CaptureError: If shape, type or range are not those of a photo, or it is not of the camera
+            and not forced.
+    """
+    name = "the array"
+    image = linear_light(name, pixels)
+    require_size(name, image.shape[2], image.shape[1])
+    return _accept(Path("array"), name, image, policy)
+
+
+def _accept(
+    path: Path, name: str, image: Tensor, policy: PhotoPolicy, other: Sequence[str] = ()
+) -> Photo:
+    """The photo at its place on the sensor; refused for problems of size or `other` ones."""
+    placement, size_problem = _place(image.shape[2], image.shape[1], policy)
+    problems = tuple(filter(None, (size_problem, *other)))
+    if problems and not policy.force:
+        raise CaptureError(f"{name} is refused: {'; '.join(problems)}", todo=FORCE)
+    return Photo(path, image, placement, problems)
+
+
+def _place(width: int, height: int, policy: PhotoPolicy) -> tuple[Placement, str]:
+    """The placement, guessed if the size is not the camera's, and what is wrong with the size."""
+    camera, given = policy.camera, policy.placement
+    size = f"it has {width}x{height} px"
+    if given is None:
+        if (width, height) == (camera.width_px, camera.height_px):
+            return Placement(), ""
+        scale = max(camera.width_px / width, camera.height_px / height)
+        guess = f"{size}, the camera {camera.width_px}x{camera.height_px}: resized or cropped"
+        x, y = (camera.width_px - width * scale) / 2, (camera.height_px - height * scale) / 2
+        return Placement((x, y), scale), f"{guess} (give --origin and --scale)"
+    left, top = given.origin_px
+    right, bottom = left + width * given.scale, top + height * given.scale
+    slack = given.scale  # a size rounded up may stick out by less than a pixel
+    inside = min(left, top) >= 0 and right < camera.width_px + slack
+    if inside and bottom < camera.height_px + slack:
+        return given, ""
+    there = f"reaches to ({right:g}, {bottom:g}) on a sensor of "
+    return given, f"{size} and {there}{camera.width_px}x{camera.height_px} px"
+
+
+def _setting_problems(exif: Mapping[int, Any], camera: Camera) -> Iterator[str]:
+    yield lens_difference(exif, camera)
+    yield focus_difference(exif, camera)
+    if is_turned(exif):
+        yield "it is to be turned for display, and places on the sensor would not fit"
+
+
+def _record_problem(path: Path, camera: Camera) -> list[str]:
+    """How the camera record in the photo's folder, or in the one above, differs from `camera`."""
+    for folder in path.resolve().parents[:2]:
+        record = folder / CAMERA_FILE
+        if record.is_file():
+            try:
+                other = Camera.load(record)
+            except RangefinderError as exc:
+                return [str(exc)]
+            if other.fingerprint != camera.fingerprint:
+                return [
+                    f"{record} names camera {other.name} ({other.fingerprint}), the model is of "
+                    f"{camera.name} ({camera.fingerprint})"
+                ]
+            break
+    return []
+
+
+def find_photos(places: Sequence[str]) -> list[Path]:
+    """Photos named by files, folders (not those inside them) and patterns such as `*.jpg`.
+
+    Raises:
+        CaptureError: If a folder or pattern holds no photo.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        path = Path(place)
+        if path.is_dir():
+            photos = photos_in(path)
+        elif any(mark in place for mark in "*?[") and not path.exists():
+            anchor = Path(path.anchor)
+            pattern = str(path.relative_to(anchor)) if path.anchor else place
+            photos = sorted(p for p in (anchor or Path()).glob(pattern) if p.is_file())
+        else:
+            photos = [path]
+        if not photos:
+            raise CaptureError(f"no photo in {place}", expected=" ".join(PICTURE_SUFFIXES))
+        found |= dict.fromkeys(photos)
+    return list(found)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Photos that lie directly in a folder, by name."""
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+    )
+
+
+@dataclass(frozen=True)
+class Added:
+    """Result of `add_photos`."""
+
+    new: int  # number of photos that were added
+    known: int  # number of photos that had been there before
+    refused: dict[str, str]  # reason by photo
+
+
+def add_photos(folder: Path, captures: CaptureSet, photos: Sequence[Path]) -> Added:
+    """Add photos that are not in `captures` yet to a folder of unlabelled captures.
+
+    Args:
+        folder: Photos that were added before, if any.
+        captures: Those that training began with.
+        photos: Files.
+
+    Raises:
+        CameraMismatchError: If the folder is of another camera.
+    """
+    before = _earlier(folder, captures)
+    seen = {*captures.table["capture_id"], *(before.table["capture_id"] if before else ())}
+    refused: dict[str, str] = {}
+    new: dict[str, Path] = {}
+    known = 0
+    for path in photos:
+        try:
+            photo = read_photo(path, PhotoPolicy(captures.camera))
+        except CaptureError as error:
+            refused[str(path)] = str(error)
+            continue
+        identity = capture_id(photo.image, photo.placement, captures.camera)
+        known += identity in seen
+        if identity not in seen:
+            seen.add(identity)
+            new[identity] = path
+    if new:
+        write_captures(folder, captures.camera, _captures(captures, before, new))
+    return Added(len(new), known, refused)
+
+
+def _earlier(folder: Path, captures: CaptureSet) -> CaptureSet | None:
+    """The captures added before, of the same camera; None if there are none."""
+    if not (folder / TABLE_FILE).is_file():
+        return None
+    added = read_captures(folder)
+    captures.camera.require(
+        added.camera.fingerprint, str(folder), todo="Remove it: its photos cannot be used."
+    )
+    return added
+
+
+def _captures(
+    captures: CaptureSet, before: CaptureSet | None, new: dict[str, Path]
+) -> Iterator[Capture]:
+    if before is not None:
+        for index in range(len(before)):
+            scene, placement = before.row(index)["scene"], before.placement(index)
+            yield Capture(before.image(index), "unlabelled", scene, "train", placement=placement)
+    for identity, path in new.items():
+        photo = read_photo(path, PhotoPolicy(captures.camera))
+        scene = f"added-{identity}"  # never the name of a scene that is held out
+        yield Capture(photo.image, "unlabelled", scene, "train", placement=photo.placement)
+
+
+def with_added(captures: CaptureSet, folder: Path) -> CaptureSet:
+    """Captures and those added in a folder, if any, as one set.
+
+    Raises:
+        CameraMismatchError: If the folder is of another camera.
+    """
+    import pandas as pd
+
+    more = _earlier(folder, captures)
+    if more is None:
+        return captures
+    relative = Path(os.path.relpath(more.folder, captures.folder))
+    moved = more.table.copy()
+    for column in FILE_COLUMNS:
+        moved[column] = [name if pd.isna(name) else str(relative / name) for name in moved[column]]
+    table = pd.concat([captures.table, moved.astype(captures.table.dtypes)], ignore_index=True)
+    return replace(captures, table=table)

@@ -1,0 +1,1 @@
+"""Printed charts: sheets, their detection in photos, distances to photograph them at."""

@@ -1,0 +1,66 @@
+"""Style of all figures: colours that colour-blind people can tell apart, axes in metres."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+Interval = tuple[float, float]
+GREY = "#8a8a8a"
+MARK = "#555555"  # of lines and notes that are no model's
+GRID = "#e6e6e6"
+UNKNOWN = "#d9d9d9"
+BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
+PALETTE = (BLUE, VERMILION, GREEN, "#cc79a7", "#e69f00")  # Okabe and Ito, 2008
+DASHED: Any = {"lw": 1, "ls": (0, (4, 3))}
+_DPI = 130
+_ROUND_M = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0)
+BASELINE = "constant"
+
+SETTINGS: Any = {  # rc_context wants a literal type of hundreds of keys
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "image.interpolation": "nearest",
+}
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty figure that belongs to no window and to no global state."""
+    return Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained")
+
+
+def model_colours(names: list[str]) -> dict[str, str]:
+    """A colour per model; the baseline is grey."""
+    others = [name for name in names if name != BASELINE]
+    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(others)}
+    return {name: colours.get(name, GREY) for name in names}
+
+
+def distance_ticks_m(range_m: Interval) -> list[float]:
+    """Round distances [m] within a range."""
+    return [distance for distance in _ROUND_M if range_m[0] <= distance <= range_m[1]]
+
+
+def distance_axis(axes: Axes, which: Literal["x", "y"], range_m: Interval, label: str) -> None:
+    """Make an axis logarithmic in metres, with round distances written out."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    ticks = distance_ticks_m(range_m)
+    axes.set(**{f"{which}scale": "log", f"{which}lim": range_m})
+    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
+    axis.set_label_text(label)
+
+
+def percent_axis(axes: Axes, which: Literal["x", "y"], label: str) -> None:
+    """Write shares as per cent."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+    axis.set_label_text(label)

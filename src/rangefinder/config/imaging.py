@@ -1,0 +1,121 @@
+"""Sections `camera`, `range`, `bank`, `noise` and `captures`: how photos come about."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rangefinder.config.strict import Interval, Odd, Strict
+
+
+class LensParams(Strict):
+    """Where the lens's point spread functions come from."""
+
+    kind: Literal["optiland_sample", "zemax", "thin", "measured", "none"] = "optiland_sample"
+    name: str = "CookeTriplet"
+    file: str | None = None
+    sha256: str | None = None
+    clear_radius_factor: float = Field(1.06, ge=1, le=2)
+    corner_pupil: float = Field(0.3, ge=0.0, le=1.0)
+    axial_colour: float = Field(0.0015, ge=0.0, le=0.05)
+    spherical: float = Field(0.002, ge=-0.1, le=0.1)
+
+    @model_validator(mode="after")
+    def _file_given(self) -> Self:
+        if self.kind in ("zemax", "measured") and self.file is None:
+            raise ValueError(f"kind {self.kind} needs a file")
+        return self
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        if self.kind == "optiland_sample":
+            return self.name
+        return f"{self.kind} lens" if self.file is None else f"{self.kind} lens {self.file}"
+
+
+class CameraParams(Strict):
+    """Lens + sensor + focus setting; one trained model belongs to one camera."""
+
+    name: str = Field("default", pattern=r"^[a-z0-9_-]+$")
+    focal_length_mm: float = Field(50.0, gt=1.0, le=2000.0)
+    f_number: float = Field(3.5, ge=0.7, le=64.0)
+    pixel_pitch_um: float = Field(41.6667, gt=0.5, le=500.0)
+    width_px: int = Field(480, ge=16, le=20000)
+    height_px: int = Field(360, ge=16, le=20000)
+    focus_distance_m: float = Field(3.0, gt=0.05, le=1000.0)
+    distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
+    optical_centre_px: tuple[float, float] | None = None
+    symmetric: bool = True
+    lens: LensParams = LensParams()
+
+
+class RangeParams(Strict):
+    """Distances the product works over and reports on."""
+
+    working_m: Interval = (0.7, 5.0)
+    report_m: Interval = (0.7, 4.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name, (near, far) in (("working_m", self.working_m), ("report_m", self.report_m)):
+            if not 0.0 < near < far:
+                raise ValueError(f"{name} must be 0 < near < far [m], got {(near, far)}")
+        return self
+
+
+class BankParams(Strict):
+    """Sampling of the point spread functions."""
+
+    distances: int = Field(96, ge=2, le=512)
+    field_rows: Odd = Field(7, ge=3, le=31)
+    field_cols: Odd = Field(9, ge=3, le=31)
+    kernel_px: Odd = Field(25, ge=3, le=129)
+    pupil_samples: int = Field(161, ge=9, le=1025)
+    subpixel: int = Field(3, ge=1, le=9)
+    gaussian_px: float = Field(0.4, ge=0.0, le=3.0)
+    wavelengths_um: tuple[tuple[float, ...], ...] = Field(
+        ((0.595, 0.615, 0.64), (0.515, 0.535, 0.56), (0.45, 0.465, 0.485))
+    )
+
+
+class NoiseParams(Strict):
+    """Sensor noise and exposure."""
+
+    full_well_e: float = Field(10000.0, gt=0)
+    read_noise_e: float = Field(6.0, ge=0)
+    bits: int = Field(12, ge=8, le=16)
+    exposure: Interval = (0.35, 1.0)
+    jpeg_quality: int | None = Field(None, ge=1, le=100)
+
+
+class CaptureParams(Strict):
+    """What ingestion renders and imports."""
+
+    source: Literal["builtin", "files", "both"] = "builtin"
+    tables: tuple[str, ...] = ()
+    validation_share: float = Field(0.2, ge=0, lt=1)
+    test_share: float = Field(0.2, ge=0, lt=1)
+    fold: int = Field(0, ge=0)
+    withheld_share: float = Field(0, ge=0, le=1)
+    orientation: Literal["refuse", "ignore", "apply"] = "refuse"
+    skip_bad: bool = False
+    train_charts: int = Field(600, ge=1, le=1_000_000)
+    validation_charts: int = Field(40, ge=0, le=100_000)
+    unlabelled: int = Field(480, ge=0, le=1_000_000)
+    validation: int = Field(40, ge=0, le=100_000)
+    test: int = Field(40, ge=0, le=100_000)
+    objects: tuple[int, int] = (4, 10)
+    slanted_share: float = Field(0.4, ge=0, le=1)
+    weak_texture_share: float = Field(0.25, ge=0, le=1)
+    photograph_share: float = Field(0.4, ge=0, le=1)
+    texture_window_px: Odd = Field(15, ge=1, le=255)
+    real_scenes: tuple[Literal["motorcycle"], ...] = ("motorcycle",)
+    workers: int = Field(2, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _tables_given(self) -> Self:
+        if self.source != "builtin" and not self.tables:
+            raise ValueError(f"source {self.source} needs at least one entry in tables")
+        return self

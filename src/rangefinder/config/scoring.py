@@ -1,0 +1,103 @@
+"""Sections `evaluation`, `identifiability`, `benchmark` and `ablation`: they change no training."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rangefinder.config.strict import Interval, Strict
+
+
+class EvaluationParams(Strict):
+    """How models are scored."""
+
+    distance_edges_m: tuple[float, ...] = (0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
+    strong_texture_share: float = Field(0.5, gt=0, lt=1)
+    centre_radius: float = Field(0.4, gt=0, le=1)
+    corner_radius: float = Field(0.8, gt=0, le=1)
+    edge_step: float = Field(0.05, gt=0)
+    edge_band_px: int = Field(8, ge=1)
+    bootstrap: int = Field(500, ge=10)
+    figures: int = Field(6, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        edges = self.distance_edges_m
+        if len(edges) < 2 or edges[0] <= 0 or sorted(set(edges)) != list(edges):
+            raise ValueError(f"distance_edges_m must be >= 2, positive and ascending, got {edges}")
+        if self.centre_radius > self.corner_radius:
+            raise ValueError("centre_radius must not be above corner_radius")
+        return self
+
+
+class IdentifiabilityParams(Strict):
+    """What `rangefinder lens` asks of a camera: textures, noise and how finely to look."""
+
+    planes: int = Field(64, ge=8, le=512)
+    every: int = Field(4, ge=1, le=64)
+    noise: float = Field(0.01, gt=0, le=1)
+    strong_contrast: float = Field(0.5, gt=0, le=5)
+    weak_contrast: float = Field(0.05, gt=0, le=5)
+    coloured: float = Field(0.15, ge=0, lt=1)
+    slope: float = Field(2.0, gt=0, le=4)
+    slopes: Interval = (1.6, 2.6)
+    log_contrast: float = Field(2.0, gt=0, le=10)
+    log_colour: float = Field(0.4, gt=0, le=5)
+    most_decorrelation: float = Field(0.6, gt=0, lt=1)
+    least_gap: float = Field(0.1, ge=0, le=2)
+    search_steps: int = Field(30, ge=1, le=1000)
+    frequency_share: int = Field(8, ge=1, le=64)
+
+
+class BenchmarkParams(Strict):
+    """What is timed, and how often."""
+
+    sizes_px: tuple[tuple[int, int], ...] = Field(
+        ((480, 360), (1280, 960), (1920, 1080)), min_length=1
+    )
+    strides_px: tuple[int, ...] = Field((4, 1), min_length=1)
+    sample_patches: int = Field(2048, ge=1)
+    patch_batches: tuple[int, ...] = Field((64, 256, 1024), min_length=1)
+    min_repeats: int = Field(3, ge=1, le=1000)
+    max_repeats: int = Field(15, ge=1, le=10000)
+    seconds_per_case: float = Field(2.0, gt=0, le=600)
+    matmul_side: int = Field(1536, ge=16, le=16384)
+    curve_megapixels: tuple[float, ...] = Field((0.1, 0.3, 1.0, 3.0, 10.0), min_length=2)
+    epoch_steps: int = Field(72, ge=1, le=10000)
+    rendered: int = Field(6, ge=2, le=10000)
+
+
+VariantName = Literal[
+    "all",
+    "no_location",
+    "no_colour",
+    "laplace",
+    "smaller_patch",
+    "larger_patch",
+    "no_composited_charts",
+    "sharing_none",
+    "sharing_init",
+    "sharing_frozen",
+    "sharing_joint",
+    "no_target_aggregation",
+    "target_aggregation",
+    "no_negentropy_weighting",
+    "negentropy_weighting",
+    "attenuation",
+    "no_attenuation",
+    "aggregation",
+    "composited_scenes",
+    "no_composited_scenes",
+    "no_aggregation",
+    "on_charts",
+    "on_truth",
+]
+
+
+class AblationParams(Strict):
+    """What is left out or replaced, to see what it does."""
+
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    variants: tuple[VariantName, ...] | None = Field(None, min_length=1)
+    workers: int = Field(2, ge=1, le=256)

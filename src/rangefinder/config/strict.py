@@ -1,0 +1,59 @@
+"""Base of all configuration: unknown keys and wrong values are refused, with what is allowed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from rangefinder.errors import ConfigError
+
+Interval = tuple[float, float]
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd")
+    return value
+
+
+Odd = Annotated[int, AfterValidator(_odd)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of all configuration: frozen, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def parse(model: type[Model], raw: Any, place: str) -> Model:
+    """Validate a nested mapping.
+
+    Raises:
+        ConfigError: Naming every wrong key, its value, what is allowed, and the place to mend it.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as exc:
+        problems = [_describe(model, error) for error in exc.errors()]
+        raise ConfigError(
+            "configuration is not valid:\n  " + "\n  ".join(problems), todo=f"\nMend it in {place}."
+        ) from exc
+
+
+def _describe(model: type[BaseModel], error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        allowed = ", ".join(sorted(_keys_at(model, error["loc"][:-1])))
+        return f"{key}: unknown key (value {error['input']!r}); allowed here: {allowed}"
+    return f"{key}: {error['msg']}; found {error['input']!r}"
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

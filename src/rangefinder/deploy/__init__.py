@@ -1,1 +1,0 @@
-"""Trained models in use: measuring, registry, records of runs."""

@@ -1,0 +1,149 @@
+"""Scoring of models on held-out captures: the entry point of the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.config import Parameters
+from rangefinder.errors import CaptureError
+from rangefinder.evaluation.curves import DistanceHistogram, Sparsification, SparsificationCurve
+from rangefinder.evaluation.metrics import (
+    SUMS,
+    Double,
+    Model,
+    check_prediction,
+    check_values,
+    pixel_sums,
+    relative_error,
+    relative_sd,
+    score_array,
+)
+from rangefinder.evaluation.regions import Regions, ScoredPixels, Support
+from rangefinder.evaluation.summary import summarise
+from rangefinder.models.distribution import Prediction
+
+CHARTS_ONLY = (
+    "Scored on held-out charts, since no labelled capture is held out. Flat sheets at one distance "
+    "each cannot show errors at occlusion boundaries, on weakly textured or slanted surfaces, or "
+    "what context adds: expect larger errors in photos of rooms."
+)
+
+
+def held_out(captures: CaptureSet) -> tuple[CaptureSet, dict[str, str]]:
+    """Labelled test captures, or else test charts and an entry `limits` for the summary.
+
+    Raises:
+        CaptureError: If there is neither.
+    """
+    labelled = captures.select(role="labelled", split="test")
+    if len(labelled):
+        return labelled, {}
+    charts = captures.select(role="chart", split="test")
+    if len(charts):
+        return charts, {"limits": CHARTS_ONLY}
+    raise CaptureError(
+        "there is nothing to score on",
+        expected="labelled captures or charts of the test split",
+        todo="Bring captures of more scenes or chart sheets, or name splits in the table.",
+    )
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Data of one model's figures."""
+
+    sparsification: SparsificationCurve
+    histogram: DistanceHistogram
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of all models on the same pixels.
+
+    Attributes:
+        per_image: One row per capture and model: capture_id, scene, model, pixels and scores.
+        sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
+    """
+
+    summary: dict[str, Any]  # the content of evaluation.json
+    per_image: pd.DataFrame
+    curves: Mapping[str, Curves]  # per model, for the figures
+    sums: Mapping[str, Double]
+    regions: Regions  # the meaning of the sums' cells
+
+
+class _Tally:
+    """Running totals of one model, capture by capture."""
+
+    def __init__(self, captures: int, cell_shape: tuple[int, ...], params: Parameters) -> None:
+        self.sums: Double = np.zeros((captures, *cell_shape, len(SUMS)))
+        self.sparsification = Sparsification()
+        self.histogram = DistanceHistogram(params.range.working_m)
+
+    def add(self, index: int, scored: ScoredPixels, prediction: Prediction, owner: str) -> None:
+        inside = scored.flat[scored.inside]
+        check_prediction(prediction, scored.shape, owner)
+        check_values(prediction, inside, owner)
+        shape = self.sums.shape[1:]
+        cells = int(np.prod(shape[:-1]))
+        sums = pixel_sums(scored.truth_m, prediction, scored.flat, scored.cell, cells)
+        self.sums[index] = sums.reshape(shape)
+        truth, distance = scored.truth_m[scored.inside], prediction.distance_m.ravel()[inside]
+        uncertainty = relative_sd(prediction).ravel()[inside]
+        self.sparsification.add(relative_error(truth, distance), uncertainty)
+        self.histogram.add(truth, distance)
+
+
+def evaluate(
+    captures: CaptureSet, models: Mapping[str, Model], params: Parameters, support: Support
+) -> Evaluation:
+    """Score models on identical pixels of held-out captures.
+
+    Args:
+        captures: Captures with distance maps.
+        models: Name to a function from a capture's index to the model's prediction, in order; each
+            model is compared with those before it.
+        params: All parameters; `range.report_m`, `evaluation` and `seed` are used.
+        support: Pixels that every model covers: (left, top, right, bottom) [px] with right and
+            bottom exclusive, a mask `[H, W]`, or a function from a capture's index to either.
+
+    Raises:
+        CaptureError: If no pixel can be scored.
+        ModelError: If a model lacks a prediction for a pixel of the support.
+    """
+    regions = Regions.over(captures, params, support)
+    count = len(captures)
+    tallies = {name: _Tally(count, regions.cell_shape, params) for name in models}
+    for index in tqdm(range(count), desc="evaluation", unit="capture", disable=None):
+        scored = regions.of(captures, index)
+        identity = captures.table["capture_id"].iloc[index]
+        for name, model in models.items():
+            tallies[name].add(index, scored, model(index), f"model {name!r} on capture {identity}")
+    sums = {name: tally.sums for name, tally in tallies.items()}
+    if not any(table[..., 0, 0].sum() > 0 for table in sums.values()):
+        raise CaptureError(
+            "there is nothing to score",
+            expected="at least one model, and one pixel of known distance within range.report_m",
+            todo="Check the evaluation captures, range.report_m and the size of the patch.",
+        )
+    curves = {name: Curves(t.sparsification.curve(), t.histogram) for name, t in tallies.items()}
+    sparsification = {name: curve.sparsification for name, curve in curves.items()}
+    summary = summarise(captures, sums, sparsification, regions, params)
+    return Evaluation(summary, _per_image(captures, sums), curves, sums, regions)
+
+
+def _per_image(captures: CaptureSet, sums: Mapping[str, Double]) -> pd.DataFrame:
+    tables = []
+    for name, table in sums.items():
+        pooled = table[..., 0, :].sum(axis=(1, 2, 3, 4))
+        frame = captures.table[["capture_id", "scene"]].reset_index(drop=True)
+        columns = dict(zip(SUMS[1:], score_array(pooled).T, strict=True))
+        tables.append(frame.assign(model=name, pixels=pooled[:, 0].astype(np.int64), **columns))
+    return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)

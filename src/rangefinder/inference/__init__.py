@@ -1,0 +1,1 @@
+"""One predictor behind every command, the evaluation and the served model."""

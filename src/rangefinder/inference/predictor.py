@@ -1,0 +1,202 @@
+"""The predictor: a trained model and a photo -> distance, intervals, uncertainty of every pixel.
+
+Every command, the evaluation, the served model and the benchmark predict through `Predictor`.
+Posteriors are decoded on the network's cells, and only the outputs that are asked for are
+interpolated to the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rangefinder.captures.images import resize_sharp
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.config import CacheParams, ComputeParams, Interval
+from rangefinder.coordinates import PatchGrid, Placement, location_map
+from rangefinder.models.blocks import Lattice, fused, resample
+from rangefinder.models.device import inference_autocast, torch_device
+from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
+from rangefinder.models.model_files import Card, TrainedModel
+from rangefinder.models.student import Student, full_frame
+from rangefinder.sweep.sweep import Sweep
+
+REPORTED_LEVEL = 0.8  # of the interval that commands report
+ACCURATE_WITHIN = 0.1  # relative error below which a prediction counts as accurate
+Device = Literal["auto", "cpu", "cuda"]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which outputs are asked for beside the distance: intervals, accuracy probability, sd."""
+
+    levels: tuple[float, ...] = (REPORTED_LEVEL,)
+    accuracy: bool = True
+    sd: bool = False
+
+
+WHOLE = Placement()  # the whole stored image
+REPORTED = Outputs()
+DISTANCE_ONLY = Outputs(levels=(), accuracy=False)
+FOR_SCORES = Outputs(levels=INTERVAL_LEVELS, accuracy=False, sd=True)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Predictive distributions of one photo, to be decoded."""
+
+    model: TrainedModel  # made them, and knows how to read them
+    probs: Tensor  # `[rows, cols, bins]` probabilities
+    lattice: Lattice  # where the cells sit, in pixels at the scale of the camera record
+    size_px: tuple[int, int]  # height and width of the photo
+    at_scale_px: tuple[int, int]  # the same at the scale of the camera record
+
+    @torch.inference_mode()
+    def decode(self, outputs: Outputs = REPORTED) -> Prediction:
+        """Maps `[H, W]` of what is asked for."""
+        cells = self._cells(outputs)
+        if self.lattice == Student.lattice and self.at_scale_px == self.size_px:
+            maps = full_frame(cells, *self.size_px)
+        else:
+            y, x = (
+                (torch.arange(n) + 0.5) * (m / n)
+                for n, m in zip(self.size_px, self.at_scale_px, strict=True)
+            )
+            maps = resample(cells[None], self.lattice, y, x)[0]
+        return _prediction(maps.cpu(), outputs)
+
+    def _cells(self, outputs: Outputs) -> Tensor:
+        """Outputs on the network's cells `[K, rows, cols]`, lengths in dioptres."""
+        distribution, probs = self.model.distribution, self.model.tilted(self.probs)
+        estimate = distribution.estimate_dpt(probs)
+        decoded = [estimate[None]]
+        if outputs.levels:
+            tails = [self.model.tail(level) for level in outputs.levels]
+            ends = (*(1 - tail for tail in tails), *tails)  # near ends first
+            decoded.append(distribution.quantile_dpt(probs, ends))
+        if outputs.sd:
+            decoded.append(distribution.sd_dpt(probs)[None])
+        if outputs.accuracy:
+            low, high = estimate / (1 + ACCURATE_WITHIN), estimate / (1 - ACCURATE_WITHIN)
+            decoded.append(distribution.probability_between(probs, low, high)[None])
+        return torch.cat(decoded)
+
+
+def _prediction(maps: Tensor, outputs: Outputs) -> Prediction:
+    """Name the decoded maps `[K, H, W]`."""
+    count = len(outputs.levels)
+    lengths_m = maps[: 1 + 2 * count].reciprocal().numpy()
+    rest = list(maps[1 + 2 * count :].numpy())
+    return Prediction(
+        distance_m=lengths_m[0],
+        interval_m={
+            level: (lengths_m[1 + i], lengths_m[1 + count + i])
+            for i, level in enumerate(outputs.levels)
+        },
+        sd_dpt=rest.pop(0) if outputs.sd else None,
+        accuracy_probability=rest.pop(0) if outputs.accuracy else None,
+    )
+
+
+class Predictor:
+    """Predicts photos with one model.
+
+    Args:
+        model: Teacher or student.
+        device: `auto`, `cpu` or `cuda`.
+        cache: How a teacher is swept; None: by default.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+
+    def __init__(
+        self, model: TrainedModel, device: Device = "auto", cache: CacheParams | None = None
+    ) -> None:
+        self.model, self.card = model, model.card
+        self._device = torch_device(device)
+        if self.card.kind == "teacher":
+            self._sweep = Sweep(
+                model.network,
+                self.card.camera,
+                cache or CacheParams(),
+                self.card.patch_px,
+                self.card.stride_px,
+                ComputeParams(device=device),
+            )
+        else:
+            self._network = fused(model.network).to(self._device)
+
+    @property
+    def range_m(self) -> Interval:
+        """Nearest and farthest distance that the model can predict [m]."""
+        low_dpt, high_dpt = self.card.prediction.inverse_range_dpt
+        return 1 / high_dpt, 1 / low_dpt
+
+    def __call__(
+        self, image: Tensor, placement: Placement = WHOLE, outputs: Outputs = REPORTED
+    ) -> Prediction:
+        """Predict one photo; see `posterior` for arguments and errors."""
+        return self.posterior(image, placement).decode(outputs)
+
+    @torch.inference_mode()
+    def posterior(self, image: Tensor, placement: Placement = WHOLE) -> Posterior:
+        """Predictive distributions of one photo.
+
+        Blur is learned in pixels of the stored image, so a photo of another scale is first brought
+        to that of the camera record.
+
+        Args:
+            image: `[3, H, W]` linear light.
+            placement: Where it sits on the sensor.
+
+        Raises:
+            CaptureError: If the photo is smaller than a patch.
+        """
+        size = at_scale = (image.shape[1], image.shape[2])
+        if placement.scale != 1.0:
+            at_scale = round(size[0] * placement.scale), round(size[1] * placement.scale)
+            image, placement = resize_sharp(image, *at_scale), Placement(placement.origin_px)
+        card = self.card
+        if card.kind == "teacher":
+            lattice = Lattice(card.patch_px / 2, card.stride_px)
+            return Posterior(self.model, self._sweep(image, placement), lattice, size, at_scale)
+        PatchGrid(*at_scale, card.patch_px, card.stride_px)  # refuses what is too small
+        location = torch.from_numpy(location_map(card.camera, placement, *at_scale))
+        with inference_autocast(self._device):
+            logits = self._network(image[None].to(self._device), location[None].to(self._device))
+        probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
+        return Posterior(self.model, probs, Student.lattice, size, at_scale)
+
+
+def capture_predictions(
+    model: TrainedModel, captures: CaptureSet, cache: CacheParams, device: Device
+) -> Callable[[int], Prediction]:
+    """Function from a capture's index to a model's prediction, with all that scores need.
+
+    Raises:
+        CameraMismatchError: If the model belongs to another camera.
+    """
+    captures.camera.require(model.card.camera_fingerprint, f"the {model.card.kind}")
+    predict = Predictor(model, device, cache)
+    return lambda index: predict(captures.image(index), captures.placement(index), FOR_SCORES)
+
+
+def common_support(card: Card, captures: CaptureSet) -> Callable[[int], Box]:
+    """Function from a capture's index to the pixels that patch centres surround.
+
+    Returns:
+        Left, top, right and bottom [px], the latter two exclusive.
+    """
+
+    def box(index: int) -> Box:
+        row = captures.row(index)
+        grid = PatchGrid(row["height_px"], row["width_px"], card.patch_px, card.stride_px)
+        return grid.support_px
+
+    return box

@@ -1,0 +1,388 @@
+"""A session: one loaded model over many photo files; tape-measure checks; watching a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, photos_in, read_photo
+from rangefinder.coordinates import Placement
+from rangefinder.errors import CaptureError, ConfigError, RangefinderError
+from rangefinder.inference.output import DISTANCE, FORCED, write_cloud, write_maps
+from rangefinder.inference.predictor import REPORTED_LEVEL, Device, Outputs, Posterior, Predictor
+from rangefinder.models.distribution import Float, Prediction
+from rangefinder.models.model_files import TrainedModel
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PointReading:
+    """Prediction at one pixel of a photo.
+
+    Attributes:
+        x_px: Column [px from the left edge].
+        y_px: Row [px from the upper edge].
+        distance_m: Distance [m].
+        near_m: Near end of the 80 % interval [m].
+        far_m: Its far end [m].
+        accuracy_probability: Probability that the relative error is below 10 %.
+    """
+
+    x_px: float
+    y_px: float
+    distance_m: float
+    near_m: float
+    far_m: float
+    accuracy_probability: float
+
+    def __str__(self) -> str:
+        interval = f"{REPORTED_LEVEL:.0%} interval {self.near_m:.2f}-{self.far_m:.2f} m"
+        return f"({self.x_px:g}, {self.y_px:g}): {self.distance_m:.3f} m, {interval}"
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One measured photo.
+
+    Attributes:
+        photo: The photo.
+        posterior: Its predictive distributions.
+        prediction: Distance, 80 % interval and accuracy probability of every pixel.
+        fingerprint: Of the model.
+    """
+
+    photo: Photo
+    posterior: Posterior
+    prediction: Prediction
+    fingerprint: str
+
+    @property
+    def distance_m(self) -> Float:
+        """Distance `[H, W]` [m] along the optical axis."""
+        return self.prediction.distance_m
+
+    @property
+    def accuracy_probability(self) -> Float:
+        """Probability `[H, W]` that the relative error is below 10 %."""
+        assert self.prediction.accuracy_probability is not None
+        return self.prediction.accuracy_probability
+
+    def interval_m(self, level: float = REPORTED_LEVEL) -> tuple[Float, Float]:
+        """Near and far end `[H, W]` [m] of the central interval with probability `level`.
+
+        Raises:
+            ConfigError: If `level` is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ConfigError("an interval's level lies between 0 and 1", got=level)
+        if level in self.prediction.interval_m:
+            return self.prediction.interval_m[level]
+        outputs = Outputs(levels=(level,), accuracy=False)
+        return self.posterior.decode(outputs).interval_m[level]
+
+    def at(self, x_px: float, y_px: float) -> PointReading:
+        """Prediction at column `x_px` and row `y_px`.
+
+        Raises:
+            CaptureError: If the point is outside of the photo.
+        """
+        height, width = self.distance_m.shape
+        if not (0 <= x_px < width and 0 <= y_px < height):
+            raise CaptureError(
+                f"point ({x_px:g}, {y_px:g}) is outside of the photo",
+                expected=f"within {width}x{height} px",
+            )
+        pixel = math.floor(y_px), math.floor(x_px)
+        maps = (self.distance_m, *self.interval_m(), self.accuracy_probability)
+        return PointReading(x_px, y_px, *(round(float(values[pixel]), 4) for values in maps))
+
+    def save(
+        self, folder: str | Path, stem: str | None = None, *, cloud: bool = False
+    ) -> dict[str, Path]:
+        """Write distance map, accuracy map and overlay into a folder, each atomically.
+
+        Returns the files by what they are. `stem` starts their names, by default the photo's;
+        `cloud` asks for a point cloud too.
+        """
+        folder, stem = Path(folder), stem or self.photo.path.stem
+        card, image = self.posterior.model.card, self.photo.image
+        low_dpt, high_dpt = card.prediction.inverse_range_dpt
+        range_m, title = (1 / high_dpt, 1 / low_dpt), self._title()
+        files = write_maps(folder, stem, image, self.prediction, range_m, title)
+        if cloud:
+            placement = self.photo.placement
+            files["cloud"] = write_cloud(
+                folder, stem, image, self.prediction, card.camera, placement
+            )
+        return files
+
+    def _title(self) -> str:
+        card, warnings = self.posterior.model.card, self.photo.warnings
+        forced = f"{FORCED}: " + "; ".join(warnings) + ". " if warnings else ""
+        made_by = f"{card.kind} {self.fingerprint}, camera {card.camera.name}"
+        return f"{forced}{self.photo.path.name}: {made_by}"
+
+
+@dataclass(frozen=True)
+class OutputRequest:
+    """What is asked for of every photo: points (x, y) [px] to read out, and files, if any."""
+
+    points: tuple[Point, ...] = ()
+    folder: Path | None = None
+    cloud: bool = False
+
+
+class Session:
+    """Measures photos with one loaded model.
+
+    Args:
+        model: Teacher or student.
+        device: `auto`, `cpu` or `cuda`.
+        placement: Where photos sit on the sensor; None: each is the whole stored image.
+        force: Measure photos of other cameras too, with a warning.
+    """
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        device: Device = "auto",
+        placement: Placement | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
+        self.card, self.fingerprint = model.card, model.fingerprint
+        self.policy = PhotoPolicy(model.card.camera, placement, force)
+        self._predictor = Predictor(model, device)
+
+    def measure(
+        self,
+        photo: str | Path | NDArray[np.generic],
+        *,
+        origin_px: Point | None = None,
+        scale: float | None = None,
+    ) -> Measurement:
+        """Measure one photo.
+
+        Args:
+            photo: A file; or an array `[H, W, 3]` (`[H, W]`: grey): uint8 is taken as sRGB, uint16
+                and float (0..1) as linear light.
+            origin_px: Upper left corner (x, y) of a crop on the full photo [px].
+            scale: Pixels of the full photo per pixel of this one.
+
+        Raises:
+            CaptureError: If it cannot be read, is no photo, or is not of the model's camera and not
+                forced.
+        """
+        policy = self.policy
+        if origin_px is not None or scale is not None:
+            policy = replace(policy, placement=Placement(origin_px or (0.0, 0.0), scale or 1.0))
+        if isinstance(photo, np.ndarray):
+            read = photo_of_array(photo, policy)
+        else:
+            read = read_photo(Path(photo), policy)
+        posterior = self._predictor.posterior(read.image, read.placement)
+        return Measurement(read, posterior, posterior.decode(), self.fingerprint)
+
+    def report(self, path: Path, stem: str, request: OutputRequest) -> dict[str, Any]:
+        """Measure one photo and write what is asked for; results ready for JSON.
+
+        Raises:
+            CaptureError: If it cannot be measured, or a point is outside of it.
+        """
+        measured = self.measure(path)
+        points = [measured.at(*point) for point in request.points]
+        files: dict[str, Path] = {}
+        if request.folder is not None:
+            files = measured.save(request.folder, stem, cloud=request.cloud)
+        return {
+            "photo": str(path),
+            "model": self.fingerprint,
+            "camera": self.card.camera_fingerprint,
+            "forced": list(measured.photo.warnings),
+            "median_m": round(float(np.median(measured.distance_m)), 4),
+            "level": REPORTED_LEVEL,
+            "at": [asdict(point) for point in points],
+            "files": {name: str(file) for name, file in files.items()},
+        }
+
+
+def stems(paths: Sequence[Path]) -> list[str]:
+    """A name for each photo's files: its own, and a hash of its path where two share theirs."""
+    own = [path.stem for path in paths]
+    return [
+        name if own.count(name) == 1 else f"{name}-{_short(path)}"
+        for name, path in zip(own, paths, strict=True)
+    ]
+
+
+def _short(path: Path) -> str:
+    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class TapeCheck:
+    """One place of one photo: what the model and the tape [m] say, and why it was to be refused."""
+
+    photo: Path
+    reading: PointReading
+    tape_m: float
+    forced: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> float:
+        """Relative error."""
+        return self.reading.distance_m / self.tape_m - 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether the tape's distance is within the model's interval."""
+        return self.reading.near_m <= self.tape_m <= self.reading.far_m
+
+
+def tape_checks(
+    session: Session, photo: Path, tape_m: float, points: Sequence[Point]
+) -> list[TapeCheck]:
+    """Compare at some points of a photo, by default in its middle.
+
+    Raises:
+        CaptureError: If the photo cannot be measured, or a point is outside of it.
+    """
+    measured = session.measure(photo)
+    height, width = measured.distance_m.shape
+    return [
+        TapeCheck(photo, measured.at(*point), tape_m, measured.photo.warnings)
+        for point in points or [(width // 2, height // 2)]
+    ]
+
+
+def check_table(checks: Sequence[TapeCheck]) -> str:
+    """Checks as text, one a line, with a summary where there are several."""
+    width = max(len("photo"), *(len(one.photo.name) for one in checks))
+    interval = f"{REPORTED_LEVEL:.0%} interval [m]"
+    head = f"{'photo':{width}}  {'at [px]':>12}  tape [m]  model [m]  error  {interval:>16}"
+    lines = [head, "-" * (len(head) + 9)]
+    for one in checks:
+        at = f"{one.reading.x_px:g},{one.reading.y_px:g}"
+        ends = f"{one.reading.near_m:.3f} - {one.reading.far_m:.3f}"
+        verdict = "inside" if one.inside else "OUTSIDE"
+        forced = " (forced)" if one.forced else ""
+        predicted = f"{one.reading.distance_m:9.3f}"
+        lines.append(
+            f"{one.photo.name:{width}}  {at:>12}  {one.tape_m:8.3f}  {predicted}"
+            f"  {one.error:+5.0%}  {ends:>16}  {verdict}{forced}"
+        )
+    inside = sum(one.inside for one in checks)
+    if len(checks) > 1:
+        mean = sum(abs(one.error) for one in checks) / len(checks)
+        lines.append(
+            f"{inside} of {len(checks)} inside ({REPORTED_LEVEL:.0%} expected if calibrated); "
+            f"mean absolute error {mean:.1%}"
+        )
+    return "\n".join(lines)
+
+
+Stamp = tuple[int, int]  # size [byte], time of last change [ns]
+
+
+class Arrivals:
+    """Photos of a folder that are there in full and were not handed out before.
+
+    A photo counts as complete when neither its size nor its time has changed between two looks.
+
+    Args:
+        folder: The folder; those inside it are not looked at.
+        done: Whether a photo needs nothing, for those that lie there from the start.
+    """
+
+    def __init__(self, folder: Path, done: Callable[[Path], bool]) -> None:
+        self.folder = folder
+        self._seen: dict[Path, Stamp] = {}
+        self._handed: dict[Path, Stamp] = {
+            path: stamp
+            for path in photos_in(folder)
+            if (stamp := _stamp(path)) is not None and done(path)
+        }
+
+    def look(self) -> list[Path]:
+        """Photos that are complete and new, or were changed since they were handed out.
+
+        Raises:
+            CaptureError: If the folder has gone.
+        """
+        try:
+            present = photos_in(self.folder)
+        except FileNotFoundError as exc:
+            raise CaptureError(f"the watched folder {self.folder} has gone") from exc
+        ready = []
+        now = {path: stamp for path in present if (stamp := _stamp(path)) is not None}
+        for path, stamp in now.items():
+            if stamp[0] and self._seen.get(path) == stamp and self._handed.get(path) != stamp:
+                self._handed[path] = stamp
+                ready.append(path)
+        self._seen = now
+        return ready
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        status = path.stat()
+    except OSError:  # moved away between two looks
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def watch_folder(
+    session: Session, folder: Path, request: OutputRequest, interval_s: float, stop: Event
+) -> Iterator[dict[str, Any]]:
+    """Measure photos as they land, until told to stop; a photo begun is finished first.
+
+    Args:
+        session: The loaded model.
+        folder: Where photos land. Those that have newer maps already are left alone.
+        request: What is asked for of each photo.
+        interval_s: Time between two looks [s].
+        stop: Set it to end.
+
+    Yields:
+        For each photo what there is to say, or `photo` and `error`.
+
+    Raises:
+        CaptureError: If the folder is none, or has gone.
+    """
+    if not folder.is_dir():
+        raise CaptureError(f"there is no folder {folder} to watch")
+    if request.folder is not None and request.folder.resolve() == folder.resolve():
+        raise CaptureError(
+            "results must not land among the photos", got=folder, todo="Name another --out."
+        )
+    arrivals = Arrivals(folder, lambda path: _has_newer_maps(path, request.folder))
+    while not stop.is_set():
+        for path in arrivals.look():
+            if stop.is_set():
+                return
+            try:
+                yield session.report(path, _stem(path), request)
+            except RangefinderError as error:
+                yield {"photo": str(path), "error": str(error)}
+        stop.wait(interval_s)
+
+
+def _stem(path: Path) -> str:
+    """Name of a photo's files: with its ending, since `a.jpg` and `a.png` may both land."""
+    return path.name
+
+
+def _has_newer_maps(path: Path, folder: Path | None) -> bool:
+    if folder is None:
+        return False
+    result = folder / f"{_stem(path)}_{DISTANCE}"
+    return result.is_file() and result.stat().st_mtime_ns >= path.stat().st_mtime_ns

@@ -1,0 +1,246 @@
+"""The predictive distribution: categorical over bins of inverse distance.
+
+Defocus is linear in dioptres, so the bins are equally spaced there. Within a bin the density is
+uniform, which makes quantiles continuous. Outside the networks the bins are always the LAST axis.
+
+Two things are fitted on validation captures (`Calibration`). Intervals are recalibrated so that
+they hold the truth with the probability of their level (quantile recalibration: Kuleshov et al.,
+Accurate Uncertainties for Deep Learning Using Calibrated Regression, 2018). And a student's
+posterior is tilted by a power of inverse distance: the Bayes estimate for relative error is biased
+to near distances, where an error is at most 1, and too much so for too wide posteriors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from rangefinder.config import Interval, PredictionParams, Strict
+
+Float = NDArray[np.float32]
+INTERVAL_LEVELS = (0.5, 0.8, 0.95)  # of the intervals that are scored
+CALIBRATION_LEVELS = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
+TILT_RANGE = (-1.5, 1.5)
+TILT_TOLERANCE = 0.02
+_LEVELS = 15  # largest 4-bit code of the compact form
+_ZERO_LEVEL = 0.15  # level of code 0: small, never impossible
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model predicts for one photo, on all of its pixels.
+
+    Attributes:
+        distance_m: `[H, W]` distance [m]; NaN where there is none.
+        interval_m: For each level the near and far end `[H, W]` [m] of the central interval that
+            should hold the truth with that probability.
+        sd_dpt: `[H, W]` standard deviation of inverse distance [dpt], if it was asked for.
+        accuracy_probability: `[H, W]` probability that the relative error is below 10 %, if it was
+            asked for.
+    """
+
+    distance_m: Float
+    interval_m: Mapping[float, tuple[Float, Float]]
+    sd_dpt: Float | None = None
+    accuracy_probability: Float | None = None
+
+
+def negentropy(probs: Tensor, log_probs: Tensor) -> Tensor:
+    """Normalised negentropy `[...]` of distributions: 1 - H / log(bins), 0 (uniform) to 1."""
+    return 1.0 + (probs * log_probs).sum(-1) / math.log(probs.shape[-1])
+
+
+class DistanceDistribution:
+    """Bins, soft targets, decoding and compact form of the predictive distribution.
+
+    Args:
+        params: Number and range of the bins, width of the soft labels.
+    """
+
+    def __init__(self, params: PredictionParams) -> None:
+        low, high = params.inverse_range_dpt
+        self.bins = params.bins
+        self.centres_dpt = torch.linspace(low, high, params.bins, dtype=torch.float32)
+        self.width_dpt = (high - low) / (params.bins - 1)
+        self._label_sd_dpt = params.label_sd_bins * self.width_dpt
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of one packed distribution."""
+        return math.ceil(self.bins / 2)
+
+    def soft_targets(self, inverse_distance_dpt: Tensor) -> Tensor:
+        """Soft labels, discretised Gaussians: inverse distance `[...]` [dpt] -> `[..., bins]`."""
+        centres = self.centres_dpt.to(inverse_distance_dpt)
+        z = (centres - inverse_distance_dpt[..., None]) / self._label_sd_dpt
+        return torch.softmax(-0.5 * z.square(), dim=-1)
+
+    def quantile_dpt(self, probs: Tensor, levels: tuple[float, ...]) -> Tensor:
+        """Quantiles of inverse distance [dpt]: `[..., bins]`, K levels in 0..1 -> `[K, ...]`."""
+        cdf = probs.cumsum(-1).contiguous()
+        wanted = cdf[..., -1:] * torch.tensor(levels, dtype=cdf.dtype, device=cdf.device)
+        index = torch.searchsorted(cdf, wanted).clamp_(max=self.bins - 1)
+        upper = cdf.gather(-1, index)
+        lower = torch.where(index > 0, cdf.gather(-1, (index - 1).clamp(min=0)), 0.0)
+        inside = (wanted - lower) / (upper - lower).clamp(min=1e-12)
+        left_edge = self.centres_dpt[0] - self.width_dpt / 2
+        value = left_edge + (index + inside.clamp(0.0, 1.0)) * self.width_dpt
+        return value.movedim(-1, 0)
+
+    def tilted(self, probs: Tensor, power: float) -> Tensor:
+        """Posterior tilting: probabilities `[..., bins]` times inverse distance to a power."""
+        if power == 0:
+            return probs
+        weighted = probs * self.centres_dpt.to(probs) ** power
+        return weighted.div_(weighted.sum(-1, keepdim=True))
+
+    def estimate_dpt(self, probs: Tensor) -> Tensor:
+        """Point estimate of inverse distance [dpt], `[...]`.
+
+        The Bayes estimate for the relative error |estimate - d| / d: an error at distance d costs
+        1 / d, so it is the median of the distribution weighted by 1 / d.
+        """
+        return self.quantile_dpt(probs * self.centres_dpt.to(probs), (0.5,))[0]
+
+    def estimate_m(self, probs: Tensor) -> Tensor:
+        """Point estimate of distance [m], `[...]`; see `estimate_dpt`."""
+        return 1.0 / self.estimate_dpt(probs)
+
+    def probability_between(self, probs: Tensor, low_dpt: Tensor, high_dpt: Tensor) -> Tensor:
+        """Probability that inverse distance [dpt] lies between two values, all `[...]`."""
+        cdf = F.pad(probs.cumsum(-1), (1, 0))
+        left_edge = self.centres_dpt[0] - self.width_dpt / 2
+
+        def below(value_dpt: Tensor) -> Tensor:
+            position = ((value_dpt - left_edge) / self.width_dpt).clamp(0, self.bins)
+            index = position.long().clamp(max=self.bins - 1)[..., None]
+            lower, upper = cdf.gather(-1, index)[..., 0], cdf.gather(-1, index + 1)[..., 0]
+            return torch.lerp(lower, upper, position - index[..., 0])
+
+        return (below(high_dpt) - below(low_dpt)) / cdf[..., -1]
+
+    def mean_dpt(self, probs: Tensor) -> Tensor:
+        """Mean of inverse distance [dpt], `[...]`."""
+        return (probs * self.centres_dpt.to(probs)).sum(-1)
+
+    def sd_dpt(self, probs: Tensor) -> Tensor:
+        """Standard deviation of inverse distance [dpt], `[...]`."""
+        second = (probs * self.centres_dpt.to(probs).square()).sum(-1)
+        return (second - self.mean_dpt(probs).square()).clamp(min=0).sqrt()
+
+    def negentropy(self, probs: Tensor) -> Tensor:
+        """Normalised negentropy `[...]`: 1 - H / log(bins), 0 (uniform) to 1."""
+        return negentropy(probs, probs.clamp(min=1e-12).log())
+
+    def pack(self, probs: Tensor) -> Tensor:
+        """Compact form: square roots of the probabilities in 4 bits, relative to the largest.
+
+        Square roots spread the rounding error evenly over the divergence (its metric is the
+        Fisher-Rao sphere), so 24 bytes hold 48 bins within a few thousandths of a nat.
+        `[..., bins]` -> `[..., packed_bytes]` uint8.
+        """
+        root = probs.float().clamp(min=0).sqrt_()
+        code = root.div_(root.amax(-1, keepdim=True)).mul_(_LEVELS).round_()
+        if self.bins % 2:
+            code = F.pad(code, (0, 1))
+        return torch.add(code[..., 1::2], code[..., 0::2], alpha=_LEVELS + 1).to(torch.uint8)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Probabilities `[..., bins]` float32 of packed bytes `[..., packed_bytes]`."""
+        level = torch.arange(_LEVELS + 1, dtype=torch.float32, device=packed.device)
+        level[0] = _ZERO_LEVEL
+        pairs = torch.cartesian_prod(level, level).square()  # levels of both codes of every byte
+        whole = pairs.view(torch.int64)[:, 0]  # looking up pairs is three times as fast
+        found = whole.index_select(0, packed.flatten().int()).view(torch.float32)
+        weight = found.view(*packed.shape[:-1], 2 * self.packed_bytes)[..., : self.bins]
+        return weight.div_(weight.sum(-1, keepdim=True))
+
+    def beyond_rounding(self, probs: Tensor, packed: Tensor) -> Tensor:
+        """Distance of probabilities `[..., bins]` from the interval that rounds to packed codes.
+
+        `packed` is `[..., packed_bytes]` uint8, by `pack`; 0 where they round to the code.
+        """
+        code, largest = self._codes(packed), probs.amax(-1, keepdim=True)
+        low = ((code - 0.5).clamp(min=0) / _LEVELS).square() * largest
+        high = ((code + 0.5).clamp(max=_LEVELS) / _LEVELS).square() * largest
+        return torch.maximum(low - probs, probs - high).clamp(min=0)
+
+    def _codes(self, packed: Tensor) -> Tensor:
+        """4-bit codes `[..., bins]` of packed bytes."""
+        return torch.stack([packed // 16, packed % 16], dim=-1).flatten(-2)[..., : self.bins]
+
+
+class Calibration(Strict):
+    """Fitted on validation captures, for one model."""
+
+    central: tuple[float, ...] = Field(
+        min_length=len(CALIBRATION_LEVELS),
+        max_length=len(CALIBRATION_LEVELS),
+        description="central mass that held the truth as often as CALIBRATION_LEVELS",
+    )
+    tilt_power: float = Field(
+        0.0,
+        ge=TILT_RANGE[0],
+        le=TILT_RANGE[1],
+        description="posterior tilting: power of inverse distance",
+    )
+
+    @classmethod
+    def fit(
+        cls,
+        distribution: DistanceDistribution,
+        probs: Tensor,
+        truth_dpt: Tensor,
+        tilt_m: Interval | None = None,
+    ) -> Self:
+        """Fit intervals, and tilting if asked for.
+
+        Args:
+            distribution: Bins and decoding.
+            probs: `[N, bins]` predicted probabilities.
+            truth_dpt: `[N]` true inverse distance [dpt].
+            tilt_m: Distances whose mean relative error tilting minimises [m]; None: no tilting.
+        """
+        tilt_power = _fit_tilt(distribution, probs, truth_dpt, tilt_m) if tilt_m else 0.0
+        probs = distribution.tilted(probs, tilt_power)
+        below = distribution.probability_between(probs, torch.full_like(truth_dpt, -1.0), truth_dpt)
+        mass = (2 * below.double() - 1).abs()
+        return cls(
+            central=tuple(np.quantile(mass.numpy(), CALIBRATION_LEVELS).tolist()),
+            tilt_power=tilt_power,
+        )
+
+    def central_mass(self, level: float) -> float:
+        """Central mass of a distribution that holds the truth with probability `level`."""
+        return float(np.interp(level, (0.0, *CALIBRATION_LEVELS, 1.0), (0.0, *self.central, 1.0)))
+
+
+def _fit_tilt(
+    distribution: DistanceDistribution, probs: Tensor, truth_dpt: Tensor, tilt_m: Interval
+) -> float:
+    """The power of least mean relative error; 0 if no truth lies within the range."""
+    from scipy.optimize import minimize_scalar
+
+    near_m, far_m = tilt_m
+    inside = (truth_dpt >= 1 / far_m) & (truth_dpt <= 1 / near_m)
+    if not inside.any():
+        return 0.0
+    probs, truth_dpt = probs[inside], truth_dpt[inside]
+
+    def error(power: float) -> float:
+        estimate_dpt = distribution.estimate_dpt(distribution.tilted(probs, power))
+        return float((truth_dpt / estimate_dpt - 1).abs().mean())
+
+    found = minimize_scalar(
+        error, bounds=TILT_RANGE, method="bounded", options={"xatol": TILT_TOLERANCE}
+    )
+    return round(float(found.x), 2)

@@ -1,0 +1,190 @@
+"""Models on disk: weights as safetensors beside a JSON card that describes them.
+
+The card holds the hash of the weights' file, and that file's header the hash of the rest of the
+card (the seal), so neither can change alone. Nothing else is ever read: a pickle could run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from rangefinder.camera import Camera
+from rangefinder.common.files import atomic_write
+from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
+from rangefinder.errors import ModelError
+from rangefinder.models.distribution import Calibration, DistanceDistribution
+from rangefinder.models.student import Student
+from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+_SEAL = "card_sha256"  # in the header of the weights' file
+FORMAT: Literal[2] = 2  # of cards; raise it whenever their fields or the networks change
+_PICKLES = (b"\x80", b"PK")  # first bytes of a pickle, and of what torch.save writes
+
+
+class Card(Strict):
+    """What weights are: enough to build the network, to place its patches and to refuse mix-ups."""
+
+    format: Literal[2] = FORMAT
+    kind: Literal["teacher", "student"]
+    camera: Camera
+    camera_fingerprint: str
+    teacher: TeacherParams
+    student: StudentParams | None = None
+    prediction: PredictionParams
+    patch_px: int = Field(ge=1, description="side of the teacher's patch")
+    stride_px: int = Field(ge=1)
+    input_encoding: Literal["linear_light"] = "linear_light"
+    dataset: str = Field(description="digest of the captures trained on")
+    seed: int
+    cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
+    calibration: Calibration | None = None
+    weights_sha256: str = ""
+
+
+class TrainedModel:
+    """A network and its card.
+
+    Args:
+        network: Teacher or student in evaluation mode.
+        card: What it is.
+    """
+
+    def __init__(self, network: Teacher | CustomTeacher | Student, card: Card) -> None:
+        self.network = network.eval()
+        self.card = card
+        self.distribution = DistanceDistribution(card.prediction)
+
+    def tilted(self, probs: Tensor) -> Tensor:
+        """Predicted distributions `[..., bins]` after posterior tilting; see `Calibration`."""
+        calibration = self.card.calibration
+        return self.distribution.tilted(probs, calibration.tilt_power if calibration else 0.0)
+
+    def tail(self, level: float) -> float:
+        """Probability mass on either side of the calibrated central interval of this level."""
+        calibration = self.card.calibration
+        return (1 - (calibration.central_mass(level) if calibration else level)) / 2
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights and card, and of a custom teacher's code."""
+        state = self.network.state_dict()
+        digest = hashlib.sha256(self.card.model_dump_json(exclude={"weights_sha256"}).encode())
+        digest.update(code_digest(self.network).encode())
+        for name in sorted(state):
+            digest.update(name.encode())
+            digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def build_network(card: Card) -> Teacher | CustomTeacher | Student:
+    """Network of a card, with fresh weights."""
+    if card.kind == "teacher":
+        return build_teacher(card.teacher, card.prediction.bins)
+    if card.student is None:
+        raise ModelError("a student's card has no 'student' entry")
+    return Student(card.student, card.teacher, card.prediction.bins)
+
+
+def save_model(folder: Path, model: TrainedModel) -> None:
+    """Write weights and card into `folder`.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written.
+    """
+    state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
+    seal = {_SEAL: _seal(model.card.model_dump(mode="json"))}
+    content = save(state, seal)  # `save_file` makes a file that only its owner can read
+    weights = atomic_write(folder / WEIGHTS, lambda path: path.write_bytes(content))
+    card = model.card.model_copy(update={"weights_sha256": _sha256(weights)})
+    text = card.model_dump_json(indent=2) + "\n"
+    atomic_write(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Read what `save_model` wrote.
+
+    Raises:
+        ModelError: If a file is missing or damaged, or card and weights do not belong together.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        _require_format(folder, content)
+        card = Card.model_validate(content)
+        _refuse_pickle(folder / WEIGHTS)
+        actual = _sha256(folder / WEIGHTS)
+    except (OSError, ValueError, ValidationError) as exc:
+        raise ModelError(
+            f"no readable model in {folder} ({exc})", todo="Train it again, or give another folder."
+        ) from exc
+    if actual != card.weights_sha256:
+        raise ModelError(
+            f"weights in {folder} are not those of its card",
+            got=f"sha256 {actual[:16]}",
+            expected=card.weights_sha256[:16],
+            todo="Restore both files from the same training.",
+        )
+    card.camera.require(card.camera_fingerprint, f"the card in {folder}")
+    network = build_network(card)
+    try:
+        _check_seal(folder, content)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as exc:
+        reason = str(exc).partition("\n")[0].rstrip(":")
+        raise ModelError(
+            f"weights in {folder} do not fit their card ({reason})",
+            todo="Another version of Rangefinder may have trained it: train it again.",
+        ) from exc
+    return TrainedModel(network, card)
+
+
+def _require_format(folder: Path, content: Any) -> None:
+    found = content.get("format", 1) if isinstance(content, dict) else None
+    if found is not None and found != FORMAT:
+        raise ModelError(
+            f"the model in {folder} has another card format",
+            got=found,
+            expected=FORMAT,
+            todo="Train it again with this version.",
+        )
+
+
+def _seal(card: dict[str, Any]) -> str:
+    """Hash of everything in a card but the hash of its weights."""
+    content = {name: value for name, value in card.items() if name != "weights_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_seal(folder: Path, card: dict[str, Any]) -> None:
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        sealed = (file.metadata() or {}).get(_SEAL, "none")
+    if sealed != _seal(card):
+        raise ModelError(
+            f"the card in {folder} was changed after training",
+            got=f"sha256 {_seal(card)[:16]}",
+            expected=sealed[:16],
+            todo="Restore both files from the same training.",
+        )
+
+
+def _refuse_pickle(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(_PICKLES) and start[8:] != b"{":  # safetensors: 8 bytes of length, JSON
+        raise ModelError(
+            f"{path} is a pickle, which can run code",
+            expected="safetensors, as training writes them",
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,148 @@
+"""Blur diameter of a lens over distance and field: thin-lens geometry, or from a PSF bank."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from rangefinder.camera import Camera
+from rangefinder.errors import LensError
+
+if TYPE_CHECKING:
+    from scipy.interpolate import RegularGridInterpolator
+
+
+Float = NDArray[np.float64]
+DIAMETER_OVER_RMS = 2.0 * math.sqrt(2.0)  # of a uniform disc: diameter / rms radius
+_ARRAYS = ("discs_px", "inverse_dpt", "field_y_px", "field_x_px")
+
+
+def image_distance_m(camera: Camera) -> float:
+    """Distance from the lens to the sensor [m] at the camera record's focus distance."""
+    focal_m, focus_m = camera.focal_length_mm / 1000, camera.focus_distance_m
+    if camera.distance_reference != "sensor":
+        return focal_m * focus_m / (focus_m - focal_m)
+    # The two parts of `focus_m` obey the lens equation: their product is focal_m times their sum.
+    return (focus_m - math.sqrt(max(focus_m**2 - 4 * focal_m * focus_m, 0.0))) / 2
+
+
+def from_lens_m(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:
+    """Distances from the lens [m] of distances from the camera record's reference [m]."""
+    behind = image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
+    return np.maximum(np.asarray(distance_m, dtype=np.float64) - behind, 0.0)
+
+
+def blur_px(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:
+    """Circle of confusion [px] of points at a distance [m]: linear in dioptres of defocus."""
+    aperture_m = camera.focal_length_mm / 1000 / camera.f_number
+    focus_dpt = 1 / from_lens_m(camera, camera.focus_distance_m)
+    defocus_dpt = np.abs(1 / from_lens_m(camera, distance_m) - focus_dpt)
+    pitch_m = camera.pixel_pitch_um * 1e-6
+    return np.asarray(aperture_m * image_distance_m(camera) * defocus_dpt / pitch_m)
+
+
+def pixel_m(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:
+    """Side [m] of what one pixel covers of a frontal plane at a distance [m]."""
+    pitch_m = camera.pixel_pitch_um * 1e-6
+    return np.asarray(from_lens_m(camera, distance_m) * pitch_m / image_distance_m(camera))
+
+
+@dataclass(frozen=True)
+class ThinBlur:
+    """Blur of a thin lens, the same everywhere on the sensor."""
+
+    camera: Camera
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that the blur depends on."""
+        return f"thin {self.camera.fingerprint}"
+
+    def diameter_px(self, inverse_dpt: float, x_px: float, y_px: float) -> float:
+        """See `TracedBlur.diameter_px`."""
+        return float(blur_px(self.camera, 1 / inverse_dpt))
+
+
+@dataclass(frozen=True, eq=False)
+class TracedBlur:
+    """Blur of a lens whose point spread functions are known.
+
+    Aberrations shift the sharpest distance and leave blur there, and in the corners of the field a
+    lens with vignetting blurs half as much as a thin one.
+    """
+
+    discs_px: Float  # `[D, Fy, Fx]` diameter of the disc of the same rms width [sensor px]
+    inverse_dpt: Float  # `[D]` inverse distances, ascending [dpt]
+    field_y_px: Float  # `[Fy]` field nodes [sensor px]
+    field_x_px: Float  # `[Fx]` likewise
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the content."""
+        digest = hashlib.sha256()
+        for name in _ARRAYS:
+            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return f"traced {digest.hexdigest()[:16]}"
+
+    def diameter_px(self, inverse_dpt: float, x_px: float, y_px: float) -> float:
+        """Diameter of the disc [sensor px] of the same rms width as the blur of a point.
+
+        Args:
+            inverse_dpt: Its inverse distance [dpt], clipped to the traced range.
+            x_px: Its place on the sensor [px], clipped to the sensor.
+            y_px: Likewise.
+        """
+        wanted = (inverse_dpt, y_px, x_px)
+        inside = [np.clip(at, *axis[[0, -1]]) for at, axis in zip(wanted, self._axes, strict=True)]
+        return float(self._interpolator(inside)[0])
+
+    @property
+    def _axes(self) -> tuple[Float, Float, Float]:
+        return self.inverse_dpt, self.field_y_px, self.field_x_px
+
+    @cached_property
+    def _interpolator(self) -> RegularGridInterpolator:
+        from scipy.interpolate import RegularGridInterpolator
+
+        return RegularGridInterpolator(self._axes, self.discs_px)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        save_file({name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> TracedBlur:
+        """Read what `save` wrote.
+
+        Raises:
+            LensError: If it is damaged, or another file.
+        """
+        try:
+            arrays = load_file(path)
+            return cls(*(arrays[name] for name in _ARRAYS))
+        except (OSError, KeyError, SafetensorError) as exc:
+            raise LensError(f"{path} holds no blur diameters of a lens ({exc})") from exc
+
+
+Blur = ThinBlur | TracedBlur
+
+
+def disc_px(kernels: Tensor) -> Float:
+    """Diameter `[...]` [px] of the disc of the same rms width as kernels `[..., k, k]`."""
+    weights = kernels.double().numpy()
+    reach = np.arange(weights.shape[-1]) - weights.shape[-1] // 2
+    rows, cols = weights.sum(-1), weights.sum(-2)
+    light = rows.sum(-1)
+    square = ((rows + cols) @ reach**2) / light
+    middle = ((rows @ reach) / light) ** 2 + ((cols @ reach) / light) ** 2
+    return np.asarray(DIAMETER_OVER_RMS * np.sqrt(np.maximum(square - middle, 0.0)))

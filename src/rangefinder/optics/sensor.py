@@ -1,0 +1,116 @@
+"""From light on the sensor to stored values: noise, quantisation, sRGB encoding, JPEG."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from rangefinder.config import NoiseParams
+
+NORMAL_FROM_ELECTRONS = 500.0  # from here a normal distribution is as good as Poisson's, and faster
+
+
+def srgb_curve(encoded: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Decode sRGB values 0..1 to linear light 0..1 (IEC 61966-2-1), any shape, same precision."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_to_linear(encoded: NDArray[np.floating]) -> NDArray[np.float32]:
+    """`srgb_curve` in single precision."""
+    return srgb_curve(encoded).astype(np.float32)
+
+
+LINEAR_OF_8_BIT = srgb_to_linear(np.arange(256) / 255)  # of each 8-bit sRGB value
+
+
+def linear_to_srgb(linear: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Encode linear light 0..1 to sRGB 0..1 (IEC 61966-2-1), any shape; clips to 0..1."""
+    clipped = np.clip(linear, 0.0, 1.0)
+    power = 1.055 * np.maximum(clipped, 1e-9) ** (1 / 2.4) - 0.055
+    encoded: NDArray[np.floating] = np.where(clipped <= 0.0031308, clipped * 12.92, power)
+    return encoded.astype(np.float32)
+
+
+def srgb_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """8-bit sRGB values `[H, W, 3]` of a linear picture `[3, H, W]` in 0..1 (clipped)."""
+    encoded = np.rint(linear_to_srgb(image.detach().numpy()) * 255).astype(np.uint8)
+    return np.ascontiguousarray(encoded.transpose(1, 2, 0))
+
+
+def through_jpeg(image: Tensor, quality: int) -> Tensor:
+    """`[3, H, W]` linear light 0..1 after JPEG: 8-bit sRGB, colour at half resolution (4:2:0)."""
+    file = BytesIO()
+    Image.fromarray(srgb_pixels(image)).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    with Image.open(file) as decoded:
+        linear = LINEAR_OF_8_BIT[np.asarray(decoded)]
+    return torch.from_numpy(np.ascontiguousarray(linear.transpose(2, 0, 1)))
+
+
+def expose(
+    image: Tensor, exposure: float, params: NoiseParams, generator: np.random.Generator
+) -> Tensor:
+    """Expose the sensor: Poisson-Gaussian noise, then quantisation and clipping.
+
+    Electrons are Poisson distributed, the amplifier adds Gaussian read noise (Foi et al., Practical
+    Poissonian-Gaussian noise modeling and fitting for single-image raw-data, 2008).
+
+    Args:
+        image: `[3, H, W]` linear light; negative values count as 0.
+        exposure: Share of full scale that a value of 1 reaches.
+        params: Full well, read noise and bits.
+        generator: Source of randomness.
+
+    Returns:
+        `[3, H, W]` float32, 0..1, on the steps of the converter.
+    """
+    light = image.detach().cpu().float().numpy()
+    mean = light.clip(min=0.0) * np.float32(exposure * params.full_well_e)
+    electrons = _shot_noise(mean, generator)
+    noise = generator.standard_normal(light.shape, dtype=np.float32) * params.read_noise_e
+    steps = 2**params.bits - 1
+    counts = np.rint((electrons + noise) * (steps / params.full_well_e)).clip(0, steps)
+    return torch.from_numpy((counts / steps).astype(np.float32))
+
+
+def noise_sd(light: Tensor, params: NoiseParams) -> Tensor:
+    """Standard deviation of the Poisson-Gaussian noise of `expose`, without quantisation.
+
+    Light is the mean, of any shape; both are shares of full scale.
+    """
+    read = params.read_noise_e / params.full_well_e
+    return torch.sqrt(light / params.full_well_e + read**2)
+
+
+def _shot_noise(mean: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
+    """Poisson distributed numbers of electrons, any shape."""
+    electrons = generator.standard_normal(mean.shape, dtype=np.float32)
+    electrons *= np.sqrt(mean)
+    electrons += mean
+    few = mean < NORMAL_FROM_ELECTRONS
+    electrons[few] = generator.poisson(mean[few])
+    return electrons
+
+
+def photograph(
+    light: Tensor, params: NoiseParams, generator: np.random.Generator
+) -> tuple[Tensor, float]:
+    """Scale light to a maximum of 1, `expose` it at random, and compress it if JPEG is set.
+
+    Args:
+        light: `[3, H, W]` linear light.
+        params: Range of exposures, noise, bits and `jpeg_quality`.
+        generator: Source of randomness.
+
+    Returns:
+        The photo, `[3, H, W]` float32 linear light 0..1, and its exposure.
+    """
+    exposure = float(generator.uniform(*params.exposure))
+    photo = expose(light / light.max().clamp(min=1e-6), exposure, params, generator)
+    if params.jpeg_quality is not None:
+        photo = through_jpeg(photo, params.jpeg_quality)
+    return photo, exposure

@@ -1,5 +1,0 @@
-"""The ingestion pipeline."""
-
-from rangefinder.pipelines.ingestion.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,0 +1,49 @@
+"""teacher_training: labelled patches and their sensor locations -> teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kedro.pipeline import Pipeline, node
+
+from rangefinder.config import ComputeParams, Parameters, PredictionParams, TeacherParams
+from rangefinder.pipelines import sections
+
+if TYPE_CHECKING:
+    from rangefinder.captures.manifest import CaptureSet
+    from rangefinder.models.model_files import TrainedModel
+
+
+def train(
+    seed: int,
+    prediction: PredictionParams,
+    teacher: TeacherParams,
+    compute: ComputeParams,
+    captures: CaptureSet,
+    checkpoints: Path,
+) -> TrainedModel:
+    """The patch network, trained on charts."""
+    from rangefinder.tracking.runs import epoch_logger
+    from rangefinder.training.assembly import train_teacher
+
+    params = Parameters.only(seed=seed, prediction=prediction, teacher=teacher, compute=compute)
+    return train_teacher(captures, params, checkpoints, epoch_logger("teacher"))
+
+
+def create_pipeline() -> Pipeline:
+    """Train the teacher."""
+    return Pipeline(
+        [
+            node(
+                train,
+                [
+                    *sections("seed", "prediction", "teacher", "compute"),
+                    "captures",
+                    "teacher_checkpoints",
+                ],
+                "teacher",
+                name="train_teacher",
+            )
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Trained models outside the project: the MLflow pyfunc."""

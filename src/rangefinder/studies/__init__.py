@@ -1,0 +1,1 @@
+"""Studies of the method: each is whole in its folder."""

@@ -1,0 +1,1 @@
+"""The benchmark: what sweep, cache and student save on a machine."""

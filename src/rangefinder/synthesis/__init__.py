@@ -1,0 +1,1 @@
+"""Charts, scenes and RGB-D frames rendered through a PSF bank."""

@@ -1,0 +1,159 @@
+"""The model registry: registering trained models, and finding one to load."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rangefinder
+from rangefinder.errors import ModelError
+from rangefinder.models.model_files import CARD, TrainedModel, load_model, save_model
+from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
+from rangefinder.tracking.runs import Store, TrackedRun
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+REGISTRY = "models:/"
+ALIASES = ("champion", "candidate")
+_NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "scipy", "torch")
+
+
+def register(run: TrackedRun, model: TrainedModel, name: str, alias: str) -> str:
+    """Register a trained model.
+
+    Args:
+        run: The run of the training.
+        model: Teacher or student.
+        name: Name in the registry.
+        alias: Set to the new version.
+
+    Returns:
+        The new version.
+    """
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run.run_id):
+        weights = Path(folder) / model.card.kind
+        save_model(weights, model)
+        info = mlflow.pyfunc.log_model(
+            name=model.card.kind,
+            loader_module=ServedModel.__module__,
+            data_path=str(weights),
+            code_paths=[str(Path(rangefinder.__file__).parent)],
+            signature=signature(),
+            input_example=example(model),
+            pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
+        )
+    run.client.update_run(run.run_id, status="RUNNING")  # MLflow ended it with the block
+    return _new_version(run, model, name, alias, info.model_uri)
+
+
+def _new_version(run: TrackedRun, model: TrainedModel, name: str, alias: str, uri: str) -> str:
+    if not run.client.search_registered_models(f"name = '{name}'"):
+        run.client.create_registered_model(name)
+    created = run.client.create_model_version(
+        name,
+        uri,
+        run.run_id,
+        tags={"camera": model.card.camera_fingerprint, "fingerprint": model.fingerprint},
+        model_id=uri.rpartition("/")[2],
+    )
+    number = str(created.version)
+    run.client.set_registered_model_alias(name, alias, number)
+    return number
+
+
+def signature() -> ModelSignature:
+    """Signature: photos `[N, 3, H, W]` to maps `[N, H, W]`."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ParamSchema, ParamSpec, Schema, TensorSpec
+
+    number = np.dtype(np.float32)
+    return ModelSignature(
+        inputs=Schema([TensorSpec(number, (-1, 3, -1, -1))]),
+        outputs=Schema([TensorSpec(number, (-1, -1, -1), name) for name in OUTPUTS]),
+        params=ParamSchema([ParamSpec(key, "double", value) for key, value in PLACEMENT.items()]),
+    )
+
+
+def example(model: TrainedModel) -> NDArray[np.float32]:
+    """Two small grey photos, `[2, 3, H, W]` linear light."""
+    side = model.card.patch_px + 8 * model.card.stride_px
+    return np.full((2, 3, side, side + 2 * model.card.stride_px), 0.18, dtype=np.float32)
+
+
+def find_model(name: str | None, env: str = "local") -> TrainedModel:
+    """Load a model from a folder or the registry (only then MLflow is imported).
+
+    Args:
+        name: A model's folder, `models:/NAME@ALIAS`, or None: the champion of the project around
+            the working directory, else its candidate.
+        env: The project's configuration environment.
+
+    Raises:
+        ModelError: If there is none, or it cannot be used.
+        ConfigError: If the registry is needed and there is no project.
+    """
+    if name is not None and not name.startswith(REGISTRY):
+        return load_model(_folder(Path(name)))
+    return _from_registry(name, env)
+
+
+def _folder(path: Path) -> Path:
+    """Folder of card and weights: `path`, its parent, or inside MLflow's download."""
+    folder = path.parent if path.is_file() else path
+    for candidate in (folder, *sorted(folder.glob("data/*/"))):
+        if (candidate / CARD).is_file():
+            return candidate
+    raise ModelError(
+        f"no model in {path}",
+        got="no card.json" if folder.exists() else "nothing there",
+        expected="a folder with card.json and weights.safetensors (never a pickle)",
+    )
+
+
+def _from_registry(name: str | None, env: str) -> TrainedModel:
+    from rangefinder.config.project import STUDENT_NAME, Project
+
+    project = Project.find(Path(), env)
+    store = Store.of(project.root, project.tracking())
+    database = store.uri.removeprefix("sqlite:///")
+    if database != store.uri and not Path(database).is_file():
+        raise _no_student(store.uri)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    client = store.client()
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    registered = {m.name: m.aliases for m in client.search_registered_models()}
+    if name is None:
+        alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
+        if alias is None:
+            raise _no_student(store.uri)
+        name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            downloaded = download_artifacts(artifact_uri=name, dst_path=folder)
+        except (MlflowException, OSError) as exc:
+            raise ModelError(
+                f"{name} is not in the registry at {store.uri} ({exc})",
+                expected=", ".join(
+                    f"{n}@{a}" for n, aliases in registered.items() for a in aliases
+                ),
+            ) from exc
+        return load_model(_folder(Path(downloaded)))
+
+
+def _no_student(uri: str) -> ModelError:
+    return ModelError(
+        f"no student is registered at {uri}",
+        expected=" or ".join(f"an alias {alias}" for alias in ALIASES),
+        todo="Train one with 'kedro run', or name a model's folder with --model.",
+    )

@@ -1,0 +1,214 @@
+"""MLflow runs: one store per project; every run ends as finished, failed or killed."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from rangefinder.common import no_telemetry
+from rangefinder.config import TrackingParams
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+    from mlflow import MlflowClient
+
+
+PROCESS, PARENT = "rangefinder.process", "mlflow.parentRunId"
+_BATCH = 100  # most parameters in one call of MLflow
+_open_runs: list[TrackedRun] = []
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs are logged, whatever the working directory: URIs of tracking and artifacts."""
+
+    uri: str
+    artifacts: str
+
+    @classmethod
+    def of(cls, project: Path, params: TrackingParams) -> Self:
+        """Store of the project in folder `project`."""
+        # In a temporary copy made by `dvc exp run --temp` DVC_ROOT names the real project.
+        root = Path(os.environ.get("DVC_ROOT") or project).resolve()
+        own = f"sqlite:///{(root / 'mlflow.db').as_posix()}"
+        uri = params.uri or os.environ.get("MLFLOW_TRACKING_URI") or own
+        artifacts = params.artifacts
+        return cls(uri, artifacts if "://" in artifacts else (root / artifacts).as_uri())
+
+    def client(self) -> MlflowClient:
+        """A client of the store, which also becomes MLflow's default."""
+        no_telemetry()
+        import mlflow
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        mlflow.set_tracking_uri(self.uri)
+        return mlflow.MlflowClient(self.uri)
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """An open run, its parent run if any, and the name of the process that opened it."""
+
+    client: MlflowClient
+    store: Store
+    run_id: str
+    parent_id: str | None = None
+    process: str = field(default_factory=lambda: process_name(psutil.Process()))
+
+    @classmethod
+    def start(cls, store: Store, experiment: str, name: str, tags: Mapping[str, str]) -> Self:
+        """Open a run, after marking runs of dead processes as killed.
+
+        In a stage of `dvc repro` its parent is the run of that command.
+        """
+        client = store.client()
+        experiment_id = _experiment(client, store, experiment)
+        mark_killed(client, experiment_id)
+        parent = _parent(client, experiment_id)
+        own = {PROCESS: process_name(psutil.Process()), "mlflow.runName": name, **tags}
+        if parent:
+            own[PARENT] = parent
+        run = client.create_run(experiment_id, tags=own)
+        tracked = cls(client, store, run.info.run_id, parent)
+        _open_runs.append(tracked)
+        atexit.register(tracked.abandon)
+        return tracked
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log nested parameters under dotted names."""
+        from mlflow.entities import Param
+
+        items = [Param(key, str(value)) for key, value in flatten(params, ".").items()]
+        for first in range(0, len(items), _BATCH):
+            self.client.log_batch(self.run_id, params=items[first : first + _BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Log the numbers of nested metrics under names with slashes."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        items = [
+            Metric(key, float(value), now, 0)
+            for key, value in flatten(metrics, "/").items()
+            if isinstance(value, int | float)
+        ]
+        self.client.log_batch(self.run_id, metrics=items)
+
+    def log_files(self, path: Path) -> None:
+        """Log a file, or a folder under its name."""
+        if path.is_dir():
+            self.client.log_artifacts(self.run_id, str(path), path.name)
+        else:
+            self.client.log_artifact(self.run_id, str(path))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set or change tags."""
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def end(self, status: str) -> None:
+        """End the run, and its parent with it, as FINISHED, FAILED or KILLED."""
+        if self in _open_runs:
+            _open_runs.remove(self)
+            for run_id in filter(None, (self.run_id, self.parent_id)):
+                self.client.set_terminated(run_id, status)
+            atexit.unregister(self.abandon)
+
+    def abandon(self) -> None:
+        """Mark the run as killed; called when its process exits before the run has ended."""
+        if self.process == process_name(psutil.Process()):
+            self.end("KILLED")
+
+
+def current_run() -> TrackedRun | None:
+    """The latest open run of this process, if any."""
+    return _open_runs[-1] if _open_runs else None
+
+
+def epoch_logger(prefix: str) -> Logger | None:
+    """Lightning logger into the current run under names `prefix/...`, or None outside a run."""
+    run = current_run()
+    if run is None:
+        return None
+    from rangefinder.tracking.epoch_logger import LiveLogger
+
+    return LiveLogger(tracking_uri=run.store.uri, run_id=run.run_id, prefix=prefix)
+
+
+def flatten(nested: Mapping[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` -> `{"a.b": 1}` for separator "."."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, separator, f"{prefix}{key}{separator}")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def process_name(process: psutil.Process) -> str:
+    """Unique name of a process: host, id and start."""
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"
+
+
+def mark_killed(client: MlflowClient, experiment_id: str) -> None:
+    """Mark running runs as killed whose process on this host is gone."""
+    host = socket.gethostname()
+    running = client.search_runs(
+        [experiment_id], f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '{host}:%'"
+    )
+    for run in running:
+        if not _alive(run.data.tags[PROCESS]):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _alive(name: str) -> bool:
+    try:
+        return process_name(psutil.Process(int(name.split(":")[-2]))) == name
+    except (psutil.Error, ValueError):
+        return False
+
+
+def _experiment(client: MlflowClient, store: Store, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return str(client.create_experiment(name, artifact_location=store.artifacts))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _parent(client: MlflowClient, experiment_id: str) -> str | None:
+    """Parent run of the `dvc` command that started this process; its first stage creates it."""
+    if "DVC_STAGE" not in os.environ:
+        return None
+    owner = process_name(_dvc_process())
+    query = f"tags.`{PROCESS}` = '{owner}' and tags.`dvc` = 'repro'"
+    found = client.search_runs([experiment_id], query, max_results=1)
+    if found:
+        parent_id = str(found[0].info.run_id)
+        client.update_run(parent_id, status="RUNNING")
+        return parent_id
+    name = os.environ.get("DVC_EXP_NAME") or "dvc repro"
+    tags = {PROCESS: owner, "dvc": "repro", "mlflow.runName": name}
+    return str(client.create_run(experiment_id, tags=tags).info.run_id)
+
+
+def _dvc_process() -> psutil.Process:
+    """The nearest ancestor without DVC_STAGE in its environment: DVC itself."""
+    for ancestor in psutil.Process().parents():
+        try:
+            if "DVC_STAGE" not in ancestor.environ():
+                return ancestor
+        except psutil.Error:
+            break
+    return psutil.Process().parents()[0]

@@ -1,0 +1,195 @@
+"""One training run: Lightning trainer, prefetching, checkpoints, and resume after a kill.
+
+The folder of checkpoints holds `training.json` with the run's key, a hash of data and parameters. A
+run that finds its own key there resumes from the last checkpoint; any other starts anew, and a
+finished run leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
+
+from rangefinder.config import ComputeParams
+from rangefinder.models.device import configure_cpu, torch_device, training_dtype
+
+MONITOR = "validation_nll"
+KEY_FILE = "training.json"
+_END = object()
+log = logging.getLogger(__name__)
+
+
+class Prefetcher:
+    """Prefetches one batch of a loader in a thread while a GPU trains; on a CPU, none.
+
+    Data sets keep what they computed (targets, scenes) in this process, which `DataLoader`'s worker
+    processes would each compute again. On a CPU a thread would compete with the network for cores.
+    Nothing is fetched before the first batch is asked for: by then data sets have their epoch.
+
+    Args:
+        loader: Makes the batches.
+        device: Where the network trains.
+    """
+
+    def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
+        self.loader: DataLoader[Any] | None = loader
+        self.device = device
+
+    def close(self) -> None:
+        """Drop the loader: its processes end, even if a trainer keeps a reference to this."""
+        self.loader = None
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return len(self.loader) if self.loader else 0
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches in the loader's order."""
+        batches = iter(self.loader or ())
+        if self.device.type == "cpu":
+            yield from batches
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+            pending = thread.submit(next, batches, _END)
+            while (batch := pending.result()) is not _END:
+                pending = thread.submit(next, batches, _END)
+                yield batch
+
+
+class DataWait(Callback):
+    """Logs `data_wait_share`: the share of an epoch's training time spent waiting for batches."""
+
+    def __init__(self) -> None:
+        self._waited_s = self._since_s = self._began_s = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._waited_s = 0.0
+        self._began_s = self._since_s = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the time since the last step."""
+        self._waited_s += time.perf_counter() - self._since_s
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the time."""
+        self._since_s = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the share; validation is left out."""
+        lasted_s = self._since_s - self._began_s
+        pl_module.log("data_wait_share", self._waited_s / max(lasted_s, 1e-9))
+
+
+def training_key(**parts: Any) -> str:
+    """Hash of everything that a training depends on, as JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class NewEpoch(Callback):
+    """Sets the epoch of data sets and samplers, so that a resumed run draws the same batches."""
+
+    def __init__(self, *epoch_aware: Any) -> None:
+        self.epoch_aware = epoch_aware
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set it before the first batch is drawn."""
+        for one in self.epoch_aware:
+            one.epoch = trainer.current_epoch
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Settings of one training.
+
+    Attributes:
+        patience: Epochs without a better validation loss before early stopping, which restores the
+            best epoch; None: train to the end and keep the last.
+    """
+
+    folder: Path  # where checkpoints go while it lasts
+    key: str  # hash of data and parameters
+    max_epochs: int  # epochs of a full run
+    compute: ComputeParams  # device and threads
+    logger: Logger | None  # where epoch metrics go, or None
+    patience: int | None = None
+
+    def fit(
+        self,
+        module: LightningModule,
+        train: Any,
+        validation: Any,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        """Train `module` in place; it ends with the weights to keep.
+
+        Lightning's own messages (devices, tips) are silenced, however the training was started.
+        """
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        configure_cpu(self.compute)
+        keep = ModelCheckpoint(
+            self.folder, monitor=MONITOR if self.patience else None, save_last=True
+        )
+        stop = [EarlyStopping(MONITOR, patience=self.patience)] if self.patience else []
+        resume = self._last_checkpoint()
+        trainer = self._trainer([keep, *stop, *callbacks])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            trainer.fit(module, train, validation, ckpt_path=resume, weights_only=False)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if self.patience:
+            state = torch.load(keep.best_model_path, weights_only=True, map_location="cpu")
+            module.load_state_dict(state["state_dict"])
+        module.cpu()
+        shutil.rmtree(self.folder)
+
+    def _last_checkpoint(self) -> Path | None:
+        """The checkpoint to resume from, or None after removing another run's."""
+        note, last = self.folder / KEY_FILE, self.folder / "last.ckpt"
+        if last.exists() and note.exists() and json.loads(note.read_text()) == {"key": self.key}:
+            log.info("Resuming from the checkpoint in %s", self.folder)
+            return last
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        partial = self.folder / f"{KEY_FILE}.partial"
+        partial.write_text(json.dumps({"key": self.key}))
+        partial.replace(note)
+        return None
+
+    def _trainer(self, callbacks: list[Callback]) -> Trainer:
+        gpu = torch_device(self.compute.device).type == "cuda"
+        mixed = training_dtype(self.compute) == torch.bfloat16
+        return Trainer(
+            accelerator="gpu" if gpu else "cpu",
+            devices=1,
+            precision="bf16-mixed" if mixed else "32-true",
+            benchmark=gpu,
+            max_epochs=self.max_epochs,
+            callbacks=callbacks,
+            logger=self.logger or False,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            log_every_n_steps=1_000_000,
+            num_sanity_val_steps=0,
+        )

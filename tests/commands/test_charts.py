@@ -1,0 +1,58 @@
+"""`rangefinder mask`, on photos with and without a sheet and on other files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from rangefinder.charts.sheets import SheetPlan, draw_sheet
+from rangefinder.commands import BAD_INPUT, main
+
+from ..dng import FULL, LINEAR_RAW, LONG, write_dng
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """The current folder has photos of a sheet, and of its texture alone."""
+    monkeypatch.chdir(tmp_path)
+    sheet = draw_sheet(SheetPlan("A4", 60), 1).convert("RGB").resize((360, 255))
+    wall = Image.new("RGB", (480, 360), (120, 120, 120))
+    wall.paste(sheet, (60, 50))
+    (tmp_path / "photos").mkdir()
+    wall.save("photos/sheet.png")
+    sheet.crop((60, 60, 300, 200)).save("photos/close.png")
+    return tmp_path / "photos"
+
+
+def mask():
+    return CliRunner().invoke(main, ["mask", "photos", "--out", "masks"])
+
+
+def test_a_photo_without_marks_is_named_and_no_error(photos):
+    done = mask()
+    assert done.exit_code == 0, done.output
+    assert "close.png: no mask" in done.output
+    assert [path.name for path in (photos.parent / "masks").iterdir()] == ["sheet.png"]
+    with Image.open("masks/sheet.png") as found:
+        assert found.size == (480, 360)
+        assert 0.15 < np.asarray(found).astype(bool).mean() < 0.5
+
+
+def test_a_file_that_is_no_photo_is_named_and_the_others_are_masked(photos):
+    (photos / "a.jpg").write_text("text")
+    done = mask()
+    assert done.exit_code == BAD_INPUT
+    assert "a.jpg is no JPEG" in done.output
+    assert (photos.parent / "masks/sheet.png").is_file()
+
+
+def test_raw_photos_are_read(photos):
+    pytest.importorskip("rawpy")
+    with Image.open(photos / "sheet.png") as picture:
+        samples = np.rint((np.asarray(picture) / 255) ** 2.2 * FULL).astype(np.uint16)
+    write_dng(photos / "raw.dng", samples, LINEAR_RAW, (50717, LONG, 3, (FULL,) * 3, True))
+    done = mask()
+    assert done.exit_code == 0, done.output
+    assert (photos.parent / "masks/raw.png").is_file()

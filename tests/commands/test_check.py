@@ -1,0 +1,67 @@
+"""`rangefinder check`: focus, missing distances, bad rows and suspicious photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from .conftest import call
+
+
+def test_check_reports_the_focus_and_missing_distances(captures):
+    done = call("check", "mine/captures.csv", "--out", "report")
+    assert done.exit_code == 0, done.output
+    assert "Sharpest at 1.50 m" in done.output
+    assert "No chart between 0.80 and 1.00 m: take some at" in done.output
+    assert {path.name for path in Path("report").iterdir()} == {
+        "problems.csv",
+        "distance_coverage.png",
+        "sharpness.png",
+        "exposure.png",
+    }
+
+
+def test_check_lists_bad_rows_and_separates_them_with_skip_bad(captures):
+    (captures / "s1_0.8.png").write_text("text")
+    Image.new("RGB", (128, 96), "white").save(captures / "s2_0.8.png")
+    done = call("check", "mine", "--out", "report")
+    assert done.exit_code == 2
+    assert "row 2 (s1_0.8.png): s1_0.8.png is no JPEG" in done.output
+    assert "row 3 (s2_0.8.png): 100% of the pixels are burnt out" in done.output
+    assert not list(captures.glob("*_good.csv"))
+    assert call("check", "mine", "--out", "report", "--skip-bad").exit_code == 0
+    good = pd.read_csv(captures / "captures_good.csv")
+    bad = pd.read_csv(captures / "captures_quarantined.csv")
+    assert len(good) == 20
+    assert bad["image"].tolist() == ["s1_0.8.png"]
+    assert "no JPEG" in bad["reason"][0]
+
+
+def test_check_finds_other_cameras_and_one_view_in_two_scenes(captures):
+    exif = Image.Exif()
+    for name, model in (("s1_0.8", "A"), ("s1_1.0", "A"), ("s1_1.2", "B")):
+        exif[0x0110] = model
+        with Image.open(captures / f"{name}.png") as picture:
+            picture.save(captures / f"{name}.png", exif=exif)
+    with Image.open(captures / "s1_1.5.png") as picture:
+        for name, shift in (("x", 1), ("y", 2)):
+            Image.fromarray(np.asarray(picture) + shift).save(captures / f"{name}.png")
+    with (captures / "captures.csv").open("a") as file:
+        file.write("\nx.png,unlabelled,,room1\ny.png,unlabelled,,room2")
+    table = pd.read_csv(captures / "captures.csv")
+    table["split"] = np.where(table["scene"] == "room2", "test", "")
+    table.to_csv(captures / "captures.csv", index=False)
+    done = call("check", "mine", "--out", "report")
+    assert done.exit_code == 2
+    assert "was taken by B, most others by A" in done.output
+    assert "looks like x.png (scene room1)" in done.output
+
+
+def test_a_file_that_cannot_be_written_ends_with_exit_code_1(captures):
+    Path("file").write_text("in the way")
+    done = call("check", "mine", "--out", "file/report")
+    assert done.exit_code == 1
+    assert "file" in done.output

@@ -1,0 +1,35 @@
+"""The `rangefinder` command: help without heavy imports, errors without tracebacks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from rangefinder.commands import BAD_INPUT, COMMANDS, main
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_listed_command_has_help(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage:" in result.output
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    result = CliRunner().invoke(main, ["juggle"])
+    assert result.exit_code == BAD_INPUT
+    assert "juggle" in result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from rangefinder.commands import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'kedro', 'mlflow', 'lightning', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

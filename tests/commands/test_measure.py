@@ -1,0 +1,115 @@
+"""`rangefinder measure`, `verify` and `watch`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..conftest import ROOT, clean_environment
+from .conftest import call
+
+HEAVY = {"dvc", "kedro", "lightning", "mlflow", "optiland", "pandas", "scipy", "skimage"}
+COMMAND = "from rangefinder.commands import main; main(prog_name='rangefinder')"
+
+
+def environment():
+    kept = clean_environment()
+    path = os.pathsep.join([str(ROOT / "src"), kept.get("PYTHONPATH", "")])
+    return kept | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def test_measuring_with_a_model_folder_imports_little(model_folder, photo_folder, tmp_path):
+    photo, model = photo_folder / "b.png", model_folder / "student"
+    arguments = ["measure", photo, "--model", model, "--out", tmp_path / "out", "--at", "3,4"]
+    code = (
+        "import sys\n"
+        "from rangefinder.commands import main\n"
+        f"main({[*map(str, arguments), '--ply']!r}, standalone_mode=False)\n"
+        f"print({HEAVY!r} & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "at (3, 4): " in done.stdout
+    assert "80% interval" in done.stdout
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_folder_is_measured_except_for_a_bad_photo(model_folder, photo_folder, tmp_path):
+    (photo_folder / "bad.png").write_text("no photo")
+    model, out = model_folder / "student", tmp_path / "out"
+    done = call("measure", photo_folder, "--model", model, "--out", out, "--json")
+    assert done.exit_code == 2
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(line["photo"]).name for line in lines] == ["a.tif", "b.png", "bad.png", "c.jpg"]
+    assert ["error" in line for line in lines] == [False, False, True, False]
+    assert "1 of 4 photos" in done.stderr
+    assert len(list(out.iterdir())) == 9
+
+
+def test_exit_codes_distinguish_a_failing_disk_from_bad_input(model_folder, photo_folder, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    model = ("--model", model_folder / "student")
+    done = call("measure", photo_folder / "b.png", *model, "--out", blocked / "inside")
+    assert (done.exit_code, done.output.count("\n")) == (1, 1), done.output
+    assert call("measure", photo_folder / "b.png", "--model", tmp_path / "none").exit_code == 2
+    assert call("measure", photo_folder / "b.png", *model, "--at", "here").exit_code == 2
+    out = ("--out", tmp_path / "x")
+    assert call("measure", photo_folder / "none.png", *model, *out).exit_code == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_verify_compares_a_distance_with_the_interval(model_folder, photo_folder):
+    model = ("--model", model_folder / "student", "--device", "cpu")
+    done = call("verify", photo_folder / "b.png", "--distance", 2, "--json", *model)
+    reading = json.loads(done.stdout)["reading"]
+    inside = call("verify", photo_folder / "b.png", "--distance", reading["distance_m"], *model)
+    assert inside.exit_code == 0, inside.output
+    assert "  inside" in inside.output
+    outside = call("verify", photo_folder / "b.png", "--distance", 100, *model)
+    assert outside.exit_code == 1
+    assert "OUTSIDE" in outside.output
+
+
+def test_verify_takes_a_distance_for_each_photo(model_folder, photo_folder):
+    model = ("--model", model_folder / "student", "--device", "cpu")
+    two = (photo_folder / "b.png", photo_folder / "c.jpg")
+    both = call("verify", *two, "--distance", 1.0, "--distance", 100, *model)
+    assert both.exit_code == 1
+    assert [line.split()[2] for line in both.output.splitlines()[2:4]] == ["1.000", "100.000"]
+    assert "of 2 inside" in both.output
+    wrong = call("verify", *two, photo_folder / "a.tif", "--distance", 1, "--distance", 2, *model)
+    assert wrong.exit_code == 2
+    assert call("verify", photo_folder / "b.png", "--distance", 0, *model).exit_code == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watch_measures_new_photos_and_ends_cleanly_on_a_signal(model_folder, photo_folder, number):
+    options = ["--interval", "0.05", "--model", str(model_folder / "student"), "--device", "cpu"]
+    command = [sys.executable, "-c", COMMAND, "watch", str(photo_folder), "--json", *options]
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        names = {Path(json.loads(process.stdout.readline())["photo"]).name for _ in range(3)}
+        assert names == {"a.tif", "b.png", "c.jpg"}
+        (photo_folder / "bad.jpg").write_text("no photo")
+        assert "error" in json.loads(process.stdout.readline())
+        (photo_folder / "later.png").write_bytes((photo_folder / "b.png").read_bytes())
+        assert json.loads(process.stdout.readline())["photo"].endswith("later.png")
+        process.send_signal(number)
+        rest, messages = process.communicate(timeout=60)
+    assert process.returncode == 0, messages
+    assert rest == ""
+    assert "4 photos measured, 1 refused." in messages
+    assert "Traceback" not in messages
+    assert len(list((photo_folder / "measured").iterdir())) == 12

@@ -1,0 +1,85 @@
+"""Parameters: every default in conf/base, and errors that name what to change."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from rangefinder.config import Parameters, parse_parameters, parse_tracking
+from rangefinder.errors import ConfigError
+
+from ..conftest import ROOT
+
+BASE = yaml.safe_load((ROOT / "conf/base/parameters.yml").read_text())
+ENVIRONMENTS = sorted(path.parent.name for path in ROOT.glob("conf/*/parameters.yml"))
+ENVIRONMENTS.remove("base")
+
+
+def overlay(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        inner = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = overlay(base[key], value) if inner else value
+    return merged
+
+
+def names(model: type[BaseModel]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        nested = [a for a in inner if issubclass(a, BaseModel)]
+        found[name] = names(nested[0]) if nested else None
+    return found
+
+
+def keys(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: keys(v) if isinstance(v, dict) else None for name, v in values.items()}
+
+
+def test_base_configuration_states_every_parameter():
+    assert keys(BASE) == names(Parameters)
+
+
+def test_base_configuration_and_code_have_the_same_defaults():
+    assert parse_parameters(BASE) == Parameters()
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_environments_are_valid_and_state_only_sections_that_differ_from_base(environment):
+    change = yaml.safe_load((ROOT / f"conf/{environment}/parameters.yml").read_text()) or {}
+    merged = overlay(BASE, change)
+    parse_parameters(merged)
+    assert [section for section in change if merged[section] == BASE[section]] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"camera": {"f_number": -2.0}}, ["camera.f_number", "-2.0", "greater than or equal to"]),
+        ({"camera": {"lens": {"nmae": "x"}}}, ["camera.lens.nmae", "'x'", "clear_radius_factor"]),
+        ({"seeed": 1}, ["seeed", "allowed here", "teacher"]),
+        ({"student": {"sharing": "all"}}, ["student.sharing", "'all'", "'frozen'"]),
+        ({"range": {"report_m": [4.0, 0.7]}}, ["range", "near < far", "4.0"]),
+        ({"bank": {"kernel_px": 24}}, ["bank.kernel_px", "odd", "24"]),
+    ],
+)
+def test_errors_name_key_value_and_what_is_allowed(change, words):
+    with pytest.raises(ConfigError) as caught:
+        parse_parameters(overlay(BASE, change))
+    for word in (*words, "parameters.yml"):
+        assert word in str(caught.value)
+
+
+def test_all_problems_are_named_at_once():
+    with pytest.raises(ConfigError, match=r"(?s)camera\.width_px.*teacher\.blocks"):
+        parse_parameters(overlay(BASE, {"camera": {"width_px": 1}, "teacher": {"blocks": -1}}))
+
+
+def test_settings_of_tracking_are_checked_too():
+    raw = yaml.safe_load((ROOT / "conf/base/tracking.yml").read_text())
+    assert parse_tracking(raw).enabled
+    with pytest.raises(ConfigError, match=r"(?s)urii.*allowed here.*tracking\.yml"):
+        parse_tracking(raw | {"urii": "x"})

@@ -1,0 +1,176 @@
+"""PSFs from Zemax files, from measured point sources and from thin lenses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rangefinder.config import BankParams, CameraParams
+from rangefinder.errors import LensError
+from rangefinder.optics.psf_bank import PsfBank, build_bank
+from rangefinder.optics.psf_sources import camera_record
+
+PRESCRIPTIONS = Path(__file__).resolve().parents[3] / "shared/data/lens_prescriptions"
+needs_prescriptions = pytest.mark.skipif(
+    not PRESCRIPTIONS.is_dir(), reason="the patent lenses are not part of the project"
+)
+SIZE = {"width_px": 96, "height_px": 72, "pixel_pitch_um": 100.0}
+RANGE_M = (1.2, 20.0)
+BANK = BankParams(distances=9, field_rows=3, field_cols=3, kernel_px=31, pupil_samples=65)
+
+
+def camera_of(focus_m: float = 2.5, **lens: object):
+    values = {"focal_length_mm": 100.0, "f_number": 6.0, "focus_distance_m": focus_m, **SIZE}
+    values["distance_reference"] = "entrance_pupil"
+    return CameraParams.model_validate(values | {"lens": lens})
+
+
+def on_axis(bank: PsfBank):
+    """Green kernels `[D, k, k]` in the middle of the sensor."""
+    return bank.kernels[:, 1, 1, 1].double().numpy()
+
+
+def rms_px(kernels):
+    """Root mean square distance from the centre of light `[D]`."""
+    side = np.arange(kernels.shape[-1])
+    y = (kernels.sum(axis=2) * side).sum(axis=1)[:, None, None]
+    x = (kernels.sum(axis=1) * side).sum(axis=1)[:, None, None]
+    square = (side[:, None] - y) ** 2 + (side[None] - x) ** 2
+    return np.sqrt((kernels * square).sum(axis=(1, 2)))
+
+
+def pupil_limited_rms_px(params: CameraParams, distance_m, gaussian_px: float):
+    """A disc as wide as the pupil makes it, and the bank's pixel response.
+
+    Distances count from the entrance pupil: there this is exact for a lens without aberrations.
+    """
+    focal, focus = params.focal_length_mm, params.focus_distance_m
+    magnification = focal / (1000 * focus - focal)
+    pupil_px = focal / params.f_number * 1000 / params.pixel_pitch_um
+    radius_px = pupil_px / 2 * magnification * np.abs(1 - focus / distance_m)
+    return np.sqrt(radius_px**2 / 2 + 2 * gaussian_px**2 + 2 / 12)
+
+
+def require_plausible(bank: PsfBank, params: CameraParams):
+    distance_m = bank.distances_m.numpy()
+    found = rms_px(on_axis(bank))
+    expected = pupil_limited_rms_px(params, distance_m, BANK.gaussian_px)
+    ends = found[[0, -1]] / expected[[0, -1]]
+    assert ends == pytest.approx([1, 1], abs=0.1)
+    assert abs(1 / distance_m[np.argmin(found)] - 1 / params.focus_distance_m) < 0.06
+
+
+@needs_prescriptions
+@pytest.mark.parametrize(
+    # At f/6 the spherical aberration of the second widens blur in front of the focus by 10 %.
+    ("name", "f_number"),
+    [("2117252a.zmx", 6.0), ("2645156.zmx", 8.0)],
+)
+def test_a_zemax_lens_has_the_blur_of_its_pupil_and_is_sharpest_at_its_focus(name, f_number):
+    params = camera_of(kind="zemax", file=name).model_copy(update={"f_number": f_number})
+    record = camera_record(params, PRESCRIPTIONS)
+    require_plausible(build_bank(record, BANK, RANGE_M, PRESCRIPTIONS), params)
+
+
+@needs_prescriptions
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("5000548a.zmx", "the other way round: its object is nearer than its image"),
+        ("6744570a.zmx", "a surface of type EvenAsphere"),
+    ],
+)
+def test_what_cannot_be_traced_in_a_zemax_file_is_named(name, message):
+    record = camera_record(camera_of(kind="zemax", file=name), PRESCRIPTIONS)
+    with pytest.raises(LensError, match=message):
+        build_bank(record, BANK, RANGE_M, PRESCRIPTIONS)
+
+
+def test_a_file_that_is_no_prescription_is_refused(tmp_path):
+    (tmp_path / "lens.zmx").write_text("not a lens")
+    record = camera_record(camera_of(kind="zemax", file="lens.zmx"), tmp_path)
+    with pytest.raises(LensError, match=r"lens\.zmx"):
+        build_bank(record, BANK, RANGE_M, tmp_path)
+
+
+def test_a_missing_lens_file_is_refused(tmp_path):
+    with pytest.raises(LensError, match=r"camera\.lens\.file cannot be read"):
+        camera_record(camera_of(kind="zemax", file="lens.zmx"), tmp_path)
+
+
+def test_a_lens_file_counts_by_its_content_wherever_it_lies(tmp_path):
+    prints = []
+    for name, text in (("a.zmx", "x"), ("b.zmx", "x"), ("c.zmx", "y")):
+        (tmp_path / name).write_text(text)
+        prints.append(camera_record(camera_of(kind="zemax", file=name), tmp_path).fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_thin_lens_has_the_blur_of_its_pupil_and_is_sharpest_at_its_focus(tmp_path):
+    params = camera_of(kind="thin")
+    require_plausible(build_bank(camera_record(params, tmp_path), BANK, RANGE_M), params)
+
+
+def test_a_thin_lens_with_blur_beyond_its_kernels_is_refused_with_the_remedy(tmp_path):
+    small = BANK.model_copy(update={"kernel_px": 9})
+    with pytest.raises(LensError, match=r"kernel_px = 9; expected at most 0\.1%\. Raise bank"):
+        build_bank(camera_record(camera_of(kind="thin"), tmp_path), small, RANGE_M)
+
+
+def test_axial_colour_resolves_the_front_back_ambiguity_of_a_thin_lens(tmp_path):
+    params = camera_of(kind="thin", axial_colour=0.003)
+    bank = build_bank(camera_record(params, tmp_path), BANK, RANGE_M)
+    red, blue = (rms_px(bank.kernels[:, 1, 1, c].double().numpy()) for c in (0, 2))
+    assert red[0] < blue[0]  # red is focused farther behind the lens, as near objects are
+    assert red[-1] > blue[-1]
+
+
+def test_a_lens_without_a_prescription_has_no_bank(tmp_path):
+    record = camera_record(camera_of(kind="none"), tmp_path)
+    with pytest.raises(LensError, match="nothing is known of the lens"):
+        build_bank(record, BANK, RANGE_M)
+
+
+def write_sources(folder: Path, params: CameraParams, distances_m) -> PsfBank:
+    """Point sources as a thin lens shows them, on a grey background."""
+    bank = build_bank(camera_record(params, folder), BANK, RANGE_M)
+    for plane, distance in enumerate(bank.distances_m.tolist()):
+        if any(abs(distance - chosen) < 0.01 for chosen in distances_m):
+            kernel = bank.kernels[plane, 1, 1].permute(1, 2, 0).numpy()
+            pixels = np.rint((kernel / kernel.max() * 0.8 + 0.02) * 65535).astype(np.uint16)
+            import tifffile
+
+            for x, y in ((48, 36), (2, 2)):
+                tifffile.imwrite(folder / f"psf_{distance:.4f}m_x{x}_y{y}.tif", pixels)
+    return bank
+
+
+def test_measured_point_sources_become_the_bank(tmp_path):
+    thin = camera_of(kind="thin", axial_colour=0.0)
+    all_m = build_bank(camera_record(thin, tmp_path), BANK, RANGE_M).distances_m.tolist()
+    bank = write_sources(tmp_path, thin, all_m)
+    measured = camera_of(kind="measured", file=".")
+    made = build_bank(camera_record(measured, tmp_path), BANK, RANGE_M, tmp_path)
+    difference = (made.kernels - bank.kernels).abs().sum(dim=(-1, -2)) / 2
+    assert float(difference.max()) < 0.05
+    assert float(made.relative_illumination.min()) > 0.9
+
+
+def test_too_few_point_sources_are_refused(tmp_path):
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "psf_1m_x1_y1.png")
+    with pytest.raises(LensError, match=r"no point source|too few"):
+        build_bank(
+            camera_record(camera_of(kind="measured", file="."), tmp_path), BANK, RANGE_M, tmp_path
+        )
+
+
+def test_distances_beyond_the_measured_are_refused(tmp_path):
+    thin = camera_of(kind="thin")
+    all_m = build_bank(camera_record(thin, tmp_path), BANK, RANGE_M).distances_m.tolist()
+    write_sources(tmp_path, thin, all_m)
+    record = camera_record(camera_of(kind="measured", file="."), tmp_path)
+    with pytest.raises(LensError, match="so near or so far"):
+        build_bank(record, BANK, (1.0, 20.0), tmp_path)

@@ -1,0 +1,97 @@
+"""The sensor: noise statistics, quantisation, sRGB encoding and JPEG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rangefinder.captures.images import read_linear
+from rangefinder.config import NoiseParams
+from rangefinder.optics.sensor import expose, linear_to_srgb, noise_sd, srgb_to_linear, through_jpeg
+
+PARAMS = NoiseParams()
+
+
+def _flat(level: float, exposure: float = 1.0, params: NoiseParams = PARAMS) -> torch.Tensor:
+    return expose(torch.full((3, 200, 300), level), exposure, params, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("level", [0.02, 0.1, 0.4, 0.8])
+def test_variance_follows_the_mean(level):
+    image = _flat(level).double()
+    step = 1 / (2**PARAMS.bits - 1)
+    variance = level / PARAMS.full_well_e + (PARAMS.read_noise_e / PARAMS.full_well_e) ** 2
+    assert image.mean().item() == pytest.approx(level, rel=2e-3)
+    assert image.var().item() == pytest.approx(variance + step**2 / 12, rel=0.02)
+    assert float(noise_sd(torch.tensor(level), PARAMS)) ** 2 == pytest.approx(variance)
+
+
+def test_shot_noise_is_skewed_as_poisson():
+    params = NoiseParams(full_well_e=100, read_noise_e=0, bits=16)
+    image = _flat(0.05, params=params).double() * 100
+    deviation = image - image.mean()
+    skewness = (deviation**3).mean() / image.var() ** 1.5
+    assert skewness.item() == pytest.approx(5**-0.5, rel=0.05)
+
+
+def test_exposure_scales_light_and_not_read_noise():
+    image = _flat(0.8, exposure=0.25).double()
+    assert image.mean().item() == pytest.approx(0.2, rel=2e-3)
+    step = 1 / (2**PARAMS.bits - 1)
+    variance = 0.2 / PARAMS.full_well_e + (PARAMS.read_noise_e / PARAMS.full_well_e) ** 2
+    assert image.var().item() == pytest.approx(variance + step**2 / 12, rel=0.02)
+
+
+def test_pixels_and_colours_are_independent():
+    image = _flat(0.5).double()
+    flat = (image - image.mean()).reshape(3, -1)
+    assert (torch.corrcoef(flat) - torch.eye(3)).abs().max() < 0.02
+    row = flat[0].reshape(200, 300)
+    assert abs((row[:, 1:] * row[:, :-1]).mean() / row.var()) < 0.02
+
+
+def test_values_are_steps_of_the_converter():
+    image = _flat(0.3, params=NoiseParams(bits=8))
+    levels = image.double() * 255
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+    assert image.dtype == torch.float32
+
+
+def test_overexposure_and_black_are_clipped():
+    assert (_flat(2.0) == 1.0).all()
+    black = _flat(-0.5)
+    assert black.min() == 0.0
+    assert 0.4 < (black == 0.0).double().mean() < 0.7
+
+
+def test_same_seed_same_noise():
+    assert torch.equal(_flat(0.4), _flat(0.4))
+
+
+def test_srgb_curve_is_the_standards_and_inverts():
+    encoded = np.array([0.0, 0.04045, 0.5, 1.0])
+    linear = srgb_to_linear(encoded)
+    assert linear == pytest.approx([0.0, 0.0031308, 0.21404114, 1.0], abs=1e-6)
+    levels = np.arange(256) / 255
+    assert linear_to_srgb(srgb_to_linear(levels)) == pytest.approx(levels, abs=1e-5)
+
+
+def test_jpeg_equals_a_jpeg_file(tmp_path: Path, generator: np.random.Generator):
+    image = torch.from_numpy(generator.random((3, 32, 48), dtype=np.float32))
+    pixels = np.rint(linear_to_srgb(image.numpy()) * 255).astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    picture.save(tmp_path / "a.jpg", quality=75, subsampling="4:2:0")
+    assert torch.equal(through_jpeg(image, 75), read_linear(tmp_path / "a.jpg"))
+
+
+def test_jpeg_copies_the_fine_detail_of_luminance_to_every_colour():
+    stripes = torch.tensor([0.2, 0.5]).repeat(24).expand(3, 32, 48)
+    opposed = torch.cat([stripes[:2], stripes[2:].flip(-1)])
+    for image in (stripes, opposed):
+        left = through_jpeg(image, 90)
+        contrast = (left[:, :, 1::2] - left[:, :, ::2]).mean((1, 2))
+        assert contrast.tolist() == pytest.approx([0.3] * 3, abs=0.08)

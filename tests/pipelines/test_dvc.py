@@ -1,0 +1,164 @@
+"""DVC: stages, their dependencies, and runs that are up to date."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+import yaml
+
+from rangefinder.pipeline_registry import register_pipelines
+
+from ..conftest import ROOT, Project, SmokeRun
+from .stage_code import stage_code
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+CATALOG = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
+STUDIES = ("cache_audit", "benchmark", "ablation")  # their results are no stage's dependency
+CHAINS = ("distill", "__default__")
+PIPELINES = {k: v for k, v in register_pipelines().items() if k not in STUDIES + CHAINS}
+
+
+def path_of(dataset: str) -> str | None:
+    path = CATALOG.get(dataset, {}).get("filepath")
+    return path.replace("${_teacher_cache}", CATALOG["_teacher_cache"]) if path else None
+
+
+def paths_of(datasets: set[str]) -> set[str]:
+    return {path for path in map(path_of, datasets) if path}
+
+
+def bare(entries: list[Any]) -> set[str]:
+    return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+
+
+def outs(stage: str) -> set[str]:
+    return bare(STAGES[stage].get("outs", []) + STAGES[stage].get("metrics", []))
+
+
+def checkpoints(paths: set[str]) -> set[str]:
+    return {path for path in paths if "/checkpoints/" in path}
+
+
+def test_there_is_one_stage_per_pipeline():
+    assert STAGES.keys() == PIPELINES.keys()
+    for name, stage in STAGES.items():
+        assert stage["cmd"] == f"kedro run --env ${{env}} --pipelines {name}"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_takes_and_leaves_what_the_catalog_says(name):
+    pipeline = PIPELINES[name]
+    takes, leaves = paths_of(pipeline.inputs()), paths_of(pipeline.outputs())
+    data = {dep for dep in STAGES[name]["deps"] if dep.startswith("data/")}
+    kept = takes & outs(name)  # working folder and output at once
+    assert data == takes - checkpoints(takes) - kept - leaves
+    assert outs(name) == leaves | kept
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_dependencies_are_the_import_closure(name):
+    tracked = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
+    needed = set(stage_code(list(STAGES), ROOT / "src/rangefinder")[name])
+    add, remove = sorted(needed - tracked), sorted(tracked - needed)
+    assert (add, remove) == ([], []), f"dvc.yaml, stage {name}: add {add}, remove {remove}"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_sections_are_the_inputs_of_the_nodes(name):
+    base, environment = STAGES[name]["params"]
+    needed = {x.removeprefix("params:") for x in PIPELINES[name].inputs() if "params:" in x}
+    tracked = set(base["conf/base/parameters.yml"])
+    assert tracked == needed, f"add {needed - tracked}, remove {tracked - needed}"
+    assert environment == {"conf/${env}/parameters.yml": None}  # all that it changes
+
+
+def test_every_section_of_the_parameters_is_tracked_by_some_stage():
+    tracked = {
+        s for stage in STAGES.values() for s in stage["params"][0]["conf/base/parameters.yml"]
+    }
+    every = yaml.safe_load((ROOT / "conf/base/parameters.yml").read_text()).keys()
+    assert tracked == every - {"benchmark", "ablation"}  # of studies, not of any stage's result
+
+
+def test_the_default_environment_changes_nothing():
+    assert not yaml.safe_load((ROOT / "conf/default/parameters.yml").read_text())
+
+
+def test_checkpoints_are_never_outputs():
+    assert not checkpoints(set().union(*map(outs, STAGES)))
+
+
+@pytest.fixture(scope="module")
+def adopted(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose plain `kedro run` DVC has adopted, pushed to a local remote."""
+    folder = tmp_path_factory.mktemp("dvc")
+    shutil.copytree(smoke_run.folder, folder / "project")
+    project = Project(folder / "project")
+    stages = (project.folder / "dvc.yaml").read_text()
+    (project.folder / "dvc.yaml").write_text(stages.replace("- env: default", "- env: smoke"))
+    project.run("dvc", "commit", "--force")
+    project.run("dvc", "remote", "add", "--default", "store", str(folder / "remote"))
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "adopt")
+    project.run("dvc", "push")
+    return project
+
+
+def fresh(project: Project) -> bool:
+    """Whether `dvc repro` runs no stage and changes no file."""
+    output = project.run("dvc", "repro").stdout
+    return "up to date" in output and not project.git("status", "--porcelain")
+
+
+def test_adopted_run_is_fresh(adopted):
+    assert fresh(adopted)
+
+
+def test_clone_and_pull_is_fresh(adopted, tmp_path):
+    adopted.git("clone", "--quiet", str(adopted.folder), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.run("dvc", "pull")
+    assert fresh(clone)
+    assert (clone.folder / "data/06_models/student/weights.safetensors").is_file()
+
+
+def test_changed_parameter_runs_its_stage_and_those_after_as_one_parent(adopted, tmp_path):
+    shutil.copytree(adopted.folder, tmp_path / "changed")
+    project = Project(tmp_path / "changed")
+    shutil.rmtree(project.folder / "mlartifacts")
+    (project.folder / "mlflow.db").unlink()
+    parameters = project.folder / "conf/base/parameters.yml"
+    changed = parameters.read_text().replace("ranking_loss_weight: 0.1", "ranking_loss_weight: 0.5")
+    parameters.write_text(changed)
+    said = project.run("dvc", "repro").stdout
+    ran = [name for name in STAGES if f"Running stage '{name}'" in said]
+    assert ran == ["student_distillation", "evaluation"]
+    _check_tree(project)
+
+
+def _check_tree(project: Project) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(project.store)
+    runs = {run.info.run_name: run for run in client.search_runs(["1"])}
+    assert runs.keys() == {"dvc repro", "student_distillation", "evaluation"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
+    for name in ("student_distillation", "evaluation"):
+        tags = runs[name].data.tags
+        assert tags["mlflow.parentRunId"] == runs["dvc repro"].info.run_id
+        data = {d["path"]: d["md5"] for d in lock[name]["deps"] if d["path"].startswith("data/")}
+        assert {path: tags[f"dvc.dep.{path}"] for path in data} == data
+
+
+@pytest.mark.slow
+def test_repro_from_clean_then_fresh(project):
+    stages = (project.folder / "dvc.yaml").read_text()
+    (project.folder / "dvc.yaml").write_text(stages.replace("- env: default", "- env: smoke"))
+    said = project.run("dvc", "repro").stdout
+    assert all(f"Running stage '{name}'" in said for name in STAGES)
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "run")
+    assert fresh(project)

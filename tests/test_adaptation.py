@@ -1,0 +1,101 @@
+"""Adaptation of the smoke run's student to new photos."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import mlflow
+import pandas as pd
+import pytest
+
+from rangefinder.captures.images import write_linear
+from rangefinder.captures.manifest import TABLE_FILE, read_captures
+from rangefinder.config.project import STUDENT_NAME
+from rangefinder.models.model_files import load_model
+
+from .conftest import SmokeRun
+
+RUN = (
+    "import logging; logging.basicConfig(level='INFO');"
+    "from rangefinder.commands import main; main(prog_name='rangefinder')"
+)
+
+
+@pytest.fixture(scope="module")
+def adapted(smoke_run, tmp_path_factory):
+    """A copy of the smoke project, its adaptation to mirrored photos, and a second attempt."""
+    folder = tmp_path_factory.mktemp("adapt") / "project"
+    shutil.copytree(smoke_run.folder, folder, ignore=shutil.ignore_patterns("psf_banks"))
+    project = SmokeRun(folder, "")
+    captures = read_captures(folder / "data/02_intermediate/captures")
+    photos = folder / "new"
+    photos.mkdir()
+    scenes = captures.select(role="unlabelled")
+    for index in range(3):
+        write_linear(photos / f"photo-{index}.tif", scenes.image(index).flip(2))
+    old = captures.select(role="unlabelled").row(0)
+    shutil.copy(captures.folder / old["image"], photos / "old.tif")
+    (photos / "bad.jpg").write_text("no photo")
+    model = ("--model", "data/06_models/student")
+    python = ("python", "-c", RUN)
+    done = project.run(*python, "adapt", "new", "--env", "smoke", *model)
+    again = project.run(*python, "adapt", "new", "--env", "smoke", *model, check=False)
+    return project, done, again
+
+
+def test_adaptation_trains_on_new_photos_and_compares(adapted):
+    project, done, _ = adapted
+    assert "bad.jpg" in done.stderr
+    assert "Trained on 3 new photos (1 were known before)." in done.stdout
+    assert "3 of 11 photos are to be swept" in done.stderr  # the rest was stored by training
+    student = load_model(project.folder / "data/06_models/student")
+    new = load_model(project.folder / "data/06_models/adapted")
+    assert new.card.camera == student.card.camera
+    assert new.card.cache != student.card.cache
+    assert new.fingerprint != student.fingerprint
+    summary = json.loads((project.folder / "data/08_reporting/adaptation.json").read_text())
+    assert list(summary["models"]) == ["current", "adapted"]
+    added = read_captures(project.folder / "data/02_intermediate/adaptation")
+    assert len(added) == 3
+    assert set(added.table["role"]) == {"unlabelled"}
+
+
+def test_adapted_student_is_the_newest_candidate(adapted):
+    project, done, _ = adapted
+    client = mlflow.MlflowClient(project.store)
+    version = client.get_model_version_by_alias(STUDENT_NAME, "candidate")
+    assert f"version {version.version}" in done.stdout
+    new = load_model(project.folder / "data/06_models/adapted")
+    assert version.tags["fingerprint"] == new.fingerprint
+    assert client.get_run(version.run_id).info.status == "FINISHED"
+
+
+def test_photos_added_before_are_refused_as_not_new(adapted):
+    _, _, again = adapted
+    assert again.returncode == 2
+    assert "no new photo" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_measuring_without_a_model_uses_the_candidate_of_the_registry(adapted):
+    project, _, _ = adapted
+    command = ("python", "-c", RUN, "measure", "new/photo-0.tif", "--json", "--env", "smoke")
+    report = json.loads(project.run(*command, "--out", "m").stdout)
+    assert report["model"] == load_model(project.folder / "data/06_models/adapted").fingerprint
+
+
+def test_a_stopped_adaptation_resumes_and_is_scored_on_charts_without_labelled_scenes(adapted):
+    project, _, _ = adapted
+    shutil.rmtree(project.folder / "data/06_models/adapted")  # as a kill before the end leaves it
+    manifest = project.folder / "data/02_intermediate/captures" / TABLE_FILE
+    table = pd.read_parquet(manifest)
+    tested = table["role"].eq("labelled") & table["split"].eq("test")
+    table.loc[tested, "role"] = "chart"
+    table.loc[tested, "distance_m"] = 1.0
+    table.to_parquet(manifest)
+    model = ("--model", "data/06_models/student")
+    done = project.run("python", "-c", RUN, "adapt", "new", "--env", "smoke", *model)
+    assert "Trained on photos that were added before" in done.stdout
+    assert "Scored on held-out charts" in done.stdout
+    assert load_model(project.folder / "data/06_models/adapted").card.kind == "student"

@@ -1,0 +1,54 @@
+"""A tiny camera, untrained models of it, and random photos of its size."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rangefinder.camera import Camera
+from rangefinder.captures.images import write_linear
+from rangefinder.config import PredictionParams, StudentParams, TeacherParams
+from rangefinder.models.model_files import Card, TrainedModel, build_network, save_model
+
+CAMERA = Camera(
+    name="tiny", f_number=2.0, width_px=64, height_px=48, pixel_pitch_um=300.0, focus_distance_m=1.5
+)
+SHAPE = TeacherParams(stem_channels=(4, 6), channels=8, blocks=1, stem_blocks=1)
+
+
+def make_model(kind, camera=CAMERA):
+    torch.manual_seed(1)
+    card = Card(
+        kind=kind,
+        camera=camera,
+        camera_fingerprint=camera.fingerprint,
+        teacher=SHAPE,
+        student=StudentParams(channels=(6, 6, 6)) if kind == "student" else None,
+        prediction=PredictionParams(bins=12),
+        patch_px=17,
+        stride_px=4,
+        dataset="0" * 16,
+        seed=0,
+    )
+    return TrainedModel(build_network(card), card)
+
+
+def random_pixels(width=64, height=48, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def save_models(folder):
+    """Save a teacher and a student of the tiny camera in folders of these names."""
+    for kind in ("teacher", "student"):
+        save_model(folder / kind, make_model(kind))
+    return folder
+
+
+def save_photos(folder):
+    """Save three photos: TIFF, PNG and JPEG."""
+    folder.mkdir()
+    noise = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(3))
+    write_linear(folder / "a.tif", noise)
+    Image.fromarray(random_pixels(seed=1)).save(folder / "b.png")
+    Image.fromarray(random_pixels(seed=2)).save(folder / "c.jpg")
+    return folder
