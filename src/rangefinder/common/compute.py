@@ -26,6 +26,13 @@ TASKS_EACH = 2  # under way per worker
 DATALOADER_WORKER = "DataLoader worker"  # in the message of torch when one dies
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run torch on one thread without denormal numbers: fastest here, and the same everywhere."""

@@ -22,8 +22,6 @@ from rangefinder.config import (
 )
 from rangefinder.errors import ConfigError
 
-BASE = "base"
-
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """`base` with the values of `change` in place of its own, section by section."""

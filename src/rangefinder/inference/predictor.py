@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rangefinder.captures.images import resize_sharp
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import CacheParams, ComputeParams, Interval
+from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.models.blocks import Lattice, fused, resample
 from rangefinder.models.device import inference_autocast, torch_device
@@ -131,12 +131,6 @@ class Predictor:
             )
         else:
             self._network = fused(model.network).to(self._device)
-
-    @property
-    def range_m(self) -> Interval:
-        """Nearest and farthest distance that the model can predict [m]."""
-        low_dpt, high_dpt = self.card.prediction.inverse_range_dpt
-        return 1 / high_dpt, 1 / low_dpt
 
     def __call__(
         self, image: Tensor, placement: Placement = WHOLE, outputs: Outputs = REPORTED

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 import torch
 
+from rangefinder.common.compute import usable_cores
 from rangefinder.config import ComputeParams
 from rangefinder.errors import ConfigError
 
@@ -83,8 +83,4 @@ def threads_beside_workers(compute: ComputeParams) -> ComputeParams:
 
 
 def _threads(compute: ComputeParams) -> int:
-    if compute.threads:
-        return compute.threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return compute.threads or usable_cores()

@@ -7,7 +7,6 @@ pixel's aperture are one narrow Gaussian.
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from rangefinder.camera import Camera
+from rangefinder.common.compute import usable_cores
 from rangefinder.config import BankParams
 from rangefinder.errors import LensError
 from rangefinder.optics.prescription import FocusedLens
@@ -127,18 +127,11 @@ def trace_kernels(
             )
         return kernels, flux
 
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         planes = pool.map(plane, range(object_z.size))
         bar = tqdm(planes, "point spread functions", object_z.size, disable=None, unit="plane")
         kernels, flux = zip(*bar, strict=True)
     return np.stack(kernels), np.stack(flux)
-
-
-def _workers() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _plane_kernels(
