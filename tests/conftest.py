@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from hypothesis import settings
 
 from .tiny_camera import save_models, save_photos
 
-PATIENCE_S = 120.0
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
+PATIENCE_S = 120.0  # for a subprocess
 ROOT = Path(__file__).resolve().parents[1]
 _TOOLS = Path(sys.executable).parent
 _FOLDERS = ("conf", "src")
@@ -74,9 +77,9 @@ class Project:
         assert psutil.wait_procs(children, timeout=PATIENCE_S)[1] == []
 
     def git(self, *arguments: str) -> str:
-        """Run git as somebody."""
-        who = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-        return self.run("git", *who, *arguments).stdout
+        """Run git with an author."""
+        author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+        return self.run("git", *author, *arguments).stdout
 
     @property
     def store(self) -> str:

@@ -1,4 +1,4 @@
-"""Which pixels count, and where they belong."""
+"""Regions: which pixels are scored, and their texture, position, edge and distance groups."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_nothing_to_score_is_refused(captures, params, models_of):
         evaluate(captures, models_of(captures), params, SUPPORT)
 
 
-def test_real_scenes_stand_apart(evaluation):
+def test_real_scenes_are_reported_separately(evaluation):
     table = evaluation.per_image.set_index(["scene", "model"])
     for name, model in evaluation.summary["models"].items():
         row = table.loc[("motorcycle", name)]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rangefinder.camera import Camera
@@ -100,7 +100,6 @@ def test_another_lattice_is_an_error_of_the_dense_pass(network):
         sweep.dense_pass(torch.rand(3, 47, 58), PLACEMENT)
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 40), st.integers(1, 9), st.integers(0, 90), st.integers(0, 90),
     st.integers(1, 100),

@@ -15,7 +15,7 @@ def _circle(radius: float, x: float, y: float) -> np.ndarray:
     return np.stack([x + radius * np.cos(turn), y + radius * np.sin(turn)], axis=-1)
 
 
-def test_area_and_place_are_right():
+def test_a_circle_has_its_area_and_centre():
     shape = draw(60, 80, _circle(12.0, 40.3, 29.6))
     rows, cols = np.mgrid[: shape.size[0], : shape.size[1]] + 0.5
     alpha = shape.alpha.numpy()

@@ -28,7 +28,7 @@ def _luminance(rgb: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", [name for names in PHOTOGRAPHS.values() for name in names])
-def test_photographs_come_with_scikit_image(name: str):
+def test_photographs_are_bundled_with_scikit_image(name: str):
     photograph = load_photograph(name)
     assert photograph.shape[0] == 3
     assert min(photograph.shape[1:]) > 100
