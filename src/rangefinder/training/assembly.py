@@ -174,7 +174,8 @@ class Distillation:
         """Train and calibrate the student of a card."""
         teacher, params = self.teacher, self.params.model_copy(update={"student": options})
         network = cast("Student", build_network(card))
-        data = StudentData.of(self.captures, self.cache.read, teacher.card, params, scenes=scenes)
+        targets, distribution = self.cache.read, teacher.distribution
+        data = StudentData.of(self.captures, targets, teacher.card, params, distribution, scenes)
         module = StudentModule(
             network,
             cast("Teacher | CustomTeacher", teacher.network),
