@@ -45,9 +45,11 @@ def linear_light(name: str, pixels: NDArray[np.generic], encoding: str = "auto")
     elif pixels.dtype.kind == "f":
         light = pixels.astype(np.float32)
         if not (np.isfinite(light).all() and light.min() >= 0.0 and light.max() <= 1.0):
+            invalid = light.size - int(np.isfinite(light).sum())
+            found = f"{light.min():.4g} to {light.max():.4g}"
             raise CaptureError(
                 f"{name} has floating-point samples and leaves 0..1",
-                got=f"{np.nanmin(light):.4g} to {np.nanmax(light):.4g}",
+                got=f"{invalid} samples that are NaN or infinite" if invalid else found,
                 todo="Divide it by its full scale.",
             )
     else:
