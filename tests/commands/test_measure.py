@@ -14,7 +14,17 @@ import pytest
 from ..conftest import ROOT, clean_environment
 from .conftest import call
 
-HEAVY = {"dvc", "kedro", "lightning", "mlflow", "optiland", "pandas", "scipy", "skimage"}
+HEAVY = {
+    "dvc",
+    "kedro",
+    "lightning",
+    "matplotlib",
+    "mlflow",
+    "optiland",
+    "pandas",
+    "scipy",
+    "skimage",
+}
 COMMAND = "from rangefinder.commands import main; main(prog_name='rangefinder')"
 
 
@@ -84,7 +94,7 @@ def test_verify_takes_a_distance_for_each_photo(model_folder, photo_folder):
     two = (photo_folder / "b.png", photo_folder / "c.jpg")
     both = call("verify", *two, "--distance", 1.0, "--distance", 100, *model)
     assert both.exit_code == 1
-    assert [line.split()[2] for line in both.output.splitlines()[2:4]] == ["1.000", "100.000"]
+    assert [line.split()[2] for line in both.output.splitlines()[3:5]] == ["1.000", "100.000"]
     assert "of 2 inside" in both.output
     wrong = call("verify", *two, photo_folder / "a.tif", "--distance", 1, "--distance", 2, *model)
     assert wrong.exit_code == 2

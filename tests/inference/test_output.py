@@ -1,16 +1,22 @@
 """Files of a measured photo: maps in metres, overlay, point cloud."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
 from rangefinder.camera import Camera
 from rangefinder.coordinates import Placement
-from rangefinder.inference.output import back_project, draw_overlay
+from rangefinder.inference.output import (
+    back_project,
+    distance_colours,
+    draw_overlay,
+    scale_bar_labels,
+)
 from rangefinder.inference.session import OutputRequest, Session
 from rangefinder.models.distribution import Prediction
 from rangefinder.optics.blur import image_distance_m
@@ -60,24 +66,30 @@ def test_failed_write_leaves_nothing_behind(photo_folder, tmp_path):
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_overlay_colours_are_linear_in_dioptres_and_opaque_where_accurate():
-    distance_m = np.array([[4.0, 1.6, 1.0]], np.float32)
-    accuracy = np.array([[0.0, 0.3, 0.9]], np.float32)
-    prediction = Prediction(distance_m, {}, accuracy_probability=accuracy)
-    figure = draw_overlay(torch.rand(3, 1, 3), prediction, (1.0, 4.0), "b.png")
-    photo, colours = figure.axes[0].images
-    assert photo.get_cmap().name == "gray"
-    assert colours.norm(colours.get_array()).tolist() == [[0.0, 0.5, 1.0]]
-    low, middle, high = colours.get_alpha()[0]
-    assert low < middle < high < 1
-    assert middle == pytest.approx((low + high) / 2)
+def test_colours_are_even_in_dioptres():
+    far, middle, near = distance_colours(np.array([4.0, 1.6, 1.0]), (1.0, 4.0))
+    assert near.tolist() == [0xFD, 0xE7, 0x25]
+    assert middle.tolist() == [0x21, 0x91, 0x8C]
+    assert far.tolist() == [0x44, 0x01, 0x54]
 
 
-def test_ticks_of_the_overlay_can_be_read():
-    prediction = Prediction(np.ones((1, 2), np.float32), {}, None, np.ones((1, 2), np.float32))
-    axis = draw_overlay(torch.zeros(3, 1, 2), prediction, (0.6, 10.0), "b.png").axes[1]
-    assert [label.get_text() for label in axis.get_xticklabels()][:2] == ["0.7 m", "1 m"]
-    assert (np.diff(axis.get_xticks()) < -0.04 * (1 / 0.6 - 1 / 10.0)).all()
+@pytest.mark.parametrize(("accuracy", "opacity"), [(0.0, 0.12), (0.3, 0.435), (0.9, 0.75)])
+def test_colours_cover_the_photo_where_they_are_accurate(accuracy, opacity):
+    size = (48, 64)
+    prediction = Prediction(
+        np.full(size, 1.6, np.float32), {}, accuracy_probability=np.full(size, accuracy, np.float32)
+    )
+    overlay = draw_overlay(torch.zeros(3, *size), prediction, (1.0, 4.0), "b.png")
+    covered = np.array(overlay.getpixel((300, 200))) / (0x21, 0x91, 0x8C)
+    assert covered == pytest.approx(opacity, abs=0.02)
+
+
+def test_labels_of_the_scale_bar_can_be_read():
+    font = ImageFont.load_default(13)
+    labels = list(scale_bar_labels((0.6, 10.0), 588, font))
+    assert [text for _, text in labels][:2] == ["0.7 m", "1 m"]
+    ends = [(x - font.getlength(text) / 2, x + font.getlength(text) / 2) for x, text in labels]
+    assert all(here[1] < after[0] for here, after in itertools.pairwise(ends))
 
 
 def test_points_lie_on_rays_through_the_lens():

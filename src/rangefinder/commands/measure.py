@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from rangefinder.commands import (
     session_options,
 )
 from rangefinder.errors import RangefinderError
+
+if TYPE_CHECKING:
+    from rangefinder.inference.session import TapeCheck
 
 OUTSIDE = 1  # exit code of `verify`
 
@@ -136,7 +139,7 @@ def verify(
     outside of the model's 80 % interval.
     """
     from rangefinder.captures.photos import find_photos
-    from rangefinder.inference.session import check_table, tape_checks
+    from rangefinder.inference.session import tape_checks
 
     paths = find_photos(photos)
     if len(distances) not in (1, len(paths)):
@@ -156,9 +159,33 @@ def verify(
             content = asdict(one) | {"photo": str(one.photo), "inside": one.inside}
             click.echo(json.dumps(content | {"error": round(one.error, 4)}))
     else:
-        click.echo(check_table(checks))
+        _print_checks(checks)
     if not all(one.inside for one in checks):
         context.exit(OUTSIDE)
+
+
+def _print_checks(checks: list[TapeCheck]) -> None:
+    """A line for each check, and a summary where there are several."""
+    from rangefinder.evaluation.report import print_parts, text_table
+    from rangefinder.inference.predictor import REPORTED_LEVEL
+
+    level = f"{REPORTED_LEVEL:.0%}"
+    head = ("photo", "at [px]", "tape [m]", "model [m]", "error", f"{level} interval [m]", "")
+    rows = []
+    for one in checks:
+        read = one.reading
+        verdict = ("inside" if one.inside else "OUTSIDE") + (" (forced)" if one.forced else "")
+        lengths = (f"{one.tape_m:.3f}", f"{read.distance_m:.3f}", f"{one.error:+.0%}")
+        interval = f"{read.near_m:.3f} - {read.far_m:.3f}"
+        rows.append((one.photo.name, f"{read.x_px:g},{read.y_px:g}", *lengths, interval, verdict))
+    print_parts([text_table(head, rows)])
+    if len(checks) > 1:
+        inside = sum(one.inside for one in checks)
+        mean = sum(abs(one.error) for one in checks) / len(checks)
+        click.echo(
+            f"{inside} of {len(checks)} inside ({level} expected if calibrated); "
+            f"mean absolute error {mean:.1%}"
+        )
 
 
 @click.command()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Interval = tuple[float, float]
 GREY = "#8a8a8a"
@@ -34,6 +34,8 @@ SETTINGS: Any = {  # rc_context wants a literal type of hundreds of keys
 
 def new_figure(width_in: float, height_in: float) -> Figure:
     """An empty figure that belongs to no window and to no global state."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained")
 
 
@@ -61,6 +63,8 @@ def distance_axis(axes: Axes, which: Literal["x", "y"], range_m: Interval, label
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], label: str) -> None:
     """Write shares as per cent."""
+    from matplotlib.ticker import PercentFormatter
+
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
     axis.set_label_text(label)

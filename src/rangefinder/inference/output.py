@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.common.figures import distance_ticks_m, new_figure
+from rangefinder.common.figures import distance_ticks_m
 from rangefinder.common.files import atomic_write
 from rangefinder.config import Interval
 from rangefinder.coordinates import Placement
@@ -22,11 +22,13 @@ from rangefinder.models.distribution import Float, Prediction
 from rangefinder.optics.blur import from_lens_m, image_distance_m
 from rangefinder.optics.sensor import linear_to_srgb, srgb_pixels
 
-_WIDTH_IN, _BAR_IN = 8.0, 1.0  # of the overlay; of its title and scale bar
+# Dark to light, evenly perceived, told apart by colour-blind people (viridis, CC0).
+_RAMP = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
+_VIRIDIS = np.array([list(bytes.fromhex(colour)) for colour in _RAMP])
+_WIDTH_PX = 640, 2000  # of an overlay; narrower ones could not be read
 _COVERED_FROM = 0.6  # accuracy probability from which a colour covers the photo most
 _COVER = (0.12, 0.75)  # opacity of colour where nothing is known, and where much is
-_TICK_GAP = 0.04  # least one between two distances on the scale bar / its length
-_ALARM = "#c80000"
+_INK, _ALARM = (30, 30, 30), (200, 0, 0)
 FORCED = "FORCED"  # start of the title of what should have been refused
 
 
@@ -36,34 +38,75 @@ def accuracy_of(prediction: Prediction) -> Float:
     return prediction.accuracy_probability
 
 
-def draw_overlay(image: Tensor, prediction: Prediction, range_m: Interval, title: str) -> Figure:
+def draw_overlay(
+    image: Tensor, prediction: Prediction, range_m: Interval, title: str
+) -> Image.Image:
     """Near is light, far is dark; where the model is uncertain the photo shows through.
 
     Args:
         image: `[3, H, W]` linear light.
         prediction: What the model predicts for it.
         range_m: Ends of the scale bar.
-        title: A line above the photo.
+        title: A line above the scale bar.
     """
-    height, width = prediction.distance_m.shape
-    figure = new_figure(_WIDTH_IN, _WIDTH_IN * height / width + _BAR_IN)
-    axes = figure.subplots()
-    axes.imshow(linear_to_srgb(image.mean(dim=0).numpy()), cmap="gray", vmin=0, vmax=1)
-    share = np.clip(accuracy_of(prediction) / _COVERED_FROM, 0, 1)
-    scale = Normalize(1 / range_m[1], 1 / range_m[0])  # even in dioptres, as blur is
+    share = np.clip(accuracy_of(prediction) / _COVERED_FROM, 0, 1)[..., None]
     opacity = _COVER[0] + (_COVER[1] - _COVER[0]) * share
-    axes.imshow(1 / prediction.distance_m, cmap="viridis", norm=scale, alpha=opacity)
-    axes.set(xticks=[], yticks=[])
-    ink = _ALARM if title.startswith(FORCED) else "black"
-    axes.set_title(title, loc="left", color=ink, fontsize=7, wrap=True)
-    ticks: list[float] = []
-    for tick in distance_ticks_m(range_m):  # as many as can be read
-        if not ticks or scale(1 / ticks[-1]) - scale(1 / tick) > _TICK_GAP:
-            ticks.append(tick)
-    colours = ScalarMappable(scale, "viridis")
-    bar = figure.colorbar(colours, ax=axes, orientation="horizontal", aspect=40, pad=0.02)
-    bar.set_ticks([1 / tick for tick in ticks], labels=[f"{tick:g} m" for tick in ticks])
-    return figure
+    grey = 255 * linear_to_srgb(image.mean(dim=0).numpy())[..., None]
+    mixed = grey * (1 - opacity) + distance_colours(prediction.distance_m, range_m) * opacity
+    picture = Image.fromarray(mixed.round().astype(np.uint8))
+    width = min(max(picture.width, _WIDTH_PX[0]), _WIDTH_PX[1])
+    picture = picture.resize((width, round(picture.height * width / picture.width)))
+    bar = _scale_bar(width, range_m, title)
+    sheet = Image.new("RGB", (width, picture.height + bar.height))
+    sheet.paste(picture, (0, 0))
+    sheet.paste(bar, (0, picture.height))
+    return sheet
+
+
+def distance_colours(distance_m: NDArray[np.floating], range_m: Interval) -> NDArray[np.floating]:
+    """Colours `[..., 3]` 0..255 of distances, even in dioptres as blur is."""
+    place = _place(distance_m, range_m) * (len(_VIRIDIS) - 1)
+    return np.stack([np.interp(place, range(len(_VIRIDIS)), c) for c in _VIRIDIS.T], axis=-1)
+
+
+def _place(distance_m: NDArray[np.floating], range_m: Interval) -> NDArray[np.floating]:
+    """0 at the far end of the range, 1 at the near one."""
+    near, far = 1 / range_m[0], 1 / range_m[1]
+    return np.asarray(np.clip((1 / distance_m - far) / (near - far), 0, 1))
+
+
+def _scale_bar(width: int, range_m: Interval, title: str) -> Image.Image:
+    size = max(13, width // 50)
+    font = ImageFont.load_default(size)
+    margin, thick = 2 * size, round(1.2 * size)
+    bar = Image.new("RGB", (width, round(5.2 * size)), "white")
+    draw = ImageDraw.Draw(bar)
+    while font.getlength(title) > width - 2 * margin:
+        title = title[:-2].rstrip(".") + "."
+    draw.text((margin, size // 2), title, _ALARM if title.startswith(FORCED) else _INK, font)
+    top, length = round(2.1 * size), width - 2 * margin
+    ramp = distance_colours(1 / np.linspace(1 / range_m[0], 1 / range_m[1], length), range_m)
+    strip = Image.fromarray(ramp.round().astype(np.uint8)[None])
+    bar.paste(strip.resize((length, thick)), (margin, top))
+    for x, text in scale_bar_labels(range_m, length, font):
+        low, half = top + thick + size // 3, font.getlength(text) / 2
+        draw.line((margin + x, top + thick, margin + x, low), _INK)
+        draw.text((margin + x - half, low), text, _INK, font)
+    return bar
+
+
+def scale_bar_labels(
+    range_m: Interval, length: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> Iterator[tuple[float, str]]:
+    """Place [px from the near end] and text of round distances, as many as can be read."""
+    free = -math.inf
+    for distance in distance_ticks_m(range_m):
+        x = (1 - float(_place(np.array(distance), range_m))) * (length - 1)
+        text = f"{distance:g} m"
+        half = font.getlength(text) / 2
+        if free <= x - half:
+            yield x, text
+            free = x + half + font.getlength(" ")
 
 
 DISTANCE, ACCURACY, OVERLAY, CLOUD = (
@@ -95,7 +138,7 @@ def write_maps(
             lambda path: _write_float(path, accuracy_of(prediction), sure),
         ),
         "overlay": atomic_write(
-            folder / f"{stem}_{OVERLAY}", lambda path: overlay.savefig(path, format="png")
+            folder / f"{stem}_{OVERLAY}", lambda path: overlay.save(path, "PNG")
         ),
     }
 

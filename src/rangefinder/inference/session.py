@@ -264,32 +264,6 @@ def tape_checks(
     ]
 
 
-def check_table(checks: Sequence[TapeCheck]) -> str:
-    """Checks as text, one a line, with a summary where there are several."""
-    width = max(len("photo"), *(len(one.photo.name) for one in checks))
-    interval = f"{REPORTED_LEVEL:.0%} interval [m]"
-    head = f"{'photo':{width}}  {'at [px]':>12}  tape [m]  model [m]  error  {interval:>16}"
-    lines = [head, "-" * (len(head) + 9)]
-    for one in checks:
-        at = f"{one.reading.x_px:g},{one.reading.y_px:g}"
-        ends = f"{one.reading.near_m:.3f} - {one.reading.far_m:.3f}"
-        verdict = "inside" if one.inside else "OUTSIDE"
-        forced = " (forced)" if one.forced else ""
-        predicted = f"{one.reading.distance_m:9.3f}"
-        lines.append(
-            f"{one.photo.name:{width}}  {at:>12}  {one.tape_m:8.3f}  {predicted}"
-            f"  {one.error:+5.0%}  {ends:>16}  {verdict}{forced}"
-        )
-    inside = sum(one.inside for one in checks)
-    if len(checks) > 1:
-        mean = sum(abs(one.error) for one in checks) / len(checks)
-        lines.append(
-            f"{inside} of {len(checks)} inside ({REPORTED_LEVEL:.0%} expected if calibrated); "
-            f"mean absolute error {mean:.1%}"
-        )
-    return "\n".join(lines)
-
-
 Stamp = tuple[int, int]  # size [byte], time of last change [ns]
 
 
