@@ -49,3 +49,9 @@ def save_distances(path: Path, metres: float = 1.5, size=(48, 64)) -> Path:
     """Save a distance map of one distance, in millimetres."""
     Image.fromarray(np.full(size, metres * 1000, np.uint16)).save(path)
     return path
+
+
+def table_of(folder: Path, *lines: str, mark: str = "\n", encoding: str = "utf-8") -> Path:
+    path = folder / "captures.csv"
+    path.write_bytes(mark.join([*lines, ""]).encode(encoding))
+    return path

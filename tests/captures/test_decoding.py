@@ -57,6 +57,7 @@ def save_bright(path: Path, rgb: Image.Image) -> None:
 UNUSABLE = {
     "empty": ("a.png", lambda path, rgb: path.write_bytes(b"")),
     "no JPEG, PNG or TIFF": ("a.png", lambda path, rgb: path.write_text("hello")),
+    "a.tif is no TIFF": ("a.tif", lambda path, rgb: path.write_text("hello")),
     "damaged": truncated("a.png", 2000),
     "a.jpg is damaged": truncated("a.jpg", 1000),
     "too small": ("a.png", lambda path, rgb: rgb.crop((0, 0, 1, 1)).save(path)),

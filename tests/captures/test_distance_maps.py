@@ -52,6 +52,12 @@ def test_maps_of_impossible_values_are_refused(tmp_path, value, message):
         read_distances(tmp_path / "m.npy")
 
 
+def test_a_map_too_large_to_unpack_is_refused_as_such(tmp_path):
+    (tmp_path / "m.pfm").write_bytes(b"Pf\n40000 40000\n-1.0\n")
+    with pytest.raises(CaptureError, match="too large"):
+        read_distances(tmp_path / "m.pfm")
+
+
 def test_maps_of_other_sizes_or_kinds_are_refused(tmp_path):
     with pytest.raises(CaptureError, match="another size"):
         read_distances(save_distances(tmp_path / "m.png", size=(24, 32)), (48, 64))

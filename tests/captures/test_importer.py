@@ -19,7 +19,7 @@ from rangefinder.errors import CaptureError
 from rangefinder.synthesis.rgbd import simulate_rgbd
 
 from ..simulated_camera import CAMERA, PARAMS, gaussian_bank
-from .conftest import save_distances, save_photo
+from .conftest import save_distances, save_photo, table_of
 
 SIZE = {"width_px": 64, "height_px": 48}
 RNG = np.random.default_rng(0)
@@ -29,12 +29,6 @@ def params_of(**captures: object) -> Parameters:
     raw = {"camera": {**SIZE, "lens": {"kind": "none"}}}
     raw["captures"] = {"source": "files", "tables": ["."], **captures}
     return Parameters.model_validate(raw)
-
-
-def table_of(folder: Path, *lines: str, mark: str = "\n", encoding: str = "utf-8") -> Path:
-    path = folder / "captures.csv"
-    path.write_bytes(mark.join([*lines, ""]).encode(encoding))
-    return path
 
 
 def imported(path: Path, params: Parameters | None = None):
@@ -84,6 +78,8 @@ def test_every_kind_of_row_is_imported_and_can_be_written(tmp_path):
         ("a.png,chart,1250,,s", "were these millimetres"),
         ("a.png,chart,-1,,s", "distance_m is -1.0"),
         ("a.png,chart,near,,s", "distance_m is no number: 'near'"),
+        ("a.png,chart,1_5,,s", "distance_m is no number: '1_5'"),
+        ("a.png,chart,nan,,s", "distance_m is no number: 'nan'"),
         (",chart,1,,s", "image is empty"),
         ("gone.png,chart,1,,s", "no 'gone.png'"),
         ("../../secret.png,chart,1,,s", "leads out of the table's folder"),

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from rangefinder.captures.tables import inside, read_table
 from rangefinder.errors import CaptureError
 
-from .conftest import save_photo
-
-
-def table_of(folder: Path, *lines: str, mark: str = "\n", encoding: str = "utf-8") -> Path:
-    path = folder / "captures.csv"
-    path.write_bytes(mark.join([*lines, ""]).encode(encoding))
-    return path
+from .conftest import save_photo, table_of
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from rangefinder.charts.sheets import SheetPlan, draw_sheet
+from rangefinder.charts.sheets import SIZES_MM, SheetPlan, draw_sheet
 from rangefinder.commands import BAD_INPUT, main
+from rangefinder.commands.charts import SIZES
 
 from ..dng import FULL, LINEAR_RAW, LONG, write_dng
 
@@ -56,3 +57,7 @@ def test_raw_photos_are_read(photos):
     done = mask()
     assert done.exit_code == 0, done.output
     assert (photos.parent / "masks/raw.png").is_file()
+
+
+def test_every_size_of_sheets_can_be_asked_for():
+    assert tuple(SIZES_MM) == SIZES

@@ -78,7 +78,7 @@ def test_a_damaged_file_is_refused(gauss, tmp_path, damage):
     path = tmp_path / "blur.safetensors"
     gauss.save(path)
     path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
-    with pytest.raises(LensError, match=r"blur\.safetensors"):
+    with pytest.raises(LensError, match="holds no blur diameters"):
         TracedBlur.load(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,24 +135,24 @@ def test_a_lens_without_a_prescription_has_no_bank(tmp_path):
         build_bank(record, BANK, RANGE_M)
 
 
-def write_sources(folder: Path, params: CameraParams, distances_m) -> PsfBank:
+def write_sources(folder: Path, params: CameraParams, distances_m, suffix: str = ".tif") -> PsfBank:
     """Point sources as a thin lens shows them, on a grey background."""
     bank = build_bank(camera_record(params, folder), BANK, RANGE_M)
     for plane, distance in enumerate(bank.distances_m.tolist()):
         if any(abs(distance - chosen) < 0.01 for chosen in distances_m):
             kernel = bank.kernels[plane, 1, 1].permute(1, 2, 0).numpy()
             pixels = np.rint((kernel / kernel.max() * 0.8 + 0.02) * 65535).astype(np.uint16)
-            import tifffile
-
             for x, y in ((48, 36), (2, 2)):
-                tifffile.imwrite(folder / f"psf_{distance:.4f}m_x{x}_y{y}.tif", pixels)
+                path = folder / f"psf_{distance:.4f}m_x{x}_y{y}{suffix}"
+                imagecodecs.imwrite(path, np.ascontiguousarray(pixels))
     return bank
 
 
-def test_measured_point_sources_become_the_bank(tmp_path):
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_measured_point_sources_become_the_bank(tmp_path, suffix):
     thin = camera_of(kind="thin", axial_colour=0.0)
     all_m = build_bank(camera_record(thin, tmp_path), BANK, RANGE_M).distances_m.tolist()
-    bank = write_sources(tmp_path, thin, all_m)
+    bank = write_sources(tmp_path, thin, all_m, suffix)
     measured = camera_of(kind="measured", file=".")
     made = build_bank(camera_record(measured, tmp_path), BANK, RANGE_M, tmp_path)
     difference = (made.kernels - bank.kernels).abs().sum(dim=(-1, -2)) / 2
@@ -159,9 +160,12 @@ def test_measured_point_sources_become_the_bank(tmp_path):
     assert float(made.relative_illumination.min()) > 0.9
 
 
-def test_too_few_point_sources_are_refused(tmp_path):
-    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "psf_1m_x1_y1.png")
-    with pytest.raises(LensError, match=r"no point source|too few"):
+@pytest.mark.parametrize(("light", "message"), [(0, "no point source"), (200, "too few")])
+def test_black_or_too_few_point_sources_are_refused(tmp_path, light, message):
+    crop = np.zeros((9, 9), np.uint8)
+    crop[4, 4] = light
+    Image.fromarray(crop).save(tmp_path / "psf_1m_x1_y1.png")
+    with pytest.raises(LensError, match=message):
         build_bank(
             camera_record(camera_of(kind="measured", file="."), tmp_path), BANK, RANGE_M, tmp_path
         )

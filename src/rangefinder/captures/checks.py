@@ -31,6 +31,7 @@ WINDOW_PX = 32  # side of the windows that sharpness is averaged over
 EDGE_STEP, EDGE_BAND_PX = 0.05, 12  # windows near depth discontinuities are left out
 MIN_CONTRAST = 0.02  # mean gradient of log light per px, at the coarse scale
 MIN_KNOWN_SHARE = 0.9  # of a window's pixels
+SHARPNESS_BINS = 16
 MIN_WINDOWS = 8  # in a bin of distances
 MIN_FALL = 0.1  # relative fall of sharpness from its maximum that shows blur
 SATURATED = 0.99  # linear light
@@ -91,14 +92,14 @@ class SharpnessCurve:
     high: Double  # `[B]` upper quartile
 
     @classmethod
-    def of(cls, places: Double, bins: int = 16) -> SharpnessCurve:
+    def of(cls, places: Double) -> SharpnessCurve:
         """Bin windows `[N, 2]` (distance [m], sharpness), equally wide in dioptres."""
         inverse = 1 / places[:, 0] if len(places) else np.empty(0)
         low, high = (float(inverse.min()), float(inverse.max())) if inverse.size else (0.0, 1.0)
-        edges = np.linspace(low, high + 1e-9, bins + 1)
+        edges = np.linspace(low, high + 1e-9, SHARPNESS_BINS + 1)
         index = np.searchsorted(edges, inverse, side="right") - 1
         found = []
-        for bin_ in range(bins - 1, -1, -1):
+        for bin_ in range(SHARPNESS_BINS - 1, -1, -1):
             members = places[index == bin_] if len(places) else places
             if len(members) >= MIN_WINDOWS:
                 quartiles = np.quantile(members[:, 1], (0.5, 0.25, 0.75))

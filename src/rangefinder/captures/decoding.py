@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rangefinder.captures.exif import exif_tags, is_turned
 from rangefinder.captures.images import SAVE_AS, TIFF_SUFFIXES, linear_light
+from rangefinder.common.files import png_samples
 from rangefinder.errors import CaptureError
 
 Orientation = Literal["refuse", "ignore", "apply"]
@@ -46,7 +47,6 @@ class Decoded:
 
     image: Tensor  # `[3, H, W]` float32 linear light 0..1
     exif: dict[int, Any]  # EXIF tags by number
-    bits: int  # bits per sample
 
 
 def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refuse") -> Decoded:
@@ -63,9 +63,8 @@ def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refus
     """
     require_content(path)
     if path.suffix.lower() in RAW_SUFFIXES:
-        return Decoded(linear_light(path.name, _raw_pixels(path), "linear"), {}, 16)
+        return Decoded(linear_light(path.name, _raw_pixels(path), "linear"), {})
     pixels, exif = _pixels(path)
-    bits = 8 * pixels.dtype.itemsize
     if is_turned(exif) and orientation == "refuse":
         raise CaptureError(
             f"{path.name} is stored turned (EXIF orientation {exif[Base.Orientation]})",
@@ -74,7 +73,7 @@ def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refus
         )
     if is_turned(exif) and orientation == "apply":
         pixels = _upright(pixels, exif[Base.Orientation])
-    return Decoded(linear_light(path.name, pixels, encoding), exif, bits)
+    return Decoded(linear_light(path.name, pixels, encoding), exif)
 
 
 def require_content(path: Path) -> None:
@@ -111,15 +110,19 @@ def read_tiff(path: Path) -> tuple[Pixels, str]:
     """Samples of a TIFF's first page, and its photometric interpretation.
 
     Raises:
-        CaptureError: If its size is refused.
+        CaptureError: If it is no TIFF, or its size is refused.
         DECODE_ERRORS: If it is damaged.
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0].aspage()
-        require_size(path.name, page.imagewidth, page.imagelength)
-        return np.asarray(page.asarray()), str(getattr(page.photometric, "name", page.photometric))
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0].aspage()
+            require_size(path.name, page.imagewidth, page.imagelength)
+            colours = str(getattr(page.photometric, "name", page.photometric))
+            return np.asarray(page.asarray()), colours
+    except tifffile.TiffFileError as exc:
+        raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
 
 
 def _pixels(path: Path) -> tuple[Pixels, dict[int, Any]]:
@@ -158,9 +161,7 @@ def _pillow_pixels(path: Path, picture: Image.Image) -> Pixels:
     if picture.mode in REFUSED_MODES:
         raise CaptureError(f"{path.name} has {REFUSED_MODES[picture.mode]}", todo=SAVE_AS)
     if picture.format == "PNG" and _png_depth(path) == 16 and picture.mode != "I;16":
-        import imagecodecs  # Pillow reduces such samples to 8 bits
-
-        return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+        return png_samples(path)
     return np.asarray(picture)
 
 

@@ -73,7 +73,9 @@ def read_distances(path: Path, size: tuple[int, int] | None = None) -> Tensor:
     require_content(path)
     try:
         values = _samples(path)
-    except (*DECODE_ERRORS, Image.DecompressionBombError) as exc:
+    except Image.DecompressionBombError as exc:
+        raise CaptureError(f"{path.name} is too large ({exc})") from exc
+    except DECODE_ERRORS as exc:
         raise CaptureError(f"{path.name} is damaged ({exc})", todo="Write it again.") from exc
     distance_m = _valid(path, values, size)
     known = distance_m[distance_m > 0]

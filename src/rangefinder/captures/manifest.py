@@ -33,7 +33,7 @@ Role = Literal["chart", "labelled", "unlabelled", "rgbd"]
 ROLES: tuple[Role, ...] = get_args(Role)
 Samples = NDArray[np.uint16]
 TABLE_FILE = "captures.parquet"
-CAMERA_FILE = "camera.json"
+RECORD_FILE = "camera.json"
 BLUR_FILE = "blur.safetensors"
 FILE_COLUMNS = ("image", "distance_map", "texture_map", "valid_mask")
 REPAIR = "Run ingestion again."
@@ -232,7 +232,7 @@ def write_captures(
             raise CaptureError("there are no captures to write", expected="at least one")
         table = validate_manifest(pd.DataFrame(rows), str(folder))
         table.to_parquet(partial / TABLE_FILE, index=False)
-        camera.save(partial / CAMERA_FILE)
+        camera.save(partial / RECORD_FILE)
         if blur is not None:
             blur.save(partial / BLUR_FILE)
         if folder.exists():
@@ -294,7 +294,7 @@ def read_captures(folder: Path) -> CaptureSet:
 
     try:
         table = pd.read_parquet(folder / TABLE_FILE)
-        camera = Camera.load(folder / CAMERA_FILE)
+        camera = Camera.load(folder / RECORD_FILE)
         blur_file = folder / BLUR_FILE
         blur = TracedBlur.load(blur_file) if blur_file.is_file() else ThinBlur(camera)
     except CameraMismatchError:

@@ -21,8 +21,8 @@ from rangefinder.captures.decoding import PICTURE_SUFFIXES, decode, require_size
 from rangefinder.captures.exif import focus_difference, is_turned, lens_difference
 from rangefinder.captures.images import linear_light
 from rangefinder.captures.manifest import (
-    CAMERA_FILE,
     FILE_COLUMNS,
+    RECORD_FILE,
     TABLE_FILE,
     Capture,
     CaptureSet,
@@ -131,7 +131,7 @@ def _setting_problems(exif: Mapping[int, Any], camera: Camera) -> Iterator[str]:
 def _record_problem(path: Path, camera: Camera) -> list[str]:
     """How the camera record in the photo's folder, or in the one above, differs from `camera`."""
     for folder in path.resolve().parents[:2]:
-        record = folder / CAMERA_FILE
+        record = folder / RECORD_FILE
         if record.is_file():
             try:
                 other = Camera.load(record)

@@ -34,6 +34,7 @@ NEEDS = {
     "rgbd": ("distance_map", "scene"),
 }
 NAME_ROOM = ": name the room, so that splits keep it together"
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DISTANCE_FOLDER = re.compile(r"^(\d+(?:[.,]\d+)?)\s*m$", re.IGNORECASE)
 CHARTS, PHOTOS = "charts", "photos"
 MOVE_IT = "Copy the file into the table's folder and name it from there."
@@ -250,11 +251,10 @@ def _row_problems(known: dict[str, str]) -> Iterator[str]:
     """What is wrong with a row, given its cells that are not empty."""
     for name in sorted(LIMITS.keys() & known.keys()):
         low, high, unit = LIMITS[name]
-        try:
-            value = float(known[name])
-        except ValueError:
+        if not NUMBER.fullmatch(known[name]):
             yield f"{name} is no number: {known[name]!r}"
             continue
+        value = float(known[name])
         if not low < value <= high:
             yield f"{name} is {value!r}, expected above {low:g} and up to {high:g} {unit}"
     yield from (f"{name} is empty" for name in REQUIRED if name not in known)

@@ -100,7 +100,7 @@ def _content(name: str, record: CameraParams, tables: list[Table]) -> dict[str, 
             # Nothing is known of the lens but focal length and f-number.
             camera["lens"] = {"kind": "thin"}
         roles = {row.role for table in tables for row in table.rows}
-        if "unlabelled" not in roles and "labelled" in roles | {"rgbd"}:
+        if "unlabelled" not in roles and roles & {"labelled", "rgbd"}:
             captures["withheld_share"] = 0.4
     low, high = 1 / far_m, 1 / near_m
     margin = 0.04 * (high - low)

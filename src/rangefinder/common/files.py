@@ -1,4 +1,4 @@
-"""Atomic and durable writes, checksums, and the exclusive lock of a folder."""
+"""Atomic and durable writes, checksums, the exclusive lock of a folder, samples of PNG files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ log = logging.getLogger(__name__)
 def checksum(data: bytes | Packed) -> str:
     """SHA-256 of `data`, its first 16 hex digits."""
     return hashlib.sha256(data if isinstance(data, bytes) else data.data).hexdigest()[:16]
+
+
+def png_samples(path: Path) -> NDArray[np.generic]:
+    """Samples `[H, W]` or `[H, W, C]` of a PNG as stored; Pillow reduces 16-bit colours to 8."""
+    import imagecodecs
+
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:

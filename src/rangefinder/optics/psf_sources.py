@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
 
 from rangefinder.camera import Camera
+from rangefinder.common.files import png_samples
 from rangefinder.config import BankParams, CameraParams
 from rangefinder.errors import LensError
 from rangefinder.optics.blur import from_lens_m, image_distance_m
@@ -254,6 +253,8 @@ def _read_point_sources(folder: Path, kernel_px: int) -> list[PointSource]:
 
 def _measure(path: Path, kernel_px: int) -> tuple[Float, float]:
     """Kernel `[3, k, k]`, centred on the green centroid, and green light of a crop."""
+    from scipy import ndimage
+
     pixels = _read_crop(path)
     edges = [pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]]
     level = np.quantile(np.concatenate(edges, axis=1), BACKGROUND_QUANTILE, axis=1)
@@ -279,13 +280,12 @@ def _read_crop(path: Path) -> Float:
     """Linear light `[3, H, W]` of a crop: 16 bits as they are, 8 bits from sRGB."""
     try:
         if path.suffix.lower() == ".png":
-            with Image.open(path) as picture:
-                pixels = np.asarray(picture)
+            pixels = png_samples(path)
         else:
             import tifffile
 
             pixels = np.asarray(tifffile.imread(path))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RuntimeError) as exc:  # the last by imagecodecs
         raise LensError(f"{path.name} cannot be read ({exc})") from exc
     values: NDArray[np.floating] = pixels.astype(np.float64)
     values = values / (2 ** (8 * pixels.dtype.itemsize) - 1) if pixels.dtype.kind == "u" else values

@@ -63,7 +63,7 @@ def render(bank: PsfBank, layers: Sequence[Layer]) -> Tensor:
     return torch.from_numpy(picture)
 
 
-def render_rgbd(bank: PsfBank, rgb: Tensor, distance_m: Tensor, slices: int = SLICES) -> Tensor:
+def render_rgbd(bank: PsfBank, rgb: Tensor, distance_m: Tensor) -> Tensor:
     """Image a sharp photo with a distance map through the lens; no noise.
 
     What is behind an occluder is unknown. The map is cut into slices of inverse distance,
@@ -75,7 +75,6 @@ def render_rgbd(bank: PsfBank, rgb: Tensor, distance_m: Tensor, slices: int = SL
         bank: PSF bank of the camera.
         rgb: `[3, H, W]` linear light.
         distance_m: `[H, W]` from `camera.distance_reference` [m].
-        slices: Number of slices; occlusion is modelled between them.
 
     Returns:
         `[3, H, W]` linear light.
@@ -87,7 +86,7 @@ def render_rgbd(bank: PsfBank, rgb: Tensor, distance_m: Tensor, slices: int = SL
     wide = pad(rgb[None], margins, mode="replicate")[0]
     distance = pad(distance_m[None, None], margins, mode="replicate")[0, 0]
     whole = _surface(bank, Layer(wide, None, distance))
-    edges = np.linspace(*whole.planes, slices + 1)
+    edges = np.linspace(*whole.planes, SLICES + 1)
     index = np.searchsorted(edges[1:-1], whole.plane, side="right")
     picture = np.zeros((3, *bank.size_px), np.float32)
     for k in np.unique(index):

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
-from rangefinder.captures.images import resize_sharp
+from rangefinder.captures.images import linear_light, resize_sharp
 from rangefinder.captures.manifest import Capture
 from rangefinder.common.compute import one_thread
 from rangefinder.config import Interval, Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.rendering import render_rgbd
-from rangefinder.optics.sensor import photograph, srgb_to_linear
+from rangefinder.optics.sensor import photograph
 from rangefinder.synthesis.textures import texture_energy
 
 # Of the pair of skimage.data.stereo_motorcycle, from its docstring
@@ -52,6 +51,8 @@ def fit_frame(
     Raises:
         CaptureError: If next to nothing of the frame lies within the working range.
     """
+    from scipy import ndimage
+
     gaps = distance_m == 0
     nearest = ndimage.distance_transform_edt(gaps, return_distances=False, return_indices=True)
     rows, cols = _centred(distance_m.shape, *size)
@@ -105,7 +106,7 @@ def motorcycle(height_px: int, width_px: int, working_m: Interval) -> tuple[Tens
     fetch: Any = skimage.data.stereo_motorcycle
     left, _, disparity_px = fetch()
     depth_m = motorcycle_depth(disparity_px)
-    picture = torch.from_numpy(srgb_to_linear(left / 255).transpose(2, 0, 1).copy())
+    picture = linear_light("the Motorcycle scene", left)
     todo = "Set captures.real_scenes: []: the Motorcycle scene extends from 2.1 to 5.0 m."
     return fit_frame(picture, depth_m, (height_px, width_px), working_m, todo)
 

@@ -19,11 +19,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from rangefinder.captures.images import resize_sharp
+from rangefinder.captures.images import linear_light, resize_sharp
 from rangefinder.captures.splits import SPLITS, Split
 from rangefinder.config import CaptureParams
 from rangefinder.errors import CaptureError
-from rangefinder.optics.sensor import srgb_to_linear
 
 Kind = Literal["photo", "leaves", "spectrum"]
 
@@ -152,9 +151,7 @@ def load_photograph(name: str) -> Tensor:
             f"scikit-image does not carry the photograph {name!r} ({exc})",
             todo="Install the scikit-image version of the lock file.",
         ) from exc
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=-1)
-    return torch.from_numpy(srgb_to_linear(pixels[..., :3] / 255).transpose(2, 0, 1).copy())
+    return linear_light(name, pixels)
 
 
 def _dead_leaves(side_px: int, generator: np.random.Generator) -> Tensor:
