@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 import rangefinder
+from rangefinder.captures.images import write_linear
 from rangefinder.errors import CaptureError, ConfigError
+from rangefinder.models.model_files import save_model
 
-from .conftest import clean_environment
+from .conftest import ROOT, clean_environment
+from .tiny_camera import CAMERA, make_model
 
 HEAVY = {"dvc", "kedro", "lightning", "mlflow"}
 PUBLIC = {"Measurement", "PointReading", "RangefinderError", "Session", "__version__", "load_model"}
@@ -103,6 +109,39 @@ def test_a_crop_is_measured_at_its_placement(session):
     assert crop.distance_m.shape == (40, 48)
     with pytest.raises(CaptureError, match="reaches to"):
         session.measure(pixels(), origin_px=(16, 8))
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf"), 1e-3])
+def test_a_scale_that_no_photo_has_is_refused(session, scale):
+    with pytest.raises(CaptureError, match=r"scale|smaller than one patch"):
+        session.measure(pixels(), scale=scale)
+
+
+def test_an_unknown_device_is_refused(model_folder):
+    with pytest.raises(ConfigError, match=r"gpu.*auto, cpu, cuda"):
+        rangefinder.load_model(str(model_folder / "student"), device="gpu")
+
+
+def readme_lines():
+    return re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+
+
+def test_the_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    camera = CAMERA.model_copy(update={"width_px": 320, "height_px": 240})
+    save_model(tmp_path / "data/06_models/student", make_model("student", camera))
+    write_linear(tmp_path / "photo.tif", torch.rand(3, 240, 320))
+    monkeypatch.chdir(tmp_path)
+    exec(readme_lines(), {})
+    assert re.match(
+        r"\(240, 180\): [\d.]+ m, 80% interval .* \(240, 320\)", capsys.readouterr().out
+    )
+    assert (tmp_path / "measured/photo_distance.tif").is_file()
+
+
+def test_the_package_shows_the_lines_of_the_readme():
+    shown = textwrap.dedent(rangefinder.__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0])
+    without_comment = re.sub(r"  # .*", "", readme_lines())
+    assert shown.strip() == without_comment.strip()
 
 
 def test_intervals_of_higher_levels_contain_those_of_lower_ones(session):

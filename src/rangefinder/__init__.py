@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rangefinder.config import Device
     from rangefinder.errors import RangefinderError
-    from rangefinder.inference.predictor import Device
     from rangefinder.inference.session import Measurement, PointReading, Session
 
 __version__ = "0.1.0"

@@ -6,7 +6,9 @@ image covers `[i, i + 1)`; its centre is `i + 0.5`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,17 @@ class Placement:
 
     origin_px: tuple[float, float] = (0.0, 0.0)  # (x, y) of the image's top-left corner [sensor px]
     scale: float = 1.0  # sensor pixels per image pixel (2.0 for 2x2 binning)
+
+    def __post_init__(self) -> None:
+        if not (self.scale > 0 and all(map(math.isfinite, (*self.origin_px, self.scale)))):
+            raise CaptureError("a placement's scale is positive, and all of it finite", got=self)
+
+    @classmethod
+    def given(cls, origin_px: tuple[float, float] | None, scale: float | None) -> Self | None:
+        """Placement by what somebody states, or None if that is nothing."""
+        if origin_px is None and scale is None:
+            return None
+        return cls((0.0, 0.0) if origin_px is None else origin_px, 1.0 if scale is None else scale)
 
     def crop(self, left: float, top: float) -> Placement:
         """Placement of a crop that starts at (left, top) [image px]."""

@@ -24,12 +24,13 @@ def test_unknown_command_is_a_usage_error() -> None:
     assert "juggle" in result.output
 
 
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys\n"
         "from rangefinder.commands import main\n"
-        "main(['--help'], standalone_mode=False)\n"
-        "heavy = {'torch', 'kedro', 'mlflow', 'lightning', 'pandas'} & set(sys.modules)\n"
+        f"main([*{command}, '--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'kedro', 'mlflow', 'lightning', 'pandas', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -64,6 +64,14 @@ def test_environments_are_valid_and_state_only_sections_that_differ_from_base(en
         ({"student": {"sharing": "all"}}, ["student.sharing", "'all'", "'frozen'"]),
         ({"range": {"report_m": [4.0, 0.7]}}, ["range", "near < far", "4.0"]),
         ({"bank": {"kernel_px": 24}}, ["bank.kernel_px", "odd", "24"]),
+        ({"teacher": {"occluder_radius": [0.3, 0.06]}}, ["occluder_radius", "lowest", "0.06"]),
+        ({"teacher": {"occluder_radius": [0.0, 0.3]}}, ["occluder_radius", "lowest", "0.3"]),
+        ({"student": {"occluders": [5, 4]}}, ["student.occluders", "lowest", "5"]),
+        ({"captures": {"objects": [0, 4]}}, ["captures.objects", "lowest", "4"]),
+        ({"noise": {"exposure": [1.0, 0.3]}}, ["noise.exposure", "lowest", "0.3"]),
+        ({"identifiability": {"slopes": [2.6, 1.6]}}, ["slopes", "lowest", "2.6"]),
+        ({"prediction": {"inverse_range_dpt": [1.4, 0.2]}}, ["inverse_range_dpt", "lowest"]),
+        ({"prediction": {"inverse_range_dpt": [1.0, 1.0]}}, ["prediction", "single distance"]),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(change, words):
@@ -71,6 +79,13 @@ def test_errors_name_key_value_and_what_is_allowed(change, words):
         parse_parameters(overlay(BASE, change))
     for word in (*words, "parameters.yml"):
         assert word in str(caught.value)
+
+
+def test_sections_that_a_node_does_not_take_cannot_be_used():
+    params = Parameters.only(seed=3)
+    assert params.seed == 3
+    with pytest.raises(AttributeError, match="range"):
+        _ = params.range
 
 
 def test_all_problems_are_named_at_once():

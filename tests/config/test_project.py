@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from kedro.config import OmegaConfigLoader
 
-from rangefinder.config import AdaptationParams
+from rangefinder.config import AdaptationParams, parse_parameters, parse_tracking
 from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import ConfigError
+from rangefinder.settings import CONFIG_LOADER_ARGS
 
 from ..conftest import ROOT
 
+ENVIRONMENTS = sorted(path.parent.name for path in ROOT.glob("conf/*/parameters.yml"))
+
 
 def catalog(name):
-    return ROOT / yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())[name]["filepath"]
+    content = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
+    return ROOT / content[name]["filepath"].replace("${_teacher_cache}", content["_teacher_cache"])
 
 
 def test_the_project_has_the_paths_of_the_catalog():
@@ -21,14 +26,21 @@ def test_the_project_has_the_paths_of_the_catalog():
     assert project.root == ROOT
     assert project.captures == catalog("captures")
     assert project.teacher == catalog("teacher")
-    assert project.student == catalog("student")
+    assert project.cache == catalog("teacher_cache_folder")
+    assert project.adaptation_checkpoints.parent == catalog("student_checkpoints").parent
     metadata = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())["student"]["metadata"]
     assert metadata["mlflow"]["model"] == STUDENT_NAME
 
 
-def test_the_project_merges_configuration_as_kedro_does():
-    smoke = Project(ROOT, "smoke").parameters()
-    assert (smoke.camera.width_px, smoke.camera.focal_length_mm) == (120, 50.0)
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_the_project_merges_configuration_as_kedro_does(env):
+    loader = OmegaConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    project = Project(ROOT, env)
+    assert project.parameters() == parse_parameters(loader["parameters"])
+    assert project.tracking() == parse_tracking(loader["tracking"])
+
+
+def test_a_missing_project_or_configuration_is_named():
     assert Project(ROOT, "base").adaptation_params() == AdaptationParams()
     with pytest.raises(ConfigError, match="no configuration"):
         Project(ROOT, "nothing").parameters()

@@ -12,10 +12,12 @@ import torch
 import rangefinder
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.config import CacheParams, ComputeParams, Parameters
+from rangefinder.errors import ConfigError
 from rangefinder.inference.predictor import capture_predictions
 from rangefinder.inference.session import Session, tape_checks
 from rangefinder.models.distribution import CALIBRATION_LEVELS, Calibration
 from rangefinder.models.model_files import load_model, save_model
+from rangefinder.serving import pyfunc
 from rangefinder.serving.pyfunc import ServedModel
 from rangefinder.studies.benchmark.methods import MethodFactory
 
@@ -136,3 +138,12 @@ def test_student_of_the_benchmark(kind, folder, captures, measured):
     params = Parameters(compute=ComputeParams(device="cpu"))
     methods = MethodFactory(make_model("teacher"), load_model(folder), captures, params)
     np.testing.assert_array_equal(methods.student((64, 48)).run(), measured.distance_m)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_evaluation_and_serving_ask_for_the_configured_device(folder, captures):
+    model = load_model(folder)
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        capture_predictions(model, captures, CacheParams(), "cuda")
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        pyfunc._load_pyfunc(str(folder), {"device": "cuda"})

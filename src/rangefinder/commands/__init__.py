@@ -18,8 +18,7 @@ from rangefinder.common import no_telemetry
 from rangefinder.errors import ConfigError, RangefinderError
 
 if TYPE_CHECKING:
-    from rangefinder.config import Parameters
-    from rangefinder.inference.predictor import Device
+    from rangefinder.config import Device, Parameters
     from rangefinder.inference.session import Session
 
 # name -> (module, what it does); the module holds the command under its name
@@ -175,10 +174,7 @@ def open_session(
     from rangefinder.tracking.registry import find_model
 
     configure_cpu(ComputeParams())
-    placement = None
-    if origin is not None or scale is not None:
-        placement = Placement(origin or (0.0, 0.0), scale or 1.0)
-    return Session(find_model(model, env), device, placement, force=force)
+    return Session(find_model(model, env), device, Placement.given(origin, scale), force=force)
 
 
 def parameters_for(env: str, camera: Path | None = None) -> Parameters:

@@ -16,6 +16,7 @@ from rangefinder.config.networks import AdaptationParams as AdaptationParams
 from rangefinder.config.networks import AggregationParams as AggregationParams
 from rangefinder.config.networks import CacheParams as CacheParams
 from rangefinder.config.networks import ComputeParams as ComputeParams
+from rangefinder.config.networks import Device as Device
 from rangefinder.config.networks import OptimiserParams as OptimiserParams
 from rangefinder.config.networks import PredictionParams as PredictionParams
 from rangefinder.config.networks import StudentParams as StudentParams

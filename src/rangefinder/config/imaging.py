@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rangefinder.config.strict import Interval, Odd, Strict
+from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict
 
 
 class LensParams(Strict):
@@ -86,7 +86,7 @@ class NoiseParams(Strict):
     full_well_e: float = Field(10000.0, gt=0)
     read_noise_e: float = Field(6.0, ge=0)
     bits: int = Field(12, ge=8, le=16)
-    exposure: Interval = (0.35, 1.0)
+    exposure: Ordered = (0.35, 1.0)
     jpeg_quality: int | None = Field(None, ge=1, le=100)
 
 
@@ -106,7 +106,7 @@ class CaptureParams(Strict):
     unlabelled: int = Field(480, ge=0, le=1_000_000)
     validation: int = Field(40, ge=0, le=100_000)
     test: int = Field(40, ge=0, le=100_000)
-    objects: tuple[int, int] = (4, 10)
+    objects: Counts = (4, 10)
     slanted_share: float = Field(0.4, ge=0, le=1)
     weak_texture_share: float = Field(0.25, ge=0, le=1)
     photograph_share: float = Field(0.4, ge=0, le=1)

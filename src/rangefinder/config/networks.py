@@ -6,15 +6,23 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rangefinder.config.strict import Interval, Strict
+from rangefinder.config.strict import Counts, Ordered, Strict
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class PredictionParams(Strict):
     """The bins of the predictive distribution over inverse distance."""
 
     bins: int = Field(48, ge=4, le=512)
-    inverse_range_dpt: Interval = (0.16, 1.47)
+    inverse_range_dpt: Ordered = (0.16, 1.47)
     label_sd_bins: float = Field(0.7, gt=0, le=10)
+
+    @model_validator(mode="after")
+    def _has_a_width(self) -> Self:
+        if self.inverse_range_dpt[0] == self.inverse_range_dpt[1]:
+            raise ValueError("inverse_range_dpt must not be a single distance")
+        return self
 
 
 class OptimiserParams(Strict):
@@ -43,7 +51,7 @@ class TeacherParams(OptimiserParams):
     edge_step: float = Field(0.05, gt=0)
     edge_band_px: int = Field(8, ge=0)
     composited_share: float = Field(0.5, ge=0, le=1)
-    occluder_radius: Interval = (0.06, 0.32)
+    occluder_radius: Ordered = (0.06, 0.32)
     labelled_crop_share: float | None = Field(None, ge=0, le=1)
     photometric_jitter: bool = True
     jitter_sd: float = Field(0.2, ge=0, le=2)
@@ -100,7 +108,7 @@ class StudentParams(OptimiserParams):
     aggregation_noise: float = Field(0.04, gt=0, le=1)
     boundary_power: float = Field(10.0, ge=0, le=100)
     composited_scenes: int = Field(240, ge=0)
-    occluders: tuple[int, int] = (4, 10)
+    occluders: Counts = (4, 10)
     boundary_step: float = Field(0.03, gt=0)
     boundary_loss_weight: float = Field(5.0, ge=0)
     ranking_step: float = Field(0.1, gt=0)
@@ -111,17 +119,11 @@ class StudentParams(OptimiserParams):
     chart_loss_weight: float = Field(0.2, ge=0)
     crop_px: int | None = Field(None, ge=16)
 
-    @model_validator(mode="after")
-    def _occluders_ordered(self) -> Self:
-        if not 1 <= self.occluders[0] <= self.occluders[1]:
-            raise ValueError(f"occluders must be 1 <= fewest <= most, got {self.occluders}")
-        return self
-
 
 class ComputeParams(Strict):
     """Where and how networks run."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     threads: int = Field(0, ge=0, le=1024)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: int = Field(1, ge=0, le=256)

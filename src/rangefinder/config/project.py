@@ -90,11 +90,6 @@ class Project:
         return self.root / "data/06_models/teacher"
 
     @property
-    def student(self) -> Path:
-        """The trained student."""
-        return self.root / "data/06_models/student"
-
-    @property
     def cache(self) -> Path:
         """The teacher's predictions for the photos that the student was distilled on."""
         return self.root / "data/07_model_output/teacher_cache"
@@ -108,6 +103,16 @@ class Project:
     def adaptation_cache(self) -> Path:
         """The teacher's predictions for all unlabelled photos, old and added."""
         return self.root / "data/07_model_output/adaptation_cache"
+
+    @property
+    def adaptation_checkpoints(self) -> Path:
+        """State of an adaptation under way."""
+        return self.root / "data/06_models/checkpoints/adapted"
+
+    @property
+    def adaptation_report(self) -> Path:
+        """Scores of the current and the adapted student."""
+        return self.root / "data/08_reporting/adaptation.json"
 
     @property
     def adapted(self) -> Path:

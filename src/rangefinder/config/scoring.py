@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rangefinder.config.strict import Interval, Strict
+from rangefinder.config.strict import Ordered, Strict
 
 
 class EvaluationParams(Strict):
@@ -41,7 +41,7 @@ class IdentifiabilityParams(Strict):
     weak_contrast: float = Field(0.05, gt=0, le=5)
     coloured: float = Field(0.15, ge=0, lt=1)
     slope: float = Field(2.0, gt=0, le=4)
-    slopes: Interval = (1.6, 2.6)
+    slopes: Ordered = (1.6, 2.6)
     log_contrast: float = Field(2.0, gt=0, le=10)
     log_colour: float = Field(0.4, gt=0, le=5)
     most_decorrelation: float = Field(0.6, gt=0, lt=1)

@@ -17,7 +17,15 @@ def _odd(value: int) -> int:
     return value
 
 
+def _ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    if not 0 < value[0] <= value[1]:
+        raise ValueError("must be 0 < lowest <= highest")
+    return value
+
+
 Odd = Annotated[int, AfterValidator(_odd)]
+Ordered = Annotated[Interval, AfterValidator(_ordered)]
+Counts = Annotated[tuple[int, int], AfterValidator(_ordered)]  # fewest and most
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rangefinder.captures.images import resize_sharp
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import CacheParams, ComputeParams
+from rangefinder.config import CacheParams, ComputeParams, Device
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.models.blocks import Lattice, fused, resample
 from rangefinder.models.device import inference_autocast, torch_device
@@ -27,7 +26,6 @@ from rangefinder.sweep.sweep import Sweep
 
 REPORTED_LEVEL = 0.8  # of the interval that commands report
 ACCURATE_WITHIN = 0.1  # relative error below which a prediction counts as accurate
-Device = Literal["auto", "cpu", "cuda"]
 Box = tuple[int, int, int, int]
 
 
@@ -152,15 +150,14 @@ class Predictor:
         Raises:
             CaptureError: If the photo is smaller than a patch.
         """
-        size = at_scale = (image.shape[1], image.shape[2])
+        size, card = (image.shape[1], image.shape[2]), self.card
+        at_scale = round(size[0] * placement.scale), round(size[1] * placement.scale)
+        PatchGrid(*at_scale, card.patch_px, card.stride_px)  # refuses what is too small
         if placement.scale != 1.0:
-            at_scale = round(size[0] * placement.scale), round(size[1] * placement.scale)
             image, placement = resize_sharp(image, *at_scale), Placement(placement.origin_px)
-        card = self.card
         if card.kind == "teacher":
             lattice = Lattice(card.patch_px / 2, card.stride_px)
             return Posterior(self.model, self._sweep(image, placement), lattice, size, at_scale)
-        PatchGrid(*at_scale, card.patch_px, card.stride_px)  # refuses what is too small
         location = torch.from_numpy(location_map(card.camera, placement, *at_scale))
         with inference_autocast(self._device):
             logits = self._network(image[None].to(self._device), location[None].to(self._device))

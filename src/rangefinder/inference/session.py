@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, photos_in, read_photo
+from rangefinder.config import Device
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, RangefinderError
-from rangefinder.inference.output import DISTANCE, FORCED, write_cloud, write_maps
-from rangefinder.inference.predictor import REPORTED_LEVEL, Device, Outputs, Posterior, Predictor
+from rangefinder.inference.output import DISTANCE, FORCED, accuracy_of, write_cloud, write_maps
+from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Posterior, Predictor
 from rangefinder.models.distribution import Float, Prediction
 from rangefinder.models.model_files import TrainedModel
 
@@ -73,8 +74,7 @@ class Measurement:
     @property
     def accuracy_probability(self) -> Float:
         """Probability `[H, W]` that the relative error is below 10 %."""
-        assert self.prediction.accuracy_probability is not None
-        return self.prediction.accuracy_probability
+        return accuracy_of(self.prediction)
 
     def interval_m(self, level: float = REPORTED_LEVEL) -> tuple[Float, Float]:
         """Near and far end `[H, W]` [m] of the central interval with probability `level`.
@@ -182,9 +182,8 @@ class Session:
             CaptureError: If it cannot be read, is no photo, or is not of the model's camera and not
                 forced.
         """
-        policy = self.policy
-        if origin_px is not None or scale is not None:
-            policy = replace(policy, placement=Placement(origin_px or (0.0, 0.0), scale or 1.0))
+        placement = Placement.given(origin_px, scale)
+        policy = replace(self.policy, placement=placement) if placement else self.policy
         if isinstance(photo, np.ndarray):
             read = photo_of_array(photo, policy)
         else:

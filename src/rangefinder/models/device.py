@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from typing import get_args
 
 import torch
 
 from rangefinder.common.compute import usable_cores
-from rangefinder.config import ComputeParams
+from rangefinder.config import ComputeParams, Device
 from rangefinder.errors import ConfigError
 
 _BFLOAT16 = ("avx512_bf16", "amx_bf16")  # CPU instructions
@@ -21,6 +22,8 @@ def torch_device(name: str) -> torch.device:
     Raises:
         ConfigError: If there is none.
     """
+    if name not in get_args(Device):
+        raise ConfigError("there is no such device", got=name, expected=", ".join(get_args(Device)))
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

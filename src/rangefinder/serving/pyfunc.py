@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rangefinder.config import Device
 from rangefinder.coordinates import Placement
-from rangefinder.inference.predictor import REPORTED_LEVEL, Device, Outputs, Predictor
+from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Predictor
 from rangefinder.models.model_files import TrainedModel, load_model
 
 REQUESTED = Outputs(accuracy=False)
