@@ -1,12 +1,16 @@
 """Finding a trained model: in a folder, or in what MLflow keeps."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from rangefinder.errors import ModelError
 from rangefinder.models.model_files import load_model
-from rangefinder.tracking.registry import find_model
+from rangefinder.tracking.registry import _NEEDS, find_model
+
+from ..conftest import clean_environment
 
 
 def test_a_model_is_found_by_folder_by_file_and_inside_an_mlflow_download(model_folder, tmp_path):
@@ -20,3 +24,38 @@ def test_a_model_is_found_by_folder_by_file_and_inside_an_mlflow_download(model_
         find_model(str(tmp_path / "none"))
     with pytest.raises(ModelError, match=r"no card\.json"):
         find_model(str(tmp_path))
+
+
+IN_ITS_ENVIRONMENT = """
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+folder, *waiting = sys.argv[1:]
+installed = set()
+while waiting:
+    name = canonicalize_name(waiting.pop())
+    if name not in installed:
+        installed.add(name)
+        try:
+            stated = [Requirement(text) for text in requires(name) or []]
+        except PackageNotFoundError:  # of another platform
+            continue
+        waiting += [r.name for r in stated if not r.marker or r.marker.evaluate({"extra": ""})]
+for module, packages in packages_distributions().items():
+    if module != "rangefinder" and not installed & set(map(canonicalize_name, packages)):
+        sys.modules[module] = None  # an import of it fails
+from rangefinder.serving.pyfunc import _load_pyfunc
+import numpy as np
+
+maps = _load_pyfunc(folder).predict(np.zeros((1, 3, 48, 64), np.float32), {"scale": 1.5})
+print(maps["distance_m"].shape)
+"""
+
+
+@pytest.mark.parametrize("kind", ["teacher", "student"])
+def test_a_registered_model_predicts_with_nothing_but_its_requirements(model_folder, kind):
+    command = [sys.executable, "-c", IN_ITS_ENVIRONMENT, model_folder / kind, *_NEEDS]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    assert done.stdout == "(1, 48, 64)\n", done.stderr

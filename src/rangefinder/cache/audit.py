@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rangefinder.cache.key import cache_key
 from rangefinder.cache.store import TeacherCache
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import CacheParams, ComputeParams
@@ -42,7 +41,7 @@ class Audit:
     photos: int  # photos in the sample
     patches: int  # patches compared, in all
     largest_difference: float
-    worst_capture: str  # the photo in which it was result
+    worst_capture: str  # the photo in which it was found
     mean_kl_nat: float  # mean divergence of the cached distribution from the patch loop's [nat]
     tolerance: float  # largest difference allowed
 
@@ -74,22 +73,13 @@ def audit_cache(
 ) -> Audit:
     """Verify every checksum, then predict random patches of random photos again.
 
-    Args:
-        teacher: The teacher.
-        captures: All captures.
-        cache: Its cache.
-        params: Size of the sample and tolerance.
-        seed: Of the sample.
-        compute: Where to run.
-
-    Returns:
-        The result; its `require` raises for a bad cache.
+    The result's `require` raises for a bad cache.
 
     Raises:
         StaleCacheError: If the key differs (naming the field), or the cache is damaged.
     """
     swept = captures.select(role="unlabelled", split="train")
-    cache_key(teacher, swept).require(cache.key)
+    cache.require(teacher, captures)
     ids = swept.table["capture_id"].tolist()
     for capture_id in tqdm(ids, "Verifying", unit="photo", disable=None, delay=2.0):
         cache.read(capture_id)

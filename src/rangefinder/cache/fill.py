@@ -15,9 +15,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rangefinder.cache.key import cache_key, capture_contents
-from rangefinder.cache.store import CacheEntrySpec, TeacherCache, publish, read_cache, remove_others
+from rangefinder.cache.store import (
+    CacheEntrySpec,
+    Packed,
+    TeacherCache,
+    publish,
+    read_cache,
+    remove_others,
+)
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.common.files import Packed, checksum, exclusive_lock
+from rangefinder.common.files import checksum, exclusive_lock
 from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.coordinates import PatchGrid, Placement
 from rangefinder.errors import CaptureError, StaleCacheError
@@ -35,20 +42,11 @@ def fill_cache(
     folder: Path,
     compute: ComputeParams | None = None,
 ) -> TeacherCache:
-    """Store the teacher's predictions for all unlabelled training captures.
+    """Store the teacher's predictions for all unlabelled training captures in `folder`.
 
     Predictions of the same teacher are reused: from a finished cache of other captures, and from
-    the partial results of a run that was killed. A second process waits for the first.
-
-    Args:
-        teacher: The trained teacher.
-        captures: All captures.
-        params: How to sweep.
-        folder: Of the cache; partial results lie beside it (see `work_folder`).
-        compute: Where to run.
-
-    Returns:
-        The finished cache.
+    the partial results of a run that was killed, beside `folder` (see `work_folder`). A second
+    process waits for the first.
 
     Raises:
         CameraMismatchError: If teacher and captures are of different cameras.

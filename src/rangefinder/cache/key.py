@@ -103,7 +103,9 @@ def capture_contents(captures: CaptureSet) -> dict[str, str]:
             data = (captures.folder / paths[index]).read_bytes()
         except OSError as exc:
             raise CaptureError(f"capture {ids[index]} cannot be read ({exc})") from exc
-        contents[ids[index]] = checksum(data + str(captures.placement(index)).encode())
+        digest = hashlib.sha256(data)
+        digest.update(str(captures.placement(index)).encode())
+        contents[ids[index]] = digest.hexdigest()[:16]
     return contents
 
 

@@ -16,15 +16,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 from tqdm import tqdm
 
-from rangefinder.cache.key import RERUN, CacheKey
-from rangefinder.common.files import Packed, checksum, durable_file, replace_durably, sync_folder
+from rangefinder.cache.key import RERUN, CacheKey, cache_key
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.common.files import checksum, durable_file, replace_durably, sync_folder
 from rangefinder.config import Strict
 from rangefinder.errors import StaleCacheError
+from rangefinder.models.model_files import TrainedModel
 
+Packed = NDArray[np.uint8]
 ROOT = "key.json"
 SHARD_BYTES = 32 * 2**20
 OURS = ("shard-*", "index*")  # files that may be removed from the cache's folder
@@ -77,6 +81,14 @@ class TeacherCache:
     def fingerprint(self) -> str:
         """Hash of the key."""
         return self.key.fingerprint
+
+    def require(self, teacher: TrainedModel, captures: CaptureSet) -> None:
+        """Refuse a cache that is not this teacher's over the unlabelled training captures.
+
+        Raises:
+            StaleCacheError: Naming the first field of the key that differs.
+        """
+        cache_key(teacher, captures.select(role="unlabelled", split="train")).require(self.key)
 
     @property
     def files(self) -> set[str]:

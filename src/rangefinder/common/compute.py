@@ -15,7 +15,6 @@ from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar, cast
 
 import torch
-from tqdm import tqdm
 
 from rangefinder.errors import WorkerError
 
@@ -100,6 +99,8 @@ def explain_worker_death(workers: int, parameter: str) -> Iterator[None]:
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    from tqdm import tqdm
+
     tqdm.set_lock(threading.RLock())  # its own is shared among processes, and left behind by a kill
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

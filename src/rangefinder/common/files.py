@@ -8,17 +8,18 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
-Packed = NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 log = logging.getLogger(__name__)
 
 
-def checksum(data: bytes | Packed) -> str:
+def checksum(data: bytes | NDArray[np.uint8]) -> str:
     """SHA-256 of `data`, its first 16 hex digits."""
     return hashlib.sha256(data if isinstance(data, bytes) else data.data).hexdigest()[:16]
 
@@ -27,7 +28,7 @@ def png_samples(path: Path) -> NDArray[np.generic]:
     """Samples `[H, W]` or `[H, W, C]` of a PNG as stored; Pillow reduces 16-bit colours to 8."""
     import imagecodecs
 
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    return cast("NDArray[np.generic]", imagecodecs.png_decode(path.read_bytes()))
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:

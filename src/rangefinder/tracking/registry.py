@@ -26,17 +26,7 @@ _NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "sci
 
 
 def register(run: TrackedRun, model: TrainedModel, name: str, alias: str) -> str:
-    """Register a trained model.
-
-    Args:
-        run: The run of the training.
-        model: Teacher or student.
-        name: Name in the registry.
-        alias: Set to the new version.
-
-    Returns:
-        The new version.
-    """
+    """Register a trained model and set the alias to the new version, which is returned."""
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run.run_id):
