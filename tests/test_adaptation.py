@@ -9,10 +9,13 @@ import mlflow
 import pandas as pd
 import pytest
 
+import rangefinder
 from rangefinder.captures.images import write_linear
 from rangefinder.captures.manifest import TABLE_FILE, read_captures
 from rangefinder.config.project import STUDENT_NAME
+from rangefinder.errors import ModelError
 from rangefinder.models.model_files import load_model
+from rangefinder.tracking.registry import find_model
 
 from .conftest import SmokeRun
 
@@ -54,6 +57,9 @@ def test_adaptation_trains_on_new_photos_and_compares(adapted):
     assert new.card.camera == student.card.camera
     assert new.card.cache != student.card.cache
     assert new.fingerprint != student.fingerprint
+    assert new.card.calibration.tilt_power == 0.0  # four validation scenes are too few
+    for chatter in ("GPU available", "TPU available", "Tip:"):
+        assert chatter not in done.stdout + done.stderr
     summary = json.loads((project.folder / "data/08_reporting/adaptation.json").read_text())
     assert list(summary["models"]) == ["current", "adapted"]
     added = read_captures(project.folder / "data/02_intermediate/adaptation")
@@ -85,7 +91,24 @@ def test_measuring_without_a_model_uses_the_candidate_of_the_registry(adapted):
     assert report["model"] == load_model(project.folder / "data/06_models/adapted").fingerprint
 
 
-def test_a_stopped_adaptation_resumes_and_is_scored_on_charts_without_labelled_scenes(adapted):
+def test_a_model_is_found_by_its_name_and_the_champion_comes_first(adapted, monkeypatch):
+    project, _, _ = adapted
+    monkeypatch.chdir(project.folder)
+    first = load_model(project.folder / "data/06_models/student").fingerprint
+    newest = load_model(project.folder / "data/06_models/adapted").fingerprint
+    named = rangefinder.load_model(f"models:/{STUDENT_NAME}@candidate", env="smoke")
+    assert named.fingerprint == find_model(None, "smoke").fingerprint == newest != first
+    client = mlflow.MlflowClient(project.store)
+    client.set_registered_model_alias(STUDENT_NAME, "champion", "1")
+    assert find_model(None, "smoke").fingerprint == first
+    client.delete_registered_model_alias(STUDENT_NAME, "champion")
+    with pytest.raises(ModelError, match="is not in the registry"):
+        find_model("models:/nobody@candidate", "smoke")
+
+
+def test_an_unscored_adaptation_is_made_again_and_is_scored_on_charts_without_labelled_scenes(
+    adapted,
+):
     project, _, _ = adapted
     shutil.rmtree(project.folder / "data/06_models/adapted")  # as a kill before the end leaves it
     manifest = project.folder / "data/02_intermediate/captures" / TABLE_FILE

@@ -11,6 +11,7 @@ from typing import Any
 from rangefinder.cache.fill import fill_cache
 from rangefinder.captures.manifest import CaptureSet, read_captures
 from rangefinder.captures.photos import Added, add_photos, find_photos, with_added
+from rangefinder.config import Parameters
 from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.scoring import evaluate, held_out
@@ -64,7 +65,7 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
         tags = {"camera": captures.camera.fingerprint, "adapted_from": current.fingerprint}
         run = TrackedRun.start(store, tracking.experiment, "adapt", tags)
     try:
-        student = _train(project, joined, teacher, current)
+        student = _train(project, params, joined, teacher, current)
         models = {
             name: capture_predictions(network, test, params.cache, params.compute.device)
             for name, network in (("current", current), ("adapted", student))
@@ -81,13 +82,16 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
 
 
 def _train(
-    project: Project, captures: CaptureSet, teacher: TrainedModel, current: TrainedModel
+    project: Project,
+    params: Parameters,
+    captures: CaptureSet,
+    teacher: TrainedModel,
+    current: TrainedModel,
 ) -> TrainedModel:
-    params, folder = project.parameters(), project.adaptation_cache
+    folder, checkpoints = project.adaptation_cache, project.adaptation_checkpoints
     if project.cache.is_dir() and not folder.exists():
         shutil.copytree(project.cache, folder)  # only new photos are swept
     cache = fill_cache(teacher, captures, params.cache, folder, params.compute)
-    checkpoints = project.root / "data/06_models/checkpoints/adapted"
     training = Distillation(captures, teacher, cache, params, checkpoints, epoch_logger("adapted"))
     return training.adapt(current, project.adaptation_params())
 
@@ -106,7 +110,7 @@ def _untrained(project: Project, captures: CaptureSet, joined: CaptureSet) -> bo
 def _record(
     run: TrackedRun, summary: dict[str, Any], student: TrainedModel, alias: str, project: Project
 ) -> str:
-    report = project.root / "data/08_reporting/adaptation.json"
+    report = project.adaptation_report
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(summary["models"])

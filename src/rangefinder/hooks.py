@@ -168,9 +168,9 @@ class TrackingHook:
     def after_pipeline_run(self) -> None:
         """Register the models and end the run."""
         if self._run:
-            from rangefinder.tracking.registry import register
-
             for name, model in self._models.items():
+                from rangefinder.tracking.registry import register  # torch: not in every run
+
                 version = register(self._run, model, name, self._params.alias)
                 log.info("Registered %s, version %s (%s)", name, version, self._params.alias)
             self._run.end("FINISHED")

@@ -26,6 +26,8 @@ def test_the_benchmark_reports_every_ratio(smoke_run: SmokeRun, tmp_path: Path):
     project = Project(tmp_path / "project")
     done = project.run("kedro", "run", "--env", "smoke", "--pipeline", "benchmark")
     assert done.returncode == 0, done.stderr
+    assert "dense vs patch loop stride4" in done.stdout
+    assert "frames/s at 480x360" in done.stdout
     content = json.loads((project.folder / "data/08_reporting/benchmark.json").read_text())
     assert set(content["ratios"]) == RATIOS
     measured = {name: r for name, r in content["ratios"].items() if "monai" not in name}

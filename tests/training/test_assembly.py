@@ -17,7 +17,14 @@ from rangefinder.errors import WorkerError
 from rangefinder.models.model_files import load_model, save_model
 from rangefinder.models.student import Student
 from rangefinder.optics.blur import ThinBlur, TracedBlur
-from rangefinder.training.assembly import StudentData, label_digest, teacher_key, train_teacher
+from rangefinder.training.assembly import (
+    StudentData,
+    label_digest,
+    teacher_key,
+    train_teacher,
+    training_split,
+)
+from rangefinder.training.compositing import CompositedScenes
 
 from ..small_training import same_weights, student_of
 
@@ -108,12 +115,19 @@ def test_the_student_never_reads_a_photos_distance(captures, params, teacher, ca
     assert same_weights(with_truth, without)
 
 
+def data_of(captures, teacher, cache, params):
+    scenes = CompositedScenes(training_split(captures), params.student, params.teacher, 0)
+    return StudentData.of(captures, cache.read, teacher.card, params, teacher.distribution, scenes)
+
+
 def test_distillation_targets_sit_on_the_students_cells(captures, params, teacher, cache):
-    photos = StudentData.of(captures, cache.read, teacher.card, params).loaders["photos"]
+    photos = data_of(captures, teacher, cache, params).loaders["photos"]
+    lattice = Student.lattice
     for batch in photos:
         rows, cols = batch["targets"].shape[1:3]
         for positions, count in ((batch["y_px"], rows), (batch["x_px"], cols)):
-            assert torch.equal(positions, Student.lattice.positions(count).expand_as(positions))
+            cells = lattice.first_px + lattice.stride_px * torch.arange(count)
+            assert torch.equal(positions, cells.expand_as(positions))
 
 
 def test_a_student_has_a_boundary_network_only_if_there_are_composited_scenes(
@@ -144,7 +158,7 @@ def test_contrast_attenuation_changes_photos_but_no_targets(captures, params, te
     def batch(share):
         student = params.student.model_copy(update={"attenuated_share": share})
         changed = params.model_copy(update={"student": student})
-        data = StudentData.of(captures, cache.read, teacher.card, changed)
+        data = data_of(captures, teacher, cache, changed)
         return next(iter(data.loaders["photos"]))
 
     plain, attenuated = batch(0.0), batch(1.0)

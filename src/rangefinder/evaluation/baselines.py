@@ -69,11 +69,7 @@ def _sample(captures: CaptureSet, index: int) -> Double:
 
 
 def constant_model(training: CaptureSet, captures: CaptureSet) -> Model:
-    """Constant baseline: a function from the index of a scored capture to its prediction.
-
-    Args:
-        training: Split `train` of it is used.
-        captures: The scored captures.
+    """Constant baseline: function from a scored capture's index to the training split's median.
 
     Raises:
         CaptureError: If no training capture has a distance.

@@ -38,18 +38,11 @@ _BAND = (0.1, 0.9)  # quantiles of the predictions shown as a band
 def draw_figures(
     captures: CaptureSet, models: Mapping[str, Model], evaluation: Evaluation, params: Parameters
 ) -> dict[str, Figure]:
-    """All figures of an evaluation.
+    """All figures of an evaluation, by file name without suffix.
 
-    Args:
-        captures: The scored captures.
-        models: The scored models, by name.
-        evaluation: Their scores.
-        params: All parameters.
-
-    Returns:
-        Figures by file name without suffix: `overview` (photo, truth, models, error and 80 %
-        interval side by side), `capture_<number>_<scene>` (the same, large),
-        `predicted_against_true`, `reliability`, `sparsification` and `error_by_distance`.
+    `overview` (photo, truth, models, error and 80 % interval side by side),
+    `capture_<number>_<scene>` (the same, large), `predicted_against_true`, `reliability`,
+    `sparsification` and `error_by_distance`.
     """
     report_m = params.range.report_m
     with mpl.rc_context(SETTINGS):

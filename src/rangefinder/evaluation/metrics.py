@@ -27,13 +27,7 @@ Model: TypeAlias = Callable[[int], Prediction]  # of a capture's index
 
 
 def check_prediction(prediction: Prediction, shape: tuple[int, int], owner: str) -> None:
-    """Raise `ModelError` if an interval or deviation is missing, or a map has another shape.
-
-    Args:
-        prediction: The prediction.
-        shape: Height and width of the capture [px].
-        owner: Model and capture, for the message.
-    """
+    """Raise `ModelError` if an interval or deviation is missing, or a map is not of `shape`."""
     missing = [level for level in INTERVAL_LEVELS if level not in prediction.interval_m]
     if missing:
         raise ModelError(
@@ -59,10 +53,7 @@ def check_prediction(prediction: Prediction, shape: tuple[int, int], owner: str)
 def check_values(prediction: Prediction, pixels: NDArray[np.intp], owner: str) -> None:
     """Raise `ModelError` if a distance is not positive and finite, or an end or deviation is NaN.
 
-    Args:
-        prediction: The prediction.
-        pixels: `[N]` flat indices of the scored pixels.
-        owner: Model and capture, for the message.
+    `pixels` are `[N]` flat indices of the scored pixels.
     """
     distance, sd = prediction.distance_m.ravel()[pixels], relative_sd(prediction).ravel()[pixels]
     bad = ~(np.isfinite(distance) & (distance > 0) & np.isfinite(sd) & (sd >= 0))

@@ -30,10 +30,6 @@ class Lattice:
     first_px: float
     stride_px: float
 
-    def positions(self, count: int) -> Tensor:
-        """Positions of the first `count` cells [image px], `[count]`."""
-        return self.first_px + self.stride_px * torch.arange(count, dtype=torch.float32)
-
 
 def resample(values: Tensor, lattice: Lattice, y_px: Tensor, x_px: Tensor) -> Tensor:
     """Bilinear interpolation of lattice values, constant beyond the outermost cells.

@@ -40,11 +40,10 @@ def distil(
     Raises:
         StaleCacheError: If the cache is not this teacher's over these captures.
     """
-    from rangefinder.cache.key import cache_key
     from rangefinder.tracking.runs import epoch_logger
     from rangefinder.training.assembly import Distillation
 
-    cache_key(teacher, captures.select(role="unlabelled", split="train")).require(cache.key)
+    cache.require(teacher, captures)
     params = Parameters.only(
         seed=seed,
         range=range_,

@@ -32,12 +32,11 @@ def measure_speed(
         ModelError: If outputs differ that should be equal.
         StaleCacheError: If the cache is not this teacher's over these captures.
     """
-    from rangefinder.cache.key import cache_key
     from rangefinder.optics.psf_bank import bank_for
     from rangefinder.studies.benchmark.report import speed_figure
     from rangefinder.studies.benchmark.study import benchmark
 
-    cache_key(teacher, captures.select(role="unlabelled", split="train")).require(cache.key)
+    cache.require(teacher, captures)
     working_m = parameters.range.working_m
     bank = bank_for(captures.camera, parameters.bank, working_m, psf_banks)
     found = benchmark(captures, (teacher, student), cache, bank, parameters)

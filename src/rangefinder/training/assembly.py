@@ -83,6 +83,7 @@ def train_teacher(
     network = build_teacher(options, params.prediction.bins)
     plan, stride_px = CropPlan.of(params), network.stride_px
     if isinstance(network, CustomTeacher):  # it may accept single patches only
+        log.info("Crops are single patches of %d px, not teacher.crop_px", network.patch_px)
         plan, stride_px = replace(plan, crop_px=network.patch_px), network.patch_px
     crops = ChartCrops(train, plan, network.patch_px, network.stride_px)
     frames = DataLoader(LabelledFrames(validation, network.patch_px, stride_px))
@@ -141,8 +142,7 @@ class Distillation:
         scenes = CompositedScenes(charts, params.student, params.teacher, params.seed)
         options = _options_for(params.student, len(scenes))
         card = self.teacher.card.model_copy(update={"kind": "student", "student": options})
-        crops = asdict(CropPlan.of(params))
-        return self._fit(card, options, charts, scenes=scenes, crops=crops)
+        return self._fit(card, options, charts, scenes)
 
     def adapt(self, student: TrainedModel, adaptation: AdaptationParams) -> TrainedModel:
         """Continue a student's distillation on old and new photos, with a shorter, slower schedule.
@@ -157,18 +157,18 @@ class Distillation:
         Raises:
             ModelError: If the two models do not belong together.
         """
-        options = _adaptation_options(student, self.teacher, adaptation)
-        seed_everything(self.params.seed, verbose=False)
+        options, params = _adaptation_options(student, self.teacher, adaptation), self.params
+        seed_everything(params.seed, verbose=False)
         charts = training_split(self.captures)
-        return self._fit(student.card, options, charts, start=student)
+        scenes = CompositedScenes(charts, options, params.teacher, params.seed)
+        return self._fit(student.card, options, charts, scenes, start=student)
 
     def _fit(
         self,
         card: Card,
         options: StudentParams,
         charts: CaptureSet,
-        scenes: CompositedScenes | None = None,
-        crops: dict[str, Any] | None = None,
+        scenes: CompositedScenes,
         start: TrainedModel | None = None,
     ) -> TrainedModel:
         """Train and calibrate the student of a card."""
@@ -194,7 +194,7 @@ class Distillation:
             targets=self.cache.fingerprint,
             charts=[charts.digest, label_digest(charts), charts.blur.fingerprint],
             data=photos,
-            crops=crops,
+            crops=asdict(CropPlan.of(params)),
             start=start and start.fingerprint,
         )
         run = TrainingRun(self.checkpoints, key, options.max_epochs, params.compute, self.logger)
@@ -225,8 +225,8 @@ class StudentData:
         targets: Callable[[str], Tensor],
         card: Card,
         params: Parameters,
-        distribution: DistanceDistribution | None = None,
-        scenes: CompositedScenes | None = None,
+        distribution: DistanceDistribution,
+        scenes: CompositedScenes,
     ) -> Self:
         """Arrange captures for a student.
 
@@ -235,17 +235,14 @@ class StudentData:
             targets: capture_id -> the teacher's packed predictions.
             card: The teacher's.
             params: `seed`, `teacher`, `student`, `noise` and `compute` are used.
-            distribution: Unpacks the predictions; None: those of the card.
-            scenes: Composited scenes; None: of the training charts.
+            distribution: Unpacks the predictions.
+            scenes: Composited scenes; there may be none.
         """
         options, grid = params.student, (card.patch_px, card.stride_px)
         train = captures.select(role="unlabelled", split="train")
         device = torch_device(params.compute.device)
         distillation_targets = DistillationTargets(
-            targets,
-            distribution or DistanceDistribution(card.prediction),
-            options.target_aggregation,
-            device,
+            targets, distribution, options.target_aggregation, device
         )
         attenuation = ContrastAttenuation(
             options.attenuated_share, options.min_contrast, params.noise
@@ -257,9 +254,6 @@ class StudentData:
         photos = Prefetcher(DataLoader(frames, batch_sampler=batches), device)
         loaders: dict[str, Prefetcher | DataLoader[Any]] = {"photos": photos}
         epoch_aware: list[object] = [frames, batches]
-        if scenes is None:
-            charts = training_split(captures)
-            scenes = CompositedScenes(charts, options, params.teacher, params.seed)
         if len(scenes) > 0:
             numbers = EpochNumbers(len(batches))
             loaders["scenes"] = Prefetcher(DataLoader(scenes, sampler=numbers), device)

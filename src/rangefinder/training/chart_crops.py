@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -23,6 +24,7 @@ NEAREST = 8  # charts nearest to a distance, of which one is drawn
 EVERY = 97  # every so many known pixels of a distance map are sampled
 TRIES = 8  # draws of a crop until enough of its patches are labelled
 MIN_LABELLED = 0.25  # share of patches that is enough
+log = logging.getLogger(__name__)
 
 
 class LabelShiftSampler:
@@ -45,7 +47,10 @@ class LabelShiftSampler:
         self._charts = [i for i, known in enumerate(inverse_dpt) if known.ndim == 0]
         maps = [(i, known[known > 0]) for i, known in enumerate(inverse_dpt) if known.ndim > 0]
         self._photos = [(i, known[::EVERY].numpy()) for i, known in maps if len(known)]
-        self._share = labelled_crop_share if self._charts and self._photos else None
+        mixed = bool(self._charts and self._photos)
+        if labelled_crop_share is not None and not mixed:
+            log.info("teacher.labelled_crop_share is not used: it needs charts and labelled photos")
+        self._share = labelled_crop_share if mixed else None
 
     def capture(self, rng: np.random.Generator) -> int:
         """Index of the next crop's capture."""

@@ -1,10 +1,12 @@
 """Hypotheses are judged by ratios of errors, paired by seed; table and figure."""
 
 import io
+from typing import get_args
 
 import pandas as pd
 import pytest
 
+from rangefinder.config.scoring import VariantName
 from rangefinder.studies.ablation.report import (
     HYPOTHESES,
     SCORES,
@@ -63,6 +65,7 @@ def test_only_hypotheses_about_trained_variants_are_judged():
     assert judge_hypotheses(table(no_colour=[0.2])) == []
     assert len(judge_hypotheses(table(all=[0.2], sharing_init=[0.2]))) == 1
     assert {one.variant for one in HYPOTHESES} >= {"no_location", "on_charts", "teacher"}
+    assert {one.variant for one in HYPOTHESES} <= {*get_args(VariantName), "teacher"}
 
 
 def test_the_summary_lists_variants_best_first_with_their_spread():

@@ -75,5 +75,11 @@ def test_the_loop_with_monai_equals_the_dense_pass(methods, stride_px, sample):
 
 
 def test_the_student_predicts_every_pixel(methods):
-    width, height = SIZE
-    assert methods.student(SIZE).run().shape == (height, width)
+    for width, height in (SIZE, (2 * SIZE[0], 2 * SIZE[1])):
+        seen = []
+        handle = methods._student._network.register_forward_pre_hook(
+            lambda _, inputs, seen=seen: seen.append(tuple(inputs[0].shape[2:]))
+        )
+        assert methods.student((width, height)).run().shape == (height, width)
+        handle.remove()
+        assert seen == [(height, width)]

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from rangefinder.common.figures import BLUE, DASHED, GREEN, GREY, GRID, MARK, SETTINGS, new_figure
 from rangefinder.evaluation.metrics import json_number
 from rangefinder.evaluation.report import print_parts, text_table
+from rangefinder.studies.ablation.variants import WHOLE
 
 SCORES = (
     *("abs_rel", "delta1", "corner_abs_rel", "strong_abs_rel", "weak_abs_rel"),
     *("edge_abs_rel", "coverage_80"),
 )
-WHOLE = "all"
 _COLUMNS = {
     "AbsRel": "abs_rel",
     "d1": "delta1",

@@ -33,7 +33,7 @@ from rangefinder.models.device import share_of_compute
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.model_files import CARD, Card, TrainedModel, load_model, save_model
 from rangefinder.models.teacher import build_teacher
-from rangefinder.studies.ablation.variants import Variant, variants_of
+from rangefinder.studies.ablation.variants import WHOLE, Variant, variants_of
 from rangefinder.training.assembly import (
     Distillation,
     TeacherPredictions,
@@ -52,15 +52,10 @@ log = logging.getLogger(__name__)
 
 
 def ablate(captures: CaptureSet, params: Parameters, folder: Path) -> pd.DataFrame:
-    """Train and score every variant with every seed.
+    """Train and score every variant with every seed; results and partial results go to `folder`.
 
-    Args:
-        captures: All captures.
-        params: The whole method, and `ablation`.
-        folder: Of results and partial results.
-
-    Returns:
-        One row per variant and seed: `variant`, `seed`, scores on the test captures, `description`.
+    Returns one row per variant and seed: `variant`, `seed`, scores on the test captures,
+    `description`.
 
     Raises:
         WorkerError: If a process that trains is killed.
@@ -162,7 +157,7 @@ class AblationRun:
         teacher = self._teacher()
         models = {self.variant.name: self._student(teacher)}
         descriptions = {self.variant.name: self.variant.description}
-        if self.variant.name == "all":
+        if self.variant.name == WHOLE:
             models[TEACHER_ROW] = teacher
             descriptions[TEACHER_ROW] = "the teacher, every patch"
         cache, device = self.params.cache, self.params.compute.device

@@ -14,6 +14,7 @@ from rangefinder.config import (
     parse_parameters,
 )
 
+WHOLE = "all"  # name of the whole method
 TargetSource = Literal["teacher", "charts", "truth"]
 
 
@@ -59,7 +60,7 @@ def variants_of(params: Parameters) -> dict[str, Variant]:
         Variant("on_truth", "student supervised by true distances", as_labelled, "truth"),
     ]
     chosen = [one for one in others if one.differs(params) and (names is None or one.name in names)]
-    return {variant.name: variant for variant in (Variant("all", "the whole method"), *chosen)}
+    return {variant.name: variant for variant in (Variant(WHOLE, "the whole method"), *chosen)}
 
 
 def _network_variants(teacher: TeacherParams) -> list[Variant]:

@@ -18,7 +18,6 @@ from torch.optim import Optimizer
 from rangefinder.cache.store import TeacherCache
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
-from rangefinder.coordinates import PatchGrid
 from rangefinder.models.device import autocast_to, training_dtype
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.model_files import TrainedModel
@@ -45,17 +44,8 @@ def time_epochs(
     """Time epochs by the source of their targets.
 
     The live patch loop is extrapolated: the epoch on fixed targets, and the loop over every photo.
-
-    Args:
-        captures: All captures.
-        teacher: The teacher.
-        cache: Its predictions for the unlabelled captures.
-        params: All parameters.
-        loop_s_per_patch: Seconds of the patch loop per patch.
-
-    Returns:
-        `seconds` of an epoch by source, timings of a step (`step_s`), and among others
-        `waiting_share`: of the steps on cached targets, spent waiting for the data loader.
+    Returns `seconds` of an epoch by source, timings of a step (`step_s`), and among others
+    `waiting_share`: of the steps on cached targets, spent waiting for the data loader.
     """
     train = captures.select(role="unlabelled", split="train")
     count = -(-params.benchmark.epoch_steps // ROUNDS) + 2  # one warms up, one is prefetched
@@ -72,7 +62,7 @@ def time_epochs(
     steps = {name: Timing.of(measured.seconds) for name, measured in times.items()}
     per_epoch = -(-len(train) // params.student.batch_size)
     seconds = {name: timing.seconds * per_epoch for name, timing in steps.items()}
-    patches = sum(_patches(train, i, teacher) for i in range(len(train)))
+    patches = sum(entry.rows * entry.cols for entry in cache.index.values())
     seconds["online_loop"] = seconds["fixed"] + patches * loop_s_per_patch
     cached, on_fixed = times["cached"], times["fixed"]
     return {
@@ -105,18 +95,9 @@ def step_times(
 ) -> dict[str, StepTimes]:
     """Time real steps of distillation, the same batches for every source of targets in turn.
 
-    Args:
-        captures: All captures.
-        teacher: The teacher.
-        packed: Sources of packed predictions, by name.
-        plain: Sources of probabilities.
-        params: All parameters.
-        steps: Steps of each; more warm up.
-
-    Returns:
-        The times by name. Sources take turns, so that a machine that slows down slows down all of
-        them, but never within a round: what is prefetched for one source must not run during the
-        steps of another.
+    `packed` are sources of packed predictions, `plain` of probabilities, both by name as is the
+    result. Sources take turns, so that a machine that slows down slows down all of them, but never
+    within a round: what is prefetched for one must not run during the steps of another.
     """
     sources: dict[str, tuple[Targets, DistanceDistribution]] = {
         name: (targets, teacher.distribution) for name, targets in packed.items()
@@ -227,9 +208,3 @@ def _live(
     grid = card.patch_px, card.stride_px
     sweep = Sweep(teacher.network, captures.camera, params.cache, *grid, params.compute)
     return lambda name: sweep(*photos[name]).clone()  # inference tensors cannot be trained on
-
-
-def _patches(captures: CaptureSet, index: int, teacher: TrainedModel) -> int:
-    row, card = captures.row(index), teacher.card
-    grid = PatchGrid(row["height_px"], row["width_px"], card.patch_px, card.stride_px)
-    return grid.rows * grid.cols

@@ -40,14 +40,7 @@ class Method:
 
 
 class MethodFactory:
-    """Builds methods from two trained models and a real photo, brought to any size.
-
-    Args:
-        teacher: The teacher.
-        student: The student.
-        captures: The first one is the photo.
-        params: All parameters.
-    """
+    """Builds methods from two trained models and the first capture, brought to any size."""
 
     def __init__(
         self, teacher: TrainedModel, student: TrainedModel, captures: CaptureSet, params: Parameters
@@ -86,7 +79,7 @@ class MethodFactory:
         return Method(lambda: sweep.dense_pass(image, placement))
 
     def student(self, size: Size) -> Method:
-        """The student, with a distance at every pixel."""
+        """The student, with a distance at every pixel; at scale 1, so that nothing is resized."""
         image, _ = self.photo(size)
         return Method(lambda: self._student(image, Placement(), DISTANCE_ONLY).distance_m)
 

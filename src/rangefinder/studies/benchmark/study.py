@@ -58,17 +58,9 @@ def benchmark(
     bank: PsfBank,
     params: Parameters,
 ) -> dict[str, Any]:
-    """Measure everything on this machine.
+    """Measure everything on this machine; the photo is a labelled one of the test split.
 
-    Args:
-        captures: All captures; the photo is a labelled one of the test split.
-        models: Teacher and student.
-        cache: The teacher's predictions.
-        bank: Point spread functions of the camera.
-        params: All parameters.
-
-    Returns:
-        Content of benchmark.json.
+    Returns the content of benchmark.json.
 
     Raises:
         ModelError: If outputs differ that should be equal.
