@@ -143,6 +143,7 @@ def test_a_registered_model_measures_photos_of_any_size(smoke_run, client, kind,
     import mlflow
 
     monkeypatch.setattr(sys, "path", sys.path[:])  # MLflow puts the model's code in front
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", smoke_run.store)
     mlflow.set_tracking_uri(smoke_run.store)
     model = mlflow.pyfunc.load_model(f"models:/rangefinder-{kind}@candidate")
     rng = np.random.default_rng(0)

@@ -43,6 +43,13 @@ def test_the_store_follows_configuration_environment_and_dvc(store, tmp_path, mo
     assert Store.of(tmp_path, params) == Store("http://chosen", "s3://bucket/x")
 
 
+def test_each_project_keeps_its_own_store_in_one_process(store, tmp_path):
+    store.client()
+    other = Store.of(tmp_path / "other", PARAMS)
+    assert other.uri == f"sqlite:///{tmp_path / 'other/mlflow.db'}"
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
 def test_a_run_records_flat_parameters_metrics_files_and_live_epochs(store, tmp_path):
     run = start(store)
     run.log_params({"camera": {"lens": {"name": "x"}, "width_px": 480}, "seed": 0})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 PROCESS, PARENT = "rangefinder.process", "mlflow.parentRunId"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _BATCH = 100  # most parameters in one call of MLflow
 _open_runs: list[TrackedRun] = []
 
@@ -40,17 +41,21 @@ class Store:
         # In a temporary copy made by `dvc exp run --temp` DVC_ROOT names the real project.
         root = Path(os.environ.get("DVC_ROOT") or project).resolve()
         own = f"sqlite:///{(root / 'mlflow.db').as_posix()}"
-        uri = params.uri or os.environ.get("MLFLOW_TRACKING_URI") or own
+        uri = params.uri or os.environ.get(URI_VARIABLE) or own
         artifacts = params.artifacts
         return cls(uri, artifacts if "://" in artifacts else (root / artifacts).as_uri())
 
     def client(self) -> MlflowClient:
-        """A client of the store, which also becomes MLflow's default."""
+        """A client of the store, which also becomes MLflow's default in this process."""
         no_telemetry()
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        mlflow.set_tracking_uri(self.uri)
+        asked = os.environ.get(URI_VARIABLE)
+        mlflow.set_tracking_uri(self.uri)  # also sets the variable, which `of` takes for a setting
+        os.environ.pop(URI_VARIABLE, None)
+        if asked is not None:
+            os.environ[URI_VARIABLE] = asked
         return mlflow.MlflowClient(self.uri)
 
 
