@@ -48,8 +48,8 @@ class Camera(CameraParams):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that changes the blur; the name is not part of it."""
-        content = self.model_dump(mode="json", exclude={"name"})
+        """Hash of everything that changes the blur: neither the name nor how photos are stored."""
+        content = self.model_dump(mode="json", exclude={"name", "encoding"})
         content["lens"] = {name: content["lens"][name] for name in _LENS_CONTENT[self.lens.kind]}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

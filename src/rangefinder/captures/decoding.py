@@ -17,8 +17,10 @@ from torch import Tensor
 
 from rangefinder.captures.exif import exif_tags, is_turned
 from rangefinder.captures.images import SAVE_AS, TIFF_SUFFIXES, linear_light
+from rangefinder.captures.storage import coded_storage, plain_storage
 from rangefinder.common.files import png_samples
 from rangefinder.errors import CaptureError
+from rangefinder.photo_domain import Storage
 
 Orientation = Literal["refuse", "ignore", "apply"]
 Pixels = NDArray[np.generic]
@@ -47,6 +49,7 @@ class Decoded:
 
     image: Tensor  # `[3, H, W]` float32 linear light 0..1
     exif: dict[int, Any]  # EXIF tags by number
+    storage: Storage  # how the file stores it
 
 
 def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refuse") -> Decoded:
@@ -63,8 +66,8 @@ def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refus
     """
     require_content(path)
     if path.suffix.lower() in RAW_SUFFIXES:
-        return Decoded(linear_light(path.name, _raw_pixels(path), "linear"), {})
-    pixels, exif = _pixels(path)
+        return Decoded(linear_light(path.name, _raw_pixels(path), "linear"), {}, Storage())
+    pixels, exif, storage = _pixels(path, encoding)
     if is_turned(exif) and orientation == "refuse":
         raise CaptureError(
             f"{path.name} is stored turned (EXIF orientation {exif[Base.Orientation]})",
@@ -73,7 +76,7 @@ def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refus
         )
     if is_turned(exif) and orientation == "apply":
         pixels = _upright(pixels, exif[Base.Orientation])
-    return Decoded(linear_light(path.name, pixels, encoding), exif)
+    return Decoded(linear_light(path.name, pixels, encoding), exif, storage)
 
 
 def require_content(path: Path) -> None:
@@ -125,15 +128,18 @@ def read_tiff(path: Path) -> tuple[Pixels, str]:
         raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
 
 
-def _pixels(path: Path) -> tuple[Pixels, dict[int, Any]]:
-    """Samples `[H, W]` or `[H, W, C]` as stored, and EXIF tags."""
+def _pixels(path: Path, encoding: str) -> tuple[Pixels, dict[int, Any], Storage]:
+    """Samples `[H, W]` or `[H, W, C]` as stored, EXIF tags, and how the file stores them."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if path.suffix.lower() in TIFF_SUFFIXES:
-                return _tiff_pixels(path)
+                pixels, exif = _tiff_pixels(path)
+                return pixels, exif, plain_storage(pixels.dtype == np.uint8, encoding)
             with Image.open(path, formats=("JPEG", "PNG")) as picture:
-                return _pillow_pixels(path, picture), exif_tags(picture.getexif())
+                pixels = _pillow_pixels(path, picture)
+                plain = plain_storage(pixels.dtype == np.uint8, encoding)
+                return pixels, exif_tags(picture.getexif()), coded_storage(picture) or plain
     except UnidentifiedImageError as exc:
         raise CaptureError(
             f"{path.name} is no JPEG, PNG or TIFF, whatever its name", todo=SAVE_AS

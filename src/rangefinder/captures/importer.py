@@ -137,6 +137,7 @@ class Importer:
             distance_m=row.distance_m if row.role == "chart" else None,
             distance_map=_distances(table, row, size),
             exposure=row.exposure,
+            storage=decoded.storage,
             placement=Placement((row.origin_x_px, row.origin_y_px), row.scale),
         )
         return capture, decoded

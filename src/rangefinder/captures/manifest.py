@@ -23,6 +23,7 @@ from rangefinder.common.compute import one_thread
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError, LensError
 from rangefinder.optics.blur import Blur, ThinBlur, TracedBlur
+from rangefinder.photo_domain import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,7 @@ def manifest_schema() -> pa.DataFrameSchema:
         "origin_y_px": pa.Column(float),
         "scale": pa.Column(float, positive),
         "exposure": pa.Column(float, positive),
+        "storage": pa.Column(str, pa.Check.str_matches(r"^(linear|srgb|lossy|jpeg \d+ 4:\d:\d)$")),
         "width_px": pa.Column(int, positive),
         "height_px": pa.Column(int, positive),
         "camera": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{16}$")),
@@ -113,6 +115,7 @@ class Capture:
     texture: Tensor | None = None
     texture_sources: tuple[str, ...] = ()  # sources of the textures; never in two splits
     exposure: float = 1.0  # brightest scene value / full scale
+    storage: Storage = field(default_factory=Storage)  # how its file stored it
     placement: Placement = field(default_factory=Placement)  # where the image sits on the sensor
 
 
@@ -269,6 +272,7 @@ def _write_capture(folder: Path, camera: Camera, capture: Capture) -> dict[str, 
         "origin_y_px": capture.placement.origin_px[1],
         "scale": capture.placement.scale,
         "exposure": capture.exposure,
+        "storage": str(capture.storage),
         "camera": camera.fingerprint,
         "width_px": capture.image.shape[-1],
         "height_px": capture.image.shape[-2],

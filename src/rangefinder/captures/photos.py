@@ -30,10 +30,17 @@ from rangefinder.captures.manifest import (
     read_captures,
     write_captures,
 )
+from rangefinder.captures.photo_statistics import photo_statistics
+from rangefinder.captures.storage import plain_storage
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, RangefinderError
+from rangefinder.photo_domain import PhotoDomain, Shift, Storage
 
 FORCE = "Measure photos of the model's own camera, or force it: distances will be off."
+SHIFTED = (
+    "The model was trained on {domain}: measure such photos, train for others (camera.encoding), "
+    "or force it: distances will be off, and intervals are widened for it."
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,10 @@ class Photo:
 
     path: Path  # its file
     image: Tensor  # `[3, H, W]` linear light
+    storage: Storage  # how its file stores it
     placement: Placement  # where it sits on the sensor
     warnings: tuple[str, ...] = ()  # why it would have been refused, if forced
+    shifts: tuple[str, ...] = ()  # kinds of domain shift among these
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,7 @@ class PhotoPolicy:
     camera: Camera  # the camera of the model
     placement: Placement | None = None
     force: bool = False  # accept photos of other cameras, with a warning
+    domain: PhotoDomain | None = None  # photos that the model was trained on, if known
 
 
 def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
@@ -69,7 +79,7 @@ def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
         raise CaptureError(f"there is no photo {path}")
     decoded = decode(path, orientation="ignore")
     other = (*_setting_problems(decoded.exif, policy.camera), *_record_problem(path, policy.camera))
-    return _accept(path, path.name, decoded.image, policy, other)
+    return _accept(path, path.name, decoded.image, decoded.storage, policy, other)
 
 
 def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
@@ -86,18 +96,30 @@ def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
     name = "the array"
     image = linear_light(name, pixels)
     require_size(name, image.shape[2], image.shape[1])
-    return _accept(Path("array"), name, image, policy)
+    storage = plain_storage(pixels.dtype == np.uint8)
+    return _accept(Path("array"), name, image, storage, policy)
 
 
 def _accept(
-    path: Path, name: str, image: Tensor, policy: PhotoPolicy, other: Sequence[str] = ()
+    path: Path,
+    name: str,
+    image: Tensor,
+    storage: Storage,
+    policy: PhotoPolicy,
+    other: Sequence[str] = (),
 ) -> Photo:
-    """The photo at its place on the sensor; refused for problems of size or `other` ones."""
+    """The photo at its place on the sensor; refused for problems of size, domain or `other`."""
     placement, size_problem = _place(image.shape[2], image.shape[1], policy)
-    problems = tuple(filter(None, (size_problem, *other)))
+    setting = tuple(filter(None, (size_problem, *other)))
+    shifts: Sequence[Shift] = ()
+    if policy.domain is not None and policy.domain.statistics:
+        shifts = policy.domain.shifts(storage, photo_statistics(image, placement))
+    problems = (*setting, *(str(shift) for shift in shifts))
     if problems and not policy.force:
-        raise CaptureError(f"{name} is refused: {'; '.join(problems)}", todo=FORCE)
-    return Photo(path, image, placement, problems)
+        todo = FORCE if setting else SHIFTED.format(domain=policy.domain)
+        raise CaptureError(f"{name} is refused: {'; '.join(problems)}", todo=todo)
+    kinds = tuple(shift.kind for shift in shifts)
+    return Photo(path, image, storage, placement, problems, kinds)
 
 
 def _place(width: int, height: int, policy: PhotoPolicy) -> tuple[Placement, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict
+from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict, ordered
+
+Quality = Annotated[int, Field(ge=1, le=100)]
+Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 
 class LensParams(Strict):
@@ -35,6 +38,15 @@ class LensParams(Strict):
         return f"{self.kind} lens" if self.file is None else f"{self.kind} lens {self.file}"
 
 
+class EncodingParams(Strict):
+    """How the camera stores its photos; simulated ones are stored alike."""
+
+    formats: tuple[Literal["linear", "srgb", "jpeg"], ...] = Field(("linear",), min_length=1)
+    jpeg_quality: Annotated[tuple[Quality, Quality], AfterValidator(ordered)] = (95, 95)
+    chroma: tuple[Chroma, ...] = Field(("4:2:0",), min_length=1)
+    colour: bool = True
+
+
 class CameraParams(Strict):
     """Lens + sensor + focus setting; one trained model belongs to one camera."""
 
@@ -48,6 +60,7 @@ class CameraParams(Strict):
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
     optical_centre_px: tuple[float, float] | None = None
     symmetric: bool = True
+    encoding: EncodingParams = EncodingParams()
     lens: LensParams = LensParams()
 
 
@@ -87,7 +100,6 @@ class NoiseParams(Strict):
     read_noise_e: float = Field(6.0, ge=0)
     bits: int = Field(12, ge=8, le=16)
     exposure: Ordered = (0.35, 1.0)
-    jpeg_quality: int | None = Field(None, ge=1, le=100)
 
 
 class CaptureParams(Strict):

@@ -17,15 +17,16 @@ def _odd(value: int) -> int:
     return value
 
 
-def _ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
+def ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Refuse two numbers that are not positive and in order."""
     if not 0 < value[0] <= value[1]:
         raise ValueError("must be 0 < lowest <= highest")
     return value
 
 
 Odd = Annotated[int, AfterValidator(_odd)]
-Ordered = Annotated[Interval, AfterValidator(_ordered)]
-Counts = Annotated[tuple[int, int], AfterValidator(_ordered)]  # fewest and most
+Ordered = Annotated[Interval, AfterValidator(ordered)]
+Counts = Annotated[tuple[int, int], AfterValidator(ordered)]  # fewest and most
 Model = TypeVar("Model", bound=BaseModel)
 
 

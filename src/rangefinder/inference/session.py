@@ -160,7 +160,7 @@ class Session:
         force: bool = False,
     ) -> None:
         self.card, self.fingerprint = model.card, model.fingerprint
-        self.policy = PhotoPolicy(model.card.camera, placement, force)
+        self.policy = PhotoPolicy(model.card.camera, placement, force, model.card.photos)
         self._predictor = Predictor(model, device)
 
     def measure(
@@ -188,7 +188,7 @@ class Session:
             read = photo_of_array(photo, policy)
         else:
             read = read_photo(Path(photo), policy)
-        posterior = self._predictor.posterior(read.image, read.placement)
+        posterior = self._predictor.posterior(read.image, read.placement, read.shifts)
         return Measurement(read, posterior, posterior.decode(), self.fingerprint)
 
     def report(self, path: Path, stem: str, request: OutputRequest) -> dict[str, Any]:

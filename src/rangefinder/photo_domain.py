@@ -1,0 +1,214 @@
+"""The domain of photos that a model was trained on, and how a photo leaves it (domain shift).
+
+Blur is read from the finest detail of a photo, and that is what JPEG, demosaicking, sharpening and
+enlargement change. So a model's card keeps how its training photos were stored, the range of some
+statistics of them (`captures.photo_statistics`), and what shifts of known kinds cost it on its
+validation captures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from rangefinder.config import Chroma, Interval, Strict
+
+Format = Literal["linear", "srgb", "jpeg", "lossy"]
+CHROMA: tuple[Chroma, ...] = ("4:4:4", "4:2:2", "4:2:0")  # from full to quarter resolution
+JPEG_STEPS = (95, 85, 75)  # qualities of the JPEG shifts
+QUALITY_SLACK = 2  # estimated qualities are rounded
+MARGIN = 0.25  # by which a statistic may leave its range in training / width of that range
+LEAST_MARGIN = 0.1  # of the statistics, which are logarithms
+WORSE = 1.1  # factor of the error from which a shift counts
+UNCOVERED_LEVEL = 0.8  # of the intervals whose coverage is looked at
+UNCOVERED = 0.75  # share of these that hold the truth below which it counts
+DEGREES = {"dark": "brightness", "sharpened": "noise_floor", "smoothed": "fine_detail"}
+_JPEG = re.compile(r"jpeg (\d+) (\d:\d:\d)")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the file of a photo stores it; `jpeg_quality` and `chroma` of a JPEG only."""
+
+    format: Format = "linear"  # lossy: WebP, AVIF or HEIC
+    jpeg_quality: int = 100
+    chroma: Chroma = "4:4:4"
+
+    def __str__(self) -> str:
+        jpeg = f" {self.jpeg_quality} {self.chroma}" if self.format == "jpeg" else ""
+        return self.format + jpeg
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` writes."""
+        if found := _JPEG.fullmatch(text):
+            return cls("jpeg", int(found[1]), _chroma(found[2]))
+        return cls(_format(text))
+
+
+def _chroma(text: str) -> Chroma:
+    return next(name for name in CHROMA if name == text)
+
+
+def _format(text: str) -> Format:
+    formats: tuple[Format, ...] = ("linear", "srgb", "lossy")
+    return next(name for name in formats if name == text)
+
+
+class Effect(Strict):
+    """What a shift does to a model, on validation captures that were changed that way."""
+
+    error_ratio: float  # mean relative error / that of the captures as they are
+    coverage: float  # share of 80 % intervals that hold the truth while they are not widened
+    central: tuple[float, ...]  # as in `Calibration`: widens the intervals of such photos
+    statistics: Mapping[str, float] = {}  # their medians
+
+    @property
+    def counts(self) -> bool:
+        """Whether photos of this kind are to be refused."""
+        return self.error_ratio > WORSE or self.coverage < UNCOVERED
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One way in which a photo differs from those of the training."""
+
+    kind: str  # as in `PhotoDomain.effects`
+    found: str  # what was seen in the photo
+    error_ratio: float | None = None  # factor of the error on such photos, if known
+
+    def __str__(self) -> str:
+        cost = f" (error {self.error_ratio:.2g} times as large)" if self.error_ratio else ""
+        return self.found + cost
+
+
+class PhotoDomain(Strict):
+    """The photos that a model was trained on."""
+
+    formats: tuple[Format, ...]  # of their files
+    jpeg_quality: tuple[int, int] | None = None  # lowest and highest; None: no JPEG
+    chroma: tuple[Chroma, ...] = ()  # of JPEGs
+    statistics: Mapping[str, Interval] = {}  # lowest and highest, by name
+    effects: Mapping[str, Effect] = {}  # what shifts cost, by kind
+
+    @classmethod
+    def of(cls, storages: Iterable[Storage], statistics: Iterable[Mapping[str, float]]) -> Self:
+        """Domain of training photos stored so, with these statistics."""
+        stored, rows = list(storages), list(statistics)
+        jpegs = [one for one in stored if one.format == "jpeg"]
+        qualities = [one.jpeg_quality for one in jpegs]
+        names = sorted({name for row in rows for name in row})
+        values = {name: [row[name] for row in rows if name in row] for name in names}
+        return cls(
+            formats=tuple(sorted({one.format for one in stored})),
+            jpeg_quality=(min(qualities), max(qualities)) if jpegs else None,
+            chroma=tuple(sorted({one.chroma for one in jpegs}, key=CHROMA.index)),
+            statistics={name: (min(every), max(every)) for name, every in values.items()},
+        )
+
+    def __str__(self) -> str:
+        names = {"linear": "linear light", "srgb": "8-bit sRGB", "lossy": "WebP, AVIF or HEIC"}
+        listed = [names[name] for name in self.formats if name != "jpeg"]
+        if self.jpeg_quality is not None:
+            low, high = self.jpeg_quality
+            quality = f"{low}" if low == high else f"{low}-{high}"
+            listed.append(f"JPEG of quality {quality} ({', '.join(self.chroma)})")
+        is_grey = self.statistics.get("grey", (0.0, 0.0)) == (1.0, 1.0)
+        return " and ".join(listed) + (", grey" if is_grey else "")
+
+    def shifts(self, storage: Storage, statistics: Mapping[str, float]) -> list[Shift]:
+        """How a photo leaves the domain; shifts that cost this model next to nothing are left out.
+
+        Args:
+            storage: How its file stores it.
+            statistics: See `captures.photo_statistics`.
+        """
+        found = []
+        for shift in self._shifts(storage, statistics):
+            kind = self._degree(shift.kind, statistics)
+            effect = self.effects.get(kind)
+            if effect is None or effect.counts:
+                ratio = None if effect is None else effect.error_ratio
+                found.append(Shift(kind, shift.found, ratio))
+        return found
+
+    def _degree(self, kind: str, statistics: Mapping[str, float]) -> str:
+        """Name of the effect of this kind that comes nearest to the photo, as in dark_12_bits."""
+        name = DEGREES.get(kind, "")
+        distance = {
+            degree: abs(effect.statistics[name] - statistics[name])
+            for degree, effect in self.effects.items()
+            if degree.startswith(f"{kind}_") and name in statistics and name in effect.statistics
+        }
+        return min(distance, key=distance.__getitem__, default=kind)
+
+    def _shifts(self, storage: Storage, statistics: Mapping[str, float]) -> Iterator[Shift]:
+        low, high = self._outside(statistics)
+        if "grey" in high:
+            yield Shift("grey", "its three colours are the same")
+        if "grey" in low:
+            yield Shift("coloured", "its three colours differ")
+        if "brightness" in low:
+            yield Shift(
+                "dark",
+                "it is much darker than training photos: fewer bits than its file could hold?",
+            )
+        if "mosaic" in high:
+            yield Shift("mosaic", "it has the pattern of a colour filter array")
+        is_gamma = "noise_slope" in low and storage.format == "linear"
+        if is_gamma:
+            yield Shift(
+                "gamma", "its noise is that of gamma-encoded light, and it is read as linear"
+            )
+        jpeg = self._jpeg(storage, low, high)
+        if jpeg is not None:
+            yield jpeg
+        elif not is_gamma and "brightness" not in low and "mosaic" not in high:
+            yield from _detail(low, high)
+
+    def _outside(self, statistics: Mapping[str, float]) -> tuple[set[str], set[str]]:
+        """Statistics below and above their range in training."""
+        low, high = set(), set()
+        for name, (least, most) in self.statistics.items():
+            margin = max(MARGIN * (most - least), LEAST_MARGIN)
+            if name in statistics and statistics[name] < least - margin:
+                low.add(name)
+            if name in statistics and statistics[name] > most + margin:
+                high.add(name)
+        return low, high
+
+    def _jpeg(self, storage: Storage, low: Collection[str], high: Collection[str]) -> Shift | None:
+        """The shift of a JPEG, also of one that was stored anew in another format."""
+        if storage.format == "lossy" and "lossy" not in self.formats:
+            return Shift(jpeg_kind(JPEG_STEPS[-1], "4:2:0"), "its format is lossy")
+        if storage.format != "jpeg":
+            if "blocks" not in high or "jpeg" in self.formats:
+                return None
+            kind = jpeg_kind(JPEG_STEPS[1], "4:2:0")  # what it was cannot be told
+            return Shift(kind, "it has blocks of 8x8 px: it was a JPEG before")
+        trained = self.jpeg_quality
+        if trained is not None:
+            coarsest = max(map(CHROMA.index, self.chroma))
+            is_worse = storage.jpeg_quality < trained[0] - QUALITY_SLACK
+            if not is_worse and CHROMA.index(storage.chroma) <= coarsest:
+                return None
+        found = f"it is a JPEG of quality {storage.jpeg_quality}, chroma {storage.chroma}"
+        return Shift(jpeg_kind(storage.jpeg_quality, storage.chroma), found)
+
+
+def _detail(low: Collection[str], high: Collection[str]) -> Iterator[Shift]:
+    """Shifts of the finest detail."""
+    if "noise_floor" in high:
+        yield Shift("sharpened", "its finest detail is too strong: sharpened, or a higher ISO?")
+    elif "fine_detail" in low:
+        yield Shift("smoothed", "its finest detail is missing: enlarged, or noise was removed?")
+    elif "chroma" in low:
+        yield Shift("half_chroma", "its colours have half the resolution of its light")
+
+
+def jpeg_kind(quality: int, chroma: Chroma) -> str:
+    """Kind of the shift that stands for JPEGs of this quality: of the next lower step."""
+    step = next((step for step in JPEG_STEPS if step <= quality), JPEG_STEPS[-1])
+    return f"jpeg_{step}_{'444' if chroma == '4:4:4' else '420'}"

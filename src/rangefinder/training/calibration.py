@@ -1,0 +1,147 @@
+"""What is fitted on validation captures after training: intervals, tilting, the photo domain."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.photo_statistics import photo_statistics
+from rangefinder.config import Interval
+from rangefinder.models.blocks import fused
+from rangefinder.models.distribution import Calibration
+from rangefinder.models.model_files import TrainedModel
+from rangefinder.photo_domain import DEGREES, UNCOVERED_LEVEL, Effect, PhotoDomain, Storage
+from rangefinder.training.lightning_modules import Batch, DistanceModule
+from rangefinder.training.photo_shifts import Change, changes
+
+CELLS_PER_SCENE = 10_000  # neighbouring cells are highly correlated
+SHIFTED_CELLS = 1_000  # per scene, of each of many shifts
+SHIFTED_SCENES = 40  # at most
+STATISTICS_OF = 128  # training captures, at most
+
+
+@torch.inference_mode()
+def calibrate(
+    model: TrainedModel,
+    module: DistanceModule,
+    validation: DataLoader[Batch],
+    tilt_m: Interval | None = None,
+) -> TrainedModel:
+    """Fit interval calibration, and posterior tilting, on validation captures.
+
+    Args:
+        model: The trained model.
+        module: Its module, in the state that training ended with.
+        validation: Labelled captures, one at a time.
+        tilt_m: Distances whose relative error posterior tilting minimises [m]; None: no tilting, as
+            for teachers.
+
+    Returns:
+        The same network with a card that has the calibration.
+    """
+    module.eval()
+    cells = _Cells()
+    for batch in validation:
+        cells.add(module, batch, CELLS_PER_SCENE)
+    calibration = Calibration.fit(model.distribution, *cells.joined(), tilt_m)
+    card = model.card.model_copy(update={"calibration": calibration})
+    return TrainedModel(model.network, card)
+
+
+@dataclass
+class _Cells:
+    """Predicted probabilities and true inverse distances [dpt] of some cells of captures."""
+
+    probs: list[Tensor] = field(default_factory=list)
+    truth_dpt: list[Tensor] = field(default_factory=list)
+
+    def add(self, module: DistanceModule, batch: Batch, count: int) -> None:
+        """Predict one capture at `count` cells or somewhat fewer."""
+        known = (batch["inverse_dpt"] > 0).nonzero(as_tuple=True)
+        chosen = tuple(index[:: 1 + len(known[0]) // count] for index in known)
+        logits = module.grid_logits(batch).movedim(1, -1)[chosen]
+        self.probs.append(logits.float().softmax(-1))
+        self.truth_dpt.append(batch["inverse_dpt"][chosen])
+
+    def joined(self) -> tuple[Tensor, Tensor]:
+        """`[N, bins]` and `[N]`."""
+        return torch.cat(self.probs), torch.cat(self.truth_dpt)
+
+
+@torch.inference_mode()
+def with_photo_domain(
+    model: TrainedModel,
+    module: DistanceModule,
+    validation: DataLoader[Batch],
+    trained_on: CaptureSet,
+) -> TrainedModel:
+    """The same network with a card that says what photos it was trained on (`PhotoDomain`).
+
+    What other photos cost it is measured on validation captures, changed as `changes` does.
+
+    Args:
+        model: The calibrated model.
+        module: Its module, in the state that training ended with.
+        validation: Labelled captures, one at a time.
+        trained_on: The training's captures, of which some are looked at.
+    """
+    step = 1 + len(trained_on) // STATISTICS_OF
+    domain = PhotoDomain.of(
+        map(Storage.parse, trained_on.table["storage"]),
+        [photo_statistics(trained_on.image(index)) for index in range(0, len(trained_on), step)],
+    )
+    photos = domain.model_copy(update={"effects": _effects(model, module, validation)})
+    return TrainedModel(model.network, model.card.model_copy(update={"photos": photos}))
+
+
+def _effects(
+    model: TrainedModel, module: DistanceModule, validation: DataLoader[Batch]
+) -> dict[str, Effect]:
+    """What each change costs, by kind."""
+    network, module.network = module.network, fused(module.network)  # it has much to predict
+    every: dict[str, Change] = {"": lambda image: image, **changes()}
+    cells = {kind: _Cells() for kind in every}
+    statistics: dict[str, list[dict[str, float]]] = {kind: [] for kind in every}
+    batches = itertools.islice(validation, SHIFTED_SCENES)
+    count = min(len(validation), SHIFTED_SCENES)
+    for batch in tqdm(
+        batches, "measuring domain shifts", total=count, unit="capture", disable=None
+    ):
+        for kind, change in every.items():
+            image = change(batch["image"][0])
+            cells[kind].add(module, batch | {"image": image[None]}, SHIFTED_CELLS)
+            statistics[kind].append(dict(photo_statistics(image)))
+    module.network = network
+    plain = _effect(model, cells.pop(""), [], 1.0)
+    return {
+        kind: _effect(model, found, statistics[kind], plain.error_ratio)
+        for kind, found in cells.items()
+    }
+
+
+def _effect(
+    model: TrainedModel, cells: _Cells, statistics: list[dict[str, float]], usual_error: float
+) -> Effect:
+    """Effect of a change on these cells; errors are relative to `usual_error`."""
+    probs, truth_dpt = cells.joined()
+    probs, distribution = model.tilted(probs), model.distribution
+    error = float((truth_dpt / distribution.estimate_dpt(probs) - 1).abs().mean())
+    tail = model.tail(UNCOVERED_LEVEL)
+    low, high = distribution.quantile_dpt(probs, (tail, 1 - tail))
+    return Effect(
+        error_ratio=error / usual_error,
+        coverage=float(((low <= truth_dpt) & (truth_dpt <= high)).float().mean()),
+        central=Calibration.fit(distribution, probs, truth_dpt).central,
+        statistics={
+            name: float(np.median([row[name] for row in statistics]))
+            for name in DEGREES.values()
+            if statistics and all(name in row for row in statistics)
+        },
+    )
