@@ -18,7 +18,14 @@ from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.common.files import atomic_write
-from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
+from rangefinder.config import (
+    Orientation,
+    PredictionParams,
+    SampleBits,
+    Strict,
+    StudentParams,
+    TeacherParams,
+)
 from rangefinder.errors import ModelError
 from rangefinder.models.distribution import Calibration, DistanceDistribution
 from rangefinder.models.student import Student
@@ -26,14 +33,14 @@ from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, co
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 _SEAL = "card_sha256"  # in the header of the weights' file
-FORMAT: Literal[2] = 2  # of cards; raise it whenever their fields or the networks change
+FORMAT: Literal[3] = 3  # of cards; raise it whenever their fields or the networks change
 _PICKLES = (b"\x80", b"PK")  # first bytes of a pickle, and of what torch.save writes
 
 
 class Card(Strict):
     """What weights are: enough to build the network, to place its patches and to refuse mix-ups."""
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     kind: Literal["teacher", "student"]
     camera: Camera
     camera_fingerprint: str
@@ -43,6 +50,10 @@ class Card(Strict):
     patch_px: int = Field(ge=1, description="side of the teacher's patch")
     stride_px: int = Field(ge=1)
     input_encoding: Literal["linear_light"] = "linear_light"
+    orientation: Orientation = Field("refuse", description="of photos stored turned, in training")
+    sample_bits: SampleBits | None = Field(
+        None, description="of 16-bit photos that do not say it, in training; None: all"
+    )
     dataset: str = Field(description="digest of the captures trained on")
     seed: int
     cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")

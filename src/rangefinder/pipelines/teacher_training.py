@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from kedro.pipeline import Pipeline, node
 
-from rangefinder.config import ComputeParams, Parameters, PredictionParams, TeacherParams
+from rangefinder.config import (
+    CaptureParams,
+    ComputeParams,
+    Parameters,
+    PredictionParams,
+    TeacherParams,
+)
 from rangefinder.pipelines import sections
 
 if TYPE_CHECKING:
@@ -19,6 +25,7 @@ def train(
     seed: int,
     prediction: PredictionParams,
     teacher: TeacherParams,
+    decoding: CaptureParams,
     compute: ComputeParams,
     captures: CaptureSet,
     checkpoints: Path,
@@ -27,7 +34,9 @@ def train(
     from rangefinder.tracking.runs import epoch_logger
     from rangefinder.training.assembly import train_teacher
 
-    params = Parameters.only(seed=seed, prediction=prediction, teacher=teacher, compute=compute)
+    params = Parameters.only(
+        seed=seed, prediction=prediction, teacher=teacher, captures=decoding, compute=compute
+    )
     return train_teacher(captures, params, checkpoints, epoch_logger("teacher"))
 
 
@@ -38,7 +47,7 @@ def create_pipeline() -> Pipeline:
             node(
                 train,
                 [
-                    *sections("seed", "prediction", "teacher", "compute"),
+                    *sections("seed", "prediction", "teacher", "captures", "compute"),
                     "captures",
                     "teacher_checkpoints",
                 ],

@@ -327,6 +327,8 @@ def teacher_card(
         prediction=params.prediction,
         patch_px=network.patch_px,
         stride_px=network.stride_px,
+        orientation=params.captures.orientation,
+        sample_bits=params.captures.sample_bits,
         dataset=training_split(captures).digest,
         seed=params.seed,
     )
