@@ -15,8 +15,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from torch import Tensor
 
-from rangefinder.captures.exif import exif_tags, is_turned, sensor_layout, upright
+from rangefinder.captures.exif import exif_tags, is_turned, upright
 from rangefinder.captures.formats import RAW_SUFFIXES, install
+from rangefinder.captures.heif import heif_samples, is_heif, open_heif
 from rangefinder.captures.images import SAVE_AS, TIFF_SUFFIXES, linear_light
 from rangefinder.captures.tiff import photo_page, photo_samples
 from rangefinder.common.files import png_samples
@@ -29,6 +30,7 @@ MIN_SIDE_PX = 16
 DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, MemoryError),
     *(struct.error, zlib.error, RuntimeError),  # the last by codecs
+    *(TypeError, AttributeError, ArithmeticError),  # by tifffile, of tags of a wrong type
 )
 REFUSED_MODES = {
     "1": "black and white only",
@@ -39,8 +41,6 @@ REFUSED_MODES = {
     "HSV": "HSV colours",
 }
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")  # that Pillow reads by itself
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # of H.273: brightness is not that of an sRGB photo
 RAW_FLIPS = {3: 3, 5: 8, 6: 6}  # of LibRaw, and the EXIF orientation of each
 
 
@@ -81,10 +81,10 @@ def decode(
         CaptureError: If it is empty, damaged, not a picture, too small or too large, or its colours
             are not plain grey or RGB.
     """
-    require_content(path)
+    start = require_content(path)
     if path.suffix.lower() in RAW_SUFFIXES:
         encoding = "linear"
-    samples = _samples(path, sample_bits)
+    samples = _samples(path, start, sample_bits)
     pixels, exif = samples.pixels, samples.exif
     if is_turned(exif) and orientation == "refuse":
         raise CaptureError(
@@ -99,19 +99,20 @@ def decode(
     return Decoded(image, exif, int(pixels.max()) if untold else None)
 
 
-def require_content(path: Path) -> None:
-    """Refuse a file that is empty or cannot be opened.
+def require_content(path: Path) -> bytes:
+    """The first bytes of a file; refused is one that is empty or cannot be opened.
 
     Raises:
         CaptureError: In that case.
     """
     try:
         with path.open("rb") as file:
-            empty = not file.read(1)
+            start = file.read(64)
     except OSError as exc:
         raise CaptureError(f"{path.name} cannot be opened ({exc.strerror})") from exc
-    if empty:
+    if not start:
         raise CaptureError(f"{path.name} is empty (zero bytes)", todo="Copy it again.")
+    return start
 
 
 def require_size(name: str, width: int, height: int) -> None:
@@ -148,15 +149,18 @@ def read_tiff(path: Path) -> tuple[Pixels, str]:
         raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
 
 
-def _samples(path: Path, untold_bits: int | None) -> Samples:
-    """A file's samples; `untold_bits`: of 16-bit samples, where it does not say them."""
+def _samples(path: Path, start: bytes, untold_bits: int | None) -> Samples:
+    """Samples of a file that begins so; `untold_bits`: of 16-bit ones, where it says nothing."""
     if path.suffix.lower() in RAW_SUFFIXES:
         return _raw_samples(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # of damaged tags
             if path.suffix.lower() in TIFF_SUFFIXES:
                 return _tiff_samples(path, untold_bits)
+            if is_heif(start):
+                return _heif_samples(path)
             return _pillow_samples(path, untold_bits)
     except UnidentifiedImageError as exc:
         raise CaptureError(
@@ -187,50 +191,19 @@ def _tiff_samples(path: Path, untold_bits: int | None) -> Samples:
         return Samples(pixels, exif_tags(exif), bits)
 
 
+def _heif_samples(path: Path) -> Samples:
+    photo = open_heif(path)
+    require_size(path.name, *photo.size)
+    return Samples(*heif_samples(photo))
+
+
 def _pillow_samples(path: Path, untold_bits: int | None) -> Samples:
-    formats = (*FORMATS, "HEIF") if _is_heif(path) else FORMATS
-    with Image.open(path, formats=formats) as picture:
+    with Image.open(path, formats=FORMATS) as picture:
         require_size(path.name, *picture.size)
-        _require_one_photo(path.name, picture)
+        if picture.format != "JPEG" and getattr(picture, "is_animated", False):
+            raise CaptureError(f"{path.name} is animated", expected="one photo")
         pixels, exif = _pillow_pixels(path, picture), exif_tags(picture.getexif())
-        turned = picture.info.get("original_orientation")  # that HEIF was stored with
-    if turned:
-        exif[Base.Orientation] = turned
-        pixels = sensor_layout(pixels, turned)
     return Samples(pixels, exif, untold_bits if pixels.dtype == np.uint16 else None)
-
-
-def _is_heif(path: Path) -> bool:
-    """Whether a file is HEIF by its content; makes Pillow able to read it then."""
-    with path.open("rb") as file:
-        start = file.read(12)
-    if start[4:8] != b"ftyp" or start[8:] not in HEIF_BRANDS:
-        return False
-    try:
-        import pillow_heif
-    except ImportError as exc:
-        raise CaptureError(
-            f"{path.name} is a HEIC photo, and no reader is installed",
-            todo=f"{install('heic')}, or save it as JPEG.",
-        ) from exc
-    pillow_heif.register_heif_opener()
-    return True
-
-
-def _require_one_photo(name: str, picture: Image.Image) -> None:
-    """Refuse animations, and what is brighter than a screen; HEIF names the photo among several."""
-    if getattr(picture, "is_animated", False) and picture.format in FORMATS:
-        raise CaptureError(
-            f"{name} is animated",
-            got=f"{getattr(picture, 'n_frames', 0)} pictures",
-            expected="one photo",
-        )
-    transfer = picture.info.get("nclx_profile", {}).get("transfer_characteristics")
-    if transfer in HDR_TRANSFERS:
-        raise CaptureError(
-            f"{name} is an HDR photo ({HDR_TRANSFERS[transfer]})",
-            todo="Switch HDR off in the camera, or save it as JPEG or 16-bit linear TIFF.",
-        )
 
 
 def _pillow_pixels(path: Path, picture: Image.Image) -> Pixels:

@@ -38,11 +38,6 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels
 
 
-def sensor_layout(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn `[H, W, ...]` as displayed back to how it was stored."""
-    return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))
-
-
 def turned_by_a_quarter(width: int, height: int, camera: Camera) -> str:
     """What to do about a picture of the camera's size, but upright; empty if it is none."""
     if (width, height) != (camera.height_px, camera.width_px) or width == height:
