@@ -102,7 +102,7 @@ class Importer:
             except CaptureError as error:
                 self.problems.append(Problem.of(table.path.name, row.number, row.image, error))
         if self.bits.doubt:
-            log.warning("%s %s", self.bits.doubt, self.bits.todo)
+            log.warning("%s. %s", self.bits.doubt, self.bits.todo())
         if self.params.captures.skip_bad:
             for problem in self.problems:
                 log.warning("Left out: %s", problem)

@@ -257,7 +257,7 @@ def add_photos(
     if new:
         write_captures(folder, captures.camera, _captures(policy, before, new))
     if bits.doubt:
-        log.warning("%s %s", bits.doubt, bits.todo)
+        log.warning("%s. %s", bits.doubt, bits.todo())
     return Added(len(new), known, refused)
 
 

@@ -27,16 +27,15 @@ class SampleBits:
             return None
         return next((bits for bits in USUAL_BITS if self.largest < 2**bits), None)
 
-    @property
-    def todo(self) -> str:
-        """What to do about it in the configuration."""
-        return f"Set captures.sample_bits: {self.suspected}."
+    def todo(self, option: str = "Set captures.sample_bits:") -> str:
+        """What to do about the doubt, by default in the configuration."""
+        return f"{self.suspected} bits in 16? {option} {self.suspected}"
 
     @property
     def doubt(self) -> str:
-        """As in: no sample of 7 photos is above 4095: 12 bits in 16? Empty if there is none."""
+        """As in: no sample of 7 16-bit photos is above 4095. Empty if there is none."""
         bits = self.suspected
         if bits is None:
             return ""
         photos = "the 16-bit photo" if self.photos == 1 else f"{self.photos} 16-bit photos"
-        return f"no sample of {photos} is above {2**bits - 1}: {bits} bits in 16?"
+        return f"no sample of {photos} is above {2**bits - 1}"

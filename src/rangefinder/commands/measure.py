@@ -88,8 +88,8 @@ def _with_progress(items: list[Any]) -> Iterator[Any]:
 def _say_doubt(bits: SampleBits) -> None:
     """Whether 16-bit photos seem to use fewer bits, as a line."""
     if bits.doubt:
-        advice = f"Give --bits {bits.suspected}, unless the model was trained on such photos."
-        click.echo(f"{bits.doubt.capitalize()} {advice}", err=True)
+        unless = "unless the model was trained on such photos"
+        click.echo(f"{bits.doubt.capitalize()}. {bits.todo('Give --bits')}, {unless}.", err=True)
 
 
 def print_report(report: dict[str, Any], as_json: bool) -> None:
