@@ -100,7 +100,7 @@ def test_untold_bits_are_doubted_over_a_set_and_set_by_an_option(tmp_path):
     bits = SampleBits()
     for path in sorted(tmp_path.iterdir()):
         bits.add(decode(path).largest)
-    assert (bits.photos, bits.suspected) == (6, 12)
+    assert bits.suspected == 12
     assert bits.doubt == "no sample of 6 16-bit photos is above 4095"
     assert bits.todo() == "12 bits in 16? Set captures.sample_bits: 12"
     for suffix in ("tif", "png"):
@@ -120,6 +120,13 @@ def test_one_photo_that_needs_all_bits_ends_the_doubt():
     assert bits.suspected == 10
     bits.add(60000)
     assert not bits.doubt
+
+
+def test_a_photo_that_is_clipped_where_fewer_bits_end_is_doubted_among_others():
+    bits = SampleBits()
+    for largest in (60000, 4095, 4000, 4096):
+        bits.add(largest)
+    assert (bits.suspected, bits.doubt) == (12, "no sample of 2 16-bit photos is above 4095")
 
 
 def test_the_mosaic_of_a_sensor_is_refused(tmp_path):

@@ -39,12 +39,12 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def turned_by_a_quarter(width: int, height: int, camera: Camera) -> str:
-    """What to do about a picture of the camera's size, but upright; empty if it is none."""
+    """What may be amiss with a picture whose sides are those of the camera's, swapped."""
     if (width, height) != (camera.height_px, camera.width_px) or width == height:
         return ""
     return (
-        "It is turned by a quarter: take photos as the camera stored them, with their EXIF data, "
-        "and set captures.orientation: ignore."
+        "it seems turned by a quarter: with captures.orientation: ignore photos may be held any "
+        "way, but must be as the camera stored them"
     )
 
 

@@ -174,7 +174,7 @@ class Importer:
                 got=f"{width}x{height} px from ({row.origin_x_px:g}, {row.origin_y_px:g}), "
                 f"{row.scale:g} sensor px each",
                 expected=f"{camera.width_px}x{camera.height_px} px",
-                todo=turned_by_a_quarter(width, height, camera) or OTHER_SIZE,
+                todo=turned_by_a_quarter(width, height, camera).capitalize() or OTHER_SIZE,
             )
         difference = lens_difference(decoded.exif, camera)
         if difference:

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
-USUAL_BITS = (10, 12, 14)  # of sensors, whose samples programs put into 16 bits as they are
+USUAL_BITS = {10: 1023, 12: 4095, 14: 16383}  # of sensors, and the largest sample of each
 
 
 @dataclass
 class SampleBits:
-    """The largest sample of a set of photos; one dark photo proves nothing, a set does."""
+    """The largest samples of a set of photos: one dark photo proves nothing, a set does."""
 
-    photos: int = 0  # 16-bit files that do not say how many bits they use
-    largest: int = 0  # sample of them
+    largest: Counter[int] = field(default_factory=Counter)  # samples, and how many photos have it
 
     def add(self, largest: int | None) -> None:
-        """Take in a photo's largest sample; None: it is no such file."""
+        """Take in a photo's largest sample; None: it says its bits, or has no 16."""
         if largest is not None:
-            self.photos += 1
-            self.largest = max(self.largest, largest)
+            self.largest[largest] += 1
 
     @property
     def suspected(self) -> int | None:
-        """Bits that hold every sample; None where all 16 are needed, or nothing was seen."""
-        if not self.photos:
-            return None
-        return next((bits for bits in USUAL_BITS if self.largest < 2**bits), None)
-
-    def todo(self, option: str = "Set captures.sample_bits:") -> str:
-        """What to do about the doubt, by default in the configuration."""
-        return f"{self.suspected} bits in 16? {option} {self.suspected}"
+        """Bits that hold every sample, or at whose end some photo is clipped; None: all 16."""
+        top = max(self.largest, default=max(USUAL_BITS.values()) + 1)
+        holding = [bits for bits, end in USUAL_BITS.items() if top <= end]
+        clipping = [bits for bits, end in USUAL_BITS.items() if end in self.largest]
+        return next(iter(holding + clipping), None)
 
     @property
     def doubt(self) -> str:
         """As in: no sample of 7 16-bit photos is above 4095. Empty if there is none."""
-        bits = self.suspected
-        if bits is None:
+        if self.suspected is None:
             return ""
-        photos = "the 16-bit photo" if self.photos == 1 else f"{self.photos} 16-bit photos"
-        return f"no sample of {photos} is above {2**bits - 1}"
+        end = USUAL_BITS[self.suspected]
+        count = sum(photos for largest, photos in self.largest.items() if largest <= end)
+        photos = "a 16-bit photo" if count == 1 else f"{count} 16-bit photos"
+        return f"no sample of {photos} is above {end}"
+
+    def todo(self, option: str = "Set captures.sample_bits:") -> str:
+        """What to do about the doubt, by default in the configuration."""
+        return f"{self.suspected} bits in 16? {option} {self.suspected}"

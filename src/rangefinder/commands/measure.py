@@ -239,7 +239,7 @@ def watch(
         refused += "error" in report
         measured += "error" not in report
         print_report(report, as_json)
-        if session.bits.photos and not said:
+        if session.bits.doubt and not said:
             said = True
             _say_doubt(session.bits)
     click.echo(f"{measured} photos measured, {refused} refused.", err=True)
