@@ -151,7 +151,7 @@ _SESSION = (
     click.option(
         "--bits",
         type=click.IntRange(9, 16),
-        help="That 16-bit photos use which do not say it.  [default: as in training]",
+        help="Bits that 16-bit photos use which do not say it.  [default: as in training]",
     ),
 )
 

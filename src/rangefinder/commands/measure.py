@@ -222,8 +222,8 @@ def watch(
 ) -> None:
     """Measure the photos in FOLDER, then every one that lands there, until Ctrl-C.
 
-    Photos are measured when they are there in full. One that cannot be measured is named with the
-    reason, and watching goes on. Photos that have newer maps already are left alone.
+    Photos are measured when they are there in full. One that cannot be measured or read is named
+    with the reason, and watching goes on. Photos that have newer maps already are left alone.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
