@@ -13,18 +13,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
+import numpy as np
+
 from rangefinder.config import Chroma, Interval, Strict
 
 Format = Literal["linear", "srgb", "jpeg", "lossy"]
 CHROMA: tuple[Chroma, ...] = ("4:4:4", "4:2:2", "4:2:0")  # from full to quarter resolution
-JPEG_STEPS = (95, 85, 75)  # qualities of the JPEG shifts
 QUALITY_SLACK = 2  # estimated qualities are rounded
 MARGIN = 0.25  # by which a statistic may leave its range in training / width of that range
 LEAST_MARGIN = 0.1  # of the statistics, which are logarithms
 WORSE = 1.1  # factor of the error from which a shift counts
 UNCOVERED_LEVEL = 0.8  # of the intervals whose coverage is looked at
 UNCOVERED = 0.75  # share of these that hold the truth below which it counts
-DEGREES = {"dark": "brightness", "sharpened": "noise_floor", "smoothed": "fine_detail"}
+DEGREES = ("brightness", "noise_floor", "fine_detail")  # statistics that tell the degree of a shift
+Found = tuple[str, str, str]
 _JPEG = re.compile(r"jpeg (\d+) (\d:\d:\d)")
 
 
@@ -58,12 +60,12 @@ def _format(text: str) -> Format:
 
 
 class Effect(Strict):
-    """What a shift does to a model, on validation captures that were changed that way."""
+    """What a shift of some degree does to a model: measured on validation captures."""
 
     error_ratio: float  # mean relative error / that of the captures as they are
     coverage: float  # share of 80 % intervals that hold the truth while they are not widened
     central: tuple[float, ...]  # as in `Calibration`: widens the intervals of such photos
-    statistics: Mapping[str, float] = {}  # their medians
+    degree: Mapping[str, float] = {}  # medians of statistics; quality of a JPEG
 
     @property
     def counts(self) -> bool:
@@ -77,11 +79,12 @@ class Shift:
 
     kind: str  # as in `PhotoDomain.effects`
     found: str  # what was seen in the photo
-    error_ratio: float | None = None  # factor of the error on such photos, if known
+    effect: Effect | None = None  # what it does to the model, if known
 
     def __str__(self) -> str:
-        cost = f" (error {self.error_ratio:.2g} times as large)" if self.error_ratio else ""
-        return self.found + cost
+        if self.effect is None:
+            return self.found
+        return f"{self.found} (error {self.effect.error_ratio:.2g} times as large)"
 
 
 class PhotoDomain(Strict):
@@ -91,7 +94,7 @@ class PhotoDomain(Strict):
     jpeg_quality: tuple[int, int] | None = None  # lowest and highest; None: no JPEG
     chroma: tuple[Chroma, ...] = ()  # of JPEGs
     statistics: Mapping[str, Interval] = {}  # lowest and highest, by name
-    effects: Mapping[str, Effect] = {}  # what shifts cost, by kind
+    effects: Mapping[str, tuple[Effect, ...]] = {}  # of shifts, by kind and of some degrees
 
     @classmethod
     def of(cls, storages: Iterable[Storage], statistics: Iterable[Mapping[str, float]]) -> Self:
@@ -125,47 +128,39 @@ class PhotoDomain(Strict):
             storage: How its file stores it.
             statistics: See `captures.photo_statistics`.
         """
+        values = {**statistics, "quality": float(storage.jpeg_quality)}
         found = []
-        for shift in self._shifts(storage, statistics):
-            kind = self._degree(shift.kind, statistics)
-            effect = self.effects.get(kind)
+        for kind, degree, what in self._shifts(storage, statistics):
+            effect = self._effect(kind, degree, values)
             if effect is None or effect.counts:
-                ratio = None if effect is None else effect.error_ratio
-                found.append(Shift(kind, shift.found, ratio))
+                found.append(Shift(kind, what, effect))
         return found
 
-    def _degree(self, kind: str, statistics: Mapping[str, float]) -> str:
-        """Name of the effect of this kind that comes nearest to the photo, as in dark_12_bits."""
-        name = DEGREES.get(kind, "")
-        distance = {
-            degree: abs(effect.statistics[name] - statistics[name])
-            for degree, effect in self.effects.items()
-            if degree.startswith(f"{kind}_") and name in statistics and name in effect.statistics
-        }
-        return min(distance, key=distance.__getitem__, default=kind)
+    def _effect(self, kind: str, degree: str, values: Mapping[str, float]) -> Effect | None:
+        """The effect of a shift of the photo's degree, interpolated between those measured."""
+        known = self.effects.get(kind, ())
+        if len(known) < 2 or degree not in values:
+            return known[0] if known else None
+        ordered = sorted(known, key=lambda effect: effect.degree[degree])
+        steps = [effect.degree[degree] for effect in ordered]
+        rows = np.array([(e.error_ratio, e.coverage, *e.central) for e in ordered])
+        row = [float(np.interp(values[degree], steps, column)) for column in rows.T]
+        return Effect(error_ratio=row[0], coverage=row[1], central=tuple(row[2:]))
 
-    def _shifts(self, storage: Storage, statistics: Mapping[str, float]) -> Iterator[Shift]:
+    def _shifts(self, storage: Storage, statistics: Mapping[str, float]) -> Iterator[Found]:
+        """Kinds of shift, the statistic that tells their degree, and what was seen."""
         low, high = self._outside(statistics)
-        if "grey" in high:
-            yield Shift("grey", "its three colours are the same")
-        if "grey" in low:
-            yield Shift("coloured", "its three colours differ")
-        if "brightness" in low:
-            yield Shift(
-                "dark",
-                "it is much darker than training photos: fewer bits than its file could hold?",
-            )
-        if "mosaic" in high:
-            yield Shift("mosaic", "it has the pattern of a colour filter array")
+        yield from _colours(low, high)
+        is_dark = "brightness" in low
+        if is_dark:
+            yield "dark", "brightness", "it is very dark: fewer bits than its file could hold?"
         is_gamma = "noise_slope" in low and storage.format == "linear"
         if is_gamma:
-            yield Shift(
-                "gamma", "its noise is that of gamma-encoded light, and it is read as linear"
-            )
-        jpeg = self._jpeg(storage, low, high)
+            yield "gamma", "", "its noise is that of gamma-encoded light, and it is read as linear"
+        jpeg = self._jpeg(storage, high)
         if jpeg is not None:
             yield jpeg
-        elif not is_gamma and "brightness" not in low and "mosaic" not in high:
+        elif not (is_dark or is_gamma or "mosaic" in high):
             yield from _detail(low, high)
 
     def _outside(self, statistics: Mapping[str, float]) -> tuple[set[str], set[str]]:
@@ -179,36 +174,48 @@ class PhotoDomain(Strict):
                 high.add(name)
         return low, high
 
-    def _jpeg(self, storage: Storage, low: Collection[str], high: Collection[str]) -> Shift | None:
+    def _jpeg(self, storage: Storage, high: Collection[str]) -> Found | None:
         """The shift of a JPEG, also of one that was stored anew in another format."""
+        coarse = jpeg_kind("4:2:0")
         if storage.format == "lossy" and "lossy" not in self.formats:
-            return Shift(jpeg_kind(JPEG_STEPS[-1], "4:2:0"), "its format is lossy")
+            return coarse, "noise_floor", "its format is lossy"
         if storage.format != "jpeg":
             if "blocks" not in high or "jpeg" in self.formats:
                 return None
-            kind = jpeg_kind(JPEG_STEPS[1], "4:2:0")  # what it was cannot be told
-            return Shift(kind, "it has blocks of 8x8 px: it was a JPEG before")
-        trained = self.jpeg_quality
-        if trained is not None:
+            return coarse, "noise_floor", "it has blocks of 8x8 px: it was a JPEG before"
+        if self.jpeg_quality is not None:
             coarsest = max(map(CHROMA.index, self.chroma))
-            is_worse = storage.jpeg_quality < trained[0] - QUALITY_SLACK
+            is_worse = storage.jpeg_quality < self.jpeg_quality[0] - QUALITY_SLACK
             if not is_worse and CHROMA.index(storage.chroma) <= coarsest:
                 return None
         found = f"it is a JPEG of quality {storage.jpeg_quality}, chroma {storage.chroma}"
-        return Shift(jpeg_kind(storage.jpeg_quality, storage.chroma), found)
+        return jpeg_kind(storage.chroma), "quality", found
 
 
-def _detail(low: Collection[str], high: Collection[str]) -> Iterator[Shift]:
+def _colours(low: Collection[str], high: Collection[str]) -> Iterator[Found]:
+    """Shifts of how colours were sampled."""
+    if "grey" in high and "mosaic" in high:
+        yield "cfa", "", "it has the pattern of a colour filter array, as raw samples have"
+    elif "grey" in high:
+        yield "grey", "", "its three colours are the same"
+    elif "mosaic" in high:
+        yield "mosaic", "", "its colours were interpolated from a colour filter array"
+    if "grey" in low:
+        yield "coloured", "", "its three colours differ"
+
+
+def _detail(low: Collection[str], high: Collection[str]) -> Iterator[Found]:
     """Shifts of the finest detail."""
     if "noise_floor" in high:
-        yield Shift("sharpened", "its finest detail is too strong: sharpened, or a higher ISO?")
+        found = "its finest detail is too strong: sharpened, or a higher ISO?"
+        yield "sharpened", "noise_floor", found
     elif "fine_detail" in low:
-        yield Shift("smoothed", "its finest detail is missing: enlarged, or noise was removed?")
+        found = "its finest detail is missing: enlarged, or noise was removed?"
+        yield "smoothed", "fine_detail", found
     elif "chroma" in low:
-        yield Shift("half_chroma", "its colours have half the resolution of its light")
+        yield "half_chroma", "", "its colours have half the resolution of its light"
 
 
-def jpeg_kind(quality: int, chroma: Chroma) -> str:
-    """Kind of the shift that stands for JPEGs of this quality: of the next lower step."""
-    step = next((step for step in JPEG_STEPS if step <= quality), JPEG_STEPS[-1])
-    return f"jpeg_{step}_{'444' if chroma == '4:4:4' else '420'}"
+def jpeg_kind(chroma: Chroma) -> str:
+    """Kind of the shift of JPEGs with full, or with coarser chroma."""
+    return "jpeg_444" if chroma == CHROMA[0] else "jpeg_420"

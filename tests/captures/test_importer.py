@@ -193,3 +193,32 @@ def test_rgbd_rows_are_rendered_through_the_bank(tmp_path):
     assert (capture.distance_map == 3.0).all()
     (again,) = Importer(CAMERA, PARAMS, simulate).captures([table])
     assert torch.equal(capture.image, again.image)
+
+
+def test_untold_bits_are_doubted_once_and_set_for_photos_of_the_camera_only(tmp_path, caplog):
+    pixels = RNG.integers(0, 4096, (48, 64), dtype=np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels[::-1]).save(tmp_path / "b.png")
+    save_distances(tmp_path / "b_mm.png")
+    path = table_of(
+        tmp_path,
+        "image,role,distance_map,scene",
+        "a.png,unlabelled,,garden",
+        "b.png,rgbd,b_mm.png,kitchen",
+    )
+    table, params = read_table(path), params_of(sample_bits=12)
+    importer = Importer(Camera.from_params(params.camera), params)
+    own, other = (importer.read(table, row)[0].image[0].numpy() for row in table.rows)
+    np.testing.assert_allclose(own, pixels / 4095, rtol=1e-6)
+    np.testing.assert_allclose(other, pixels[::-1] / 65535, rtol=1e-6)
+    imported(table_of(tmp_path, "image,role,scene", "a.png,unlabelled,garden"))
+    doubt = "no sample of a 16-bit photo is above 4095. 12 bits in 16? Set captures.sample_bits: 12"
+    assert caplog.messages.count(doubt) == 1
+
+
+def test_photos_that_software_turned_upright_are_refused_with_what_to_do(tmp_path):
+    save_photo(tmp_path / "a.png", size=(64, 48))
+    path = table_of(tmp_path, "image,role,scene", "a.png,unlabelled,garden")
+    assert "turned by a quarter" in refusal(path)
+    save_photo(tmp_path / "a.png", size=(60, 48))
+    assert "origin_x_px" in refusal(path)

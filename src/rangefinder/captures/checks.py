@@ -225,7 +225,10 @@ class _Checker:
 
     def finish(self) -> Findings:
         """Compare rows with each other."""
-        findings = self.findings
+        findings, bits = self.findings, self.importer.bits
+        if bits.doubt:
+            name = self.table.path.name
+            findings.problems.append(Problem(name, 0, "", bits.doubt, bits.todo(), is_fatal=False))
         self._mixed_cameras()
         findings.places = np.array(self.places, dtype=np.float64).reshape(-1, 2)
         try:

@@ -17,9 +17,10 @@ from tqdm import tqdm
 from rangefinder.camera import Camera
 from rangefinder.captures.decoding import Decoded, decode
 from rangefinder.captures.distance_maps import read_distances
-from rangefinder.captures.exif import lens_difference
+from rangefinder.captures.exif import lens_difference, turned_by_a_quarter
 from rangefinder.captures.images import read_mask
 from rangefinder.captures.manifest import Capture, Role
+from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.captures.splits import SPLITS, Split, assign_splits, hashed_order
 from rangefinder.captures.tables import Problem, Row, Table, inside, read_table, refuse
 from rangefinder.config import CaptureParams, Parameters
@@ -28,6 +29,10 @@ from rangefinder.errors import CaptureError
 
 Simulate = Callable[[Tensor, Tensor, np.random.Generator], Capture]
 SKIP = "`rangefinder check` lists all; captures.skip_bad: true goes on without these rows."
+OTHER_SIZE = (
+    "For a crop or a binned photo fill origin_x_px, origin_y_px and scale; otherwise set "
+    "camera.width_px and height_px."
+)
 SLACK_PX = 1.0  # sensor pixels that rounding in binning may add beyond the sensor's edge
 log = logging.getLogger(__name__)
 
@@ -79,6 +84,7 @@ class Importer:
     params: Parameters  # all parameters
     simulate: Simulate | None = None
     problems: list[Problem] = field(default_factory=list)  # found so far
+    bits: SampleBits = field(default_factory=SampleBits)  # of the photos read so far
     _seen: dict[str, str] = field(default_factory=dict)
 
     def captures(self, tables: Sequence[Table]) -> Iterator[Capture]:
@@ -95,6 +101,8 @@ class Importer:
                 yield _assigned(self._load(table, row), plan)
             except CaptureError as error:
                 self.problems.append(Problem.of(table.path.name, row.number, row.image, error))
+        if self.bits.doubt:
+            log.warning("%s. %s", self.bits.doubt, self.bits.todo())
         if self.params.captures.skip_bad:
             for problem in self.problems:
                 log.warning("Left out: %s", problem)
@@ -124,10 +132,13 @@ class Importer:
             CaptureError: If one of them cannot be used, or is of another camera.
         """
         path = inside(table.folder, row.image)
-        decoded = decode(path, row.encoding, self.params.captures.orientation)
+        options = self.params.captures
+        bits = options.sample_bits if row.role != "rgbd" else None  # those are of other cameras
+        decoded = decode(path, row.encoding, options.orientation, bits)
         self._require_new(path, row)
         if row.role != "rgbd":
             self._require_camera(row, decoded)
+            self.bits.add(decoded.largest)
         size = (int(decoded.image.shape[1]), int(decoded.image.shape[2]))
         capture = Capture(
             image=decoded.image,
@@ -164,8 +175,7 @@ class Importer:
                 got=f"{width}x{height} px from ({row.origin_x_px:g}, {row.origin_y_px:g}), "
                 f"{row.scale:g} sensor px each",
                 expected=f"{camera.width_px}x{camera.height_px} px",
-                todo="For a crop or a binned photo fill origin_x_px, origin_y_px and scale; "
-                "otherwise set camera.width_px and height_px.",
+                todo=turned_by_a_quarter(width, height, camera).capitalize() or OTHER_SIZE,
             )
         difference = lens_difference(decoded.exif, camera)
         if difference:

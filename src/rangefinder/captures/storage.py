@@ -15,7 +15,7 @@ def coded_storage(picture: Image.Image) -> Storage | None:
     """Storage of an open picture of a lossy format; None for any other."""
     if picture.format == "JPEG":
         return Storage("jpeg", _quality(picture), _chroma(picture))
-    if picture.format in ("WEBP", "AVIF", "HEIF"):
+    if picture.format in ("WEBP", "AVIF"):
         return Storage("lossy")
     return None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from rangefinder.captures.decoding import PICTURE_SUFFIXES
+from rangefinder.captures.formats import say_skipped, skipped_lines, sort_photos
 from rangefinder.captures.manifest import ROLES
 from rangefinder.captures.splits import SPLITS
 from rangefinder.errors import CaptureError, RangefinderError
@@ -271,19 +271,19 @@ def _row_problems(known: dict[str, str]) -> Iterator[str]:
 
 def _folder_table(folder: Path) -> Table:
     """Rows of `charts/[sheet/]1.25m/[sheet/]*.jpg` and `photos/[scene/]*.jpg`."""
-    fields, number = {}, 1
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file():
-            continue
+    fields = {}
+    photos, skipped = sort_photos(folder.rglob("*"))
+    for number, path in enumerate(photos, start=2):
         parts = path.relative_to(folder).parts
-        number += 1
         fields[number] = {"image": "/".join(parts), **_folder_fields(parts)}
     if not fields:
         raise CaptureError(
             f"{folder} holds no captures",
+            got="; ".join(skipped_lines(skipped)) or None,
             expected="captures.csv, or charts/1.25m/*.jpg and photos/*.jpg",
             todo="Put photos of the chart into a folder named by its distance.",
         )
+    say_skipped(skipped)
     return _table(folder, folder, fields, ())
 
 

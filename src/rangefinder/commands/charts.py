@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from rangefinder.commands import (
     parameters_for,
     photos_argument,
 )
+
+if TYPE_CHECKING:
+    from rangefinder.config import Orientation
 
 SIZES = ("A4", "A3", "A2", "A1")
 size_option = click.option(
@@ -59,11 +63,13 @@ def chart(size: str, sheets: int, kind: str, dpi: int, seed: int, out: Path) -> 
 @click.command()
 @photos_argument
 @out_option("masks", "Folder for the masks.")
+@env_option
 @click.pass_context
-def mask(context: click.Context, /, photos: tuple[str, ...], out: Path) -> None:
+def mask(context: click.Context, /, photos: tuple[str, ...], out: Path, env: str) -> None:
     """Write a valid mask for every photo of a sheet: white where its texture is.
 
     All six discs must be in the photo. Others are named: those that the texture fills need no mask.
+    A mask is laid out as the configuration's captures.orientation has the photo.
     """
     from PIL import Image
     from tqdm import tqdm
@@ -75,12 +81,15 @@ def mask(context: click.Context, /, photos: tuple[str, ...], out: Path) -> None:
     from rangefinder.errors import CaptureError
     from rangefinder.inference.session import stems
 
+    captures = parameters_for(env).captures
+    orientation: Orientation = "apply" if captures.orientation == "apply" else "ignore"
     paths = find_photos(photos)
     bad = 0
     pairs = list(zip(paths, stems(paths), strict=True))
     for path, stem in tqdm(pairs, "Looking", unit="photo", disable=None):
         try:
-            sheet = find_sheet(decode(path, orientation="ignore").image)
+            photo = decode(path, orientation=orientation, sample_bits=captures.sample_bits)
+            sheet = find_sheet(photo.image)
         except CaptureError as error:
             bad += 1
             tqdm.write(f"Error: {error}", file=sys.stderr)

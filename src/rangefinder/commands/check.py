@@ -29,6 +29,8 @@ def check(table: Path, env: str, camera: Path | None, out: Path | None, skip_bad
     """Look at every capture of TABLE (captures.csv, or a folder) and list what is wrong.
 
     Without --camera, the record is the camera.yml beside TABLE, else the configuration's camera.
+    Photos are read as captures.orientation and captures.sample_bits of the configuration say; files
+    of a folder that nothing here can read are named.
     """
     from rangefinder.camera import CAMERA_FILE, Camera
     from rangefinder.captures.checks import check_table

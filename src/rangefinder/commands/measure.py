@@ -26,6 +26,7 @@ from rangefinder.commands import (
 from rangefinder.errors import RangefinderError
 
 if TYPE_CHECKING:
+    from rangefinder.captures.sample_bits import SampleBits
     from rangefinder.inference.session import TapeCheck
 
 OUTSIDE = 1  # exit code of `verify`
@@ -52,8 +53,10 @@ def measure(
     """Measure photos: files, folders or patterns such as 'shots/*.jpg'.
 
     Every photo gets a distance map (float32 TIFF, metres along the optical axis), an accuracy map
-    (probability of a relative error below 10 %) and a coloured overlay. A photo that the model was
-    not made for is refused; with --force it is measured and the result says so.
+    (probability of a relative error below 10 %) and a coloured overlay, turned as viewers turn the
+    photo. JPEG, PNG, TIFF, WebP, AVIF, HEIC (with rangefinder[heic]) and camera raw files (with
+    rangefinder[raw]) are read; others in a folder are named. A photo that the model was not made
+    for is refused; with --force it is measured and the result says so.
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.session import OutputRequest, stems
@@ -68,6 +71,7 @@ def measure(
         except RangefinderError as error:
             failed += 1
             print_report({"photo": str(path), "error": str(error)}, as_json)
+    _say_doubt(session.bits)
     if failed:
         if len(paths) > 1:
             click.echo(f"{failed} of {len(paths)} photos could not be measured.", err=True)
@@ -79,6 +83,13 @@ def _with_progress(items: list[Any]) -> Iterator[Any]:
 
     quiet = True if len(items) == 1 else None
     yield from tqdm(items, "Measuring", unit="photo", disable=quiet)
+
+
+def _say_doubt(bits: SampleBits) -> None:
+    """Whether 16-bit photos seem to use fewer bits, as a line."""
+    if bits.doubt:
+        unless = "unless the model was trained on such photos"
+        click.echo(f"{bits.doubt.capitalize()}. {bits.todo('Give --bits')}, {unless}.", err=True)
 
 
 def print_report(report: dict[str, Any], as_json: bool) -> None:
@@ -211,8 +222,8 @@ def watch(
 ) -> None:
     """Measure the photos in FOLDER, then every one that lands there, until Ctrl-C.
 
-    Photos are measured when they are there in full. One that cannot be measured is named with the
-    reason, and watching goes on. Photos that have newer maps already are left alone.
+    Photos are measured when they are there in full. One that cannot be measured or read is named
+    with the reason, and watching goes on. Photos that have newer maps already are left alone.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -223,8 +234,12 @@ def watch(
     request = OutputRequest(points, out or folder / "measured")
     click.echo(f"Watching {folder}; Ctrl-C ends it.", err=True)
     measured = refused = 0
+    said = False
     for report in watch_folder(session, folder, request, interval, stop):
         refused += "error" in report
         measured += "error" not in report
         print_report(report, as_json)
+        if session.bits.doubt and not said:
+            said = True
+            _say_doubt(session.bits)
     click.echo(f"{measured} photos measured, {refused} refused.", err=True)

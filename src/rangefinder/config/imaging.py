@@ -11,6 +11,9 @@ from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict, or
 Quality = Annotated[int, Field(ge=1, le=100)]
 Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
 
+Orientation = Literal["refuse", "ignore", "apply"]  # of photos whose EXIF says they are turned
+SampleBits = Annotated[int, Field(ge=9, le=16)]
+
 
 class LensParams(Strict):
     """Where the lens's point spread functions come from."""
@@ -111,7 +114,8 @@ class CaptureParams(Strict):
     test_share: float = Field(0.2, ge=0, lt=1)
     fold: int = Field(0, ge=0)
     withheld_share: float = Field(0, ge=0, le=1)
-    orientation: Literal["refuse", "ignore", "apply"] = "refuse"
+    orientation: Orientation = "refuse"
+    sample_bits: SampleBits | None = None
     skip_bad: bool = False
     train_charts: int = Field(600, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=0, le=100_000)

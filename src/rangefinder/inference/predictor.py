@@ -22,6 +22,7 @@ from rangefinder.models.device import inference_autocast, torch_device
 from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
 from rangefinder.models.model_files import Card, TrainedModel
 from rangefinder.models.student import Student, full_frame
+from rangefinder.photo_domain import Shift
 from rangefinder.sweep.sweep import Sweep
 
 REPORTED_LEVEL = 0.8  # of the interval that commands report
@@ -53,7 +54,7 @@ class Posterior:
     lattice: Lattice  # where the cells sit, in pixels at the scale of the camera record
     size_px: tuple[int, int]  # height and width of the photo
     at_scale_px: tuple[int, int]  # the same at the scale of the camera record
-    shifts: tuple[str, ...] = ()  # kinds of domain shift of the photo
+    shifts: tuple[Shift, ...] = ()  # domain shifts of the photo
 
     @torch.inference_mode()
     def decode(self, outputs: Outputs = REPORTED) -> Prediction:
@@ -139,7 +140,7 @@ class Predictor:
 
     @torch.inference_mode()
     def posterior(
-        self, image: Tensor, placement: Placement = WHOLE, shifts: tuple[str, ...] = ()
+        self, image: Tensor, placement: Placement = WHOLE, shifts: tuple[Shift, ...] = ()
     ) -> Posterior:
         """Predictive distributions of one photo.
 
@@ -149,7 +150,7 @@ class Predictor:
         Args:
             image: `[3, H, W]` linear light.
             placement: Where it sits on the sensor.
-            shifts: Kinds of domain shift of the photo, for which intervals are widened.
+            shifts: Domain shifts of the photo, for which intervals are widened.
 
         Raises:
             CaptureError: If the photo is smaller than a patch.

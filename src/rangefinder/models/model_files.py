@@ -19,12 +19,19 @@ from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.common.files import atomic_write
-from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
+from rangefinder.config import (
+    Orientation,
+    PredictionParams,
+    SampleBits,
+    Strict,
+    StudentParams,
+    TeacherParams,
+)
 from rangefinder.errors import ModelError
 from rangefinder.models.distribution import Calibration, DistanceDistribution, central_mass
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
-from rangefinder.photo_domain import PhotoDomain
+from rangefinder.photo_domain import PhotoDomain, Shift
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 _SEAL = "card_sha256"  # in the header of the weights' file
@@ -45,6 +52,10 @@ class Card(Strict):
     patch_px: int = Field(ge=1, description="side of the teacher's patch")
     stride_px: int = Field(ge=1)
     input_encoding: Literal["linear_light"] = "linear_light"
+    orientation: Orientation = Field("refuse", description="of photos stored turned, in training")
+    sample_bits: SampleBits | None = Field(
+        None, description="of 16-bit photos that do not say it, in training; None: all"
+    )
     dataset: str = Field(description="digest of the captures trained on")
     seed: int
     cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
@@ -71,18 +82,16 @@ class TrainedModel:
         calibration = self.card.calibration
         return self.distribution.tilted(probs, calibration.tilt_power if calibration else 0.0)
 
-    def tail(self, level: float, shifts: Collection[str] = ()) -> float:
+    def tail(self, level: float, shifts: Collection[Shift] = ()) -> float:
         """Probability mass on either side of the calibrated central interval of this level.
 
         Args:
             level: Probability that the interval should hold the truth.
-            shifts: Kinds of domain shift of the photo, for which intervals are widened.
+            shifts: Domain shifts of the photo, for which intervals are widened.
         """
-        calibration, photos = self.card.calibration, self.card.photos
+        calibration = self.card.calibration
         fitted = [calibration.central] if calibration else []
-        if photos is not None:
-            effects = [photos.effects[kind] for kind in shifts if kind in photos.effects]
-            fitted += [effect.central for effect in effects]
+        fitted += [shift.effect.central for shift in shifts if shift.effect is not None]
         masses = [central_mass(central, level) for central in fitted]
         return (1 - max(masses, default=level)) / 2
 

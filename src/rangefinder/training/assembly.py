@@ -60,7 +60,7 @@ def train_teacher(
     Args:
         captures: All captures. Charts and labelled captures of the training split are trained on,
             labelled captures of the validation split stop the training early.
-        params: `seed`, `prediction`, `teacher` and `compute` are used.
+        params: `seed`, `range`, `prediction`, `teacher` and `compute` are used.
         checkpoints: Folder for checkpoints; removed when training is finished.
         logger: Where epoch metrics go, or None.
 
@@ -105,7 +105,7 @@ def train_teacher(
     model = calibrate(
         TrainedModel(network, teacher_card(captures, network, params)), module, frames
     )
-    return with_photo_domain(model, module, frames, train)
+    return with_photo_domain(model, module, frames, train, params.range.report_m)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ class Distillation:
         model = TrainedModel(network, card.model_copy(update=made_from))
         model = calibrate(model, module, data.validation, tilt_range_m(self.captures, params))
         trained_on = self.captures.select(role="unlabelled", split="train")
-        return with_photo_domain(model, module, data.validation, trained_on)
+        report_m = params.range.report_m
+        return with_photo_domain(model, module, data.validation, trained_on, report_m)
 
 
 @dataclass(frozen=True)
@@ -325,6 +326,8 @@ def teacher_card(
         prediction=params.prediction,
         patch_px=network.patch_px,
         stride_px=network.stride_px,
+        orientation=params.captures.orientation,
+        sample_bits=params.captures.sample_bits,
         dataset=training_split(captures).digest,
         seed=params.seed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ from rangefinder.models.distribution import Calibration
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.photo_domain import DEGREES, UNCOVERED_LEVEL, Effect, PhotoDomain, Storage
 from rangefinder.training.lightning_modules import Batch, DistanceModule
-from rangefinder.training.photo_shifts import Change, changes
+from rangefinder.training.photo_shifts import Degree, changes
 
 CELLS_PER_SCENE = 10_000  # neighbouring cells are highly correlated
 SHIFTED_CELLS = 1_000  # per scene, of each of many shifts
@@ -81,6 +82,7 @@ def with_photo_domain(
     module: DistanceModule,
     validation: DataLoader[Batch],
     trained_on: CaptureSet,
+    range_m: Interval,
 ) -> TrainedModel:
     """The same network with a card that says what photos it was trained on (`PhotoDomain`).
 
@@ -91,57 +93,68 @@ def with_photo_domain(
         module: Its module, in the state that training ended with.
         validation: Labelled captures, one at a time.
         trained_on: The training's captures, of which some are looked at.
+        range_m: True distances [m] that what shifts cost is measured over.
     """
     step = 1 + len(trained_on) // STATISTICS_OF
     domain = PhotoDomain.of(
         map(Storage.parse, trained_on.table["storage"]),
         [photo_statistics(trained_on.image(index)) for index in range(0, len(trained_on), step)],
     )
-    photos = domain.model_copy(update={"effects": _effects(model, module, validation)})
+    photos = domain.model_copy(update={"effects": _effects(model, module, validation, range_m)})
     return TrainedModel(model.network, model.card.model_copy(update={"photos": photos}))
 
 
+@dataclass
+class _Observed:
+    """Cells and statistics of captures that were changed in one way."""
+
+    cells: _Cells = field(default_factory=_Cells)
+    statistics: list[Mapping[str, float]] = field(default_factory=list)
+
+    def effect(self, model: TrainedModel, range_m: Interval, quality: int | None) -> Effect:
+        """Effect of the change on cells whose true distance lies in a range; errors as they are."""
+        probs, truth_dpt = self.cells.joined()
+        inside = (truth_dpt >= 1 / range_m[1]) & (truth_dpt <= 1 / range_m[0])
+        if inside.any():
+            probs, truth_dpt = probs[inside], truth_dpt[inside]
+        probs, distribution = model.tilted(probs), model.distribution
+        tail = model.tail(UNCOVERED_LEVEL)
+        low, high = distribution.quantile_dpt(probs, (tail, 1 - tail))
+        degree = {
+            name: float(np.median([row[name] for row in self.statistics]))
+            for name in DEGREES
+            if all(name in row for row in self.statistics)
+        }
+        return Effect(
+            error_ratio=float((truth_dpt / distribution.estimate_dpt(probs) - 1).abs().mean()),
+            coverage=float(((low <= truth_dpt) & (truth_dpt <= high)).float().mean()),
+            central=Calibration.fit(distribution, probs, truth_dpt).central,
+            degree=degree if quality is None else degree | {"quality": quality},
+        )
+
+
 def _effects(
-    model: TrainedModel, module: DistanceModule, validation: DataLoader[Batch]
-) -> dict[str, Effect]:
-    """What each change costs, by kind."""
+    model: TrainedModel, module: DistanceModule, validation: DataLoader[Batch], range_m: Interval
+) -> dict[str, tuple[Effect, ...]]:
+    """What changes cost, by kind and degree."""
     network, module.network = module.network, fused(module.network)  # it has much to predict
-    every: dict[str, Change] = {"": lambda image: image, **changes()}
-    cells = {kind: _Cells() for kind in every}
-    statistics: dict[str, list[dict[str, float]]] = {kind: [] for kind in every}
+    unchanged = Degree(lambda image: image)
+    kinds = changes()
+    degrees = [unchanged, *itertools.chain(*kinds.values())]
+    observed = {degree: _Observed() for degree in degrees}
     batches = itertools.islice(validation, SHIFTED_SCENES)
     count = min(len(validation), SHIFTED_SCENES)
-    for batch in tqdm(
-        batches, "measuring domain shifts", total=count, unit="capture", disable=None
-    ):
-        for kind, change in every.items():
-            image = change(batch["image"][0])
-            cells[kind].add(module, batch | {"image": image[None]}, SHIFTED_CELLS)
-            statistics[kind].append(dict(photo_statistics(image)))
+    bar = tqdm(batches, "measuring domain shifts", total=count, unit="capture", disable=None)
+    for batch in bar:
+        for degree, seen in observed.items():
+            image = degree.change(batch["image"][0])
+            seen.cells.add(module, batch | {"image": image[None]}, SHIFTED_CELLS)
+            seen.statistics.append(photo_statistics(image))
     module.network = network
-    plain = _effect(model, cells.pop(""), [], 1.0)
-    return {
-        kind: _effect(model, found, statistics[kind], plain.error_ratio)
-        for kind, found in cells.items()
-    }
+    usual = observed[unchanged].effect(model, range_m, None).error_ratio
 
+    def effect(degree: Degree) -> Effect:
+        found = observed[degree].effect(model, range_m, degree.quality)
+        return found.model_copy(update={"error_ratio": found.error_ratio / usual})
 
-def _effect(
-    model: TrainedModel, cells: _Cells, statistics: list[dict[str, float]], usual_error: float
-) -> Effect:
-    """Effect of a change on these cells; errors are relative to `usual_error`."""
-    probs, truth_dpt = cells.joined()
-    probs, distribution = model.tilted(probs), model.distribution
-    error = float((truth_dpt / distribution.estimate_dpt(probs) - 1).abs().mean())
-    tail = model.tail(UNCOVERED_LEVEL)
-    low, high = distribution.quantile_dpt(probs, (tail, 1 - tail))
-    return Effect(
-        error_ratio=error / usual_error,
-        coverage=float(((low <= truth_dpt) & (truth_dpt <= high)).float().mean()),
-        central=Calibration.fit(distribution, probs, truth_dpt).central,
-        statistics={
-            name: float(np.median([row[name] for row in statistics]))
-            for name in DEGREES.values()
-            if statistics and all(name in row for row in statistics)
-        },
-    )
+    return {kind: tuple(map(effect, steps)) for kind, steps in kinds.items()}

@@ -6,6 +6,7 @@ These are no augmentations: they change blur, hence distance, and nothing is tra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,9 +19,12 @@ from torch.nn import functional as F
 from rangefinder.captures.images import resize_sharp
 from rangefinder.config import Chroma
 from rangefinder.optics.sensor import linear_to_srgb, srgb_to_linear, through_jpeg
-from rangefinder.photo_domain import JPEG_STEPS, jpeg_kind
+from rangefinder.photo_domain import jpeg_kind
 
-Change = Callable[[Tensor], Tensor]
+JPEG_QUALITIES = (98, 95, 90, 80, 65)
+DARK_BITS = (10, 12, 14)  # in 16-bit samples
+AMOUNTS = (0.5, 1.0, 2.0)  # of unsharp masking
+FACTORS = (1.5, 2.0)  # of reduction
 UNSHARP_SD_PX = 1.5  # of the blur that an unsharp mask subtracts
 
 
@@ -56,10 +60,16 @@ def _smoothed(image: Tensor, factor: float) -> Tensor:
     return resize_sharp(small, height, width)
 
 
-def _mosaic(image: Tensor) -> Tensor:
-    """Sampled by a Bayer colour filter array and interpolated bilinearly."""
+def _bayer(image: Tensor) -> Tensor:
+    """1 where a pixel of the filter array has this colour, RGGB, `[3, H, W]`."""
     mask = torch.zeros_like(image)
     mask[0, ::2, ::2] = mask[1, ::2, 1::2] = mask[1, 1::2, ::2] = mask[2, 1::2, 1::2] = 1
+    return mask
+
+
+def _mosaic(image: Tensor) -> Tensor:
+    """Sampled by a Bayer colour filter array and interpolated bilinearly."""
+    mask = _bayer(image)
     side = torch.tensor([0.5, 1.0, 0.5])
     kernel = torch.outer(side, side)[None, None]
     value, weight = (
@@ -69,26 +79,37 @@ def _mosaic(image: Tensor) -> Tensor:
     return value / weight
 
 
-def changes() -> Mapping[str, Change]:
-    """Changes of linear light `[3, H, W]` by the kind of shift that they stand for."""
-    chroma: tuple[Chroma, ...] = ("4:4:4", "4:2:0")
-    jpegs = {
-        jpeg_kind(quality, name): partial(through_jpeg, quality=quality, chroma=name)
-        for quality in JPEG_STEPS
-        for name in chroma
-    }
+def _cfa(image: Tensor) -> Tensor:
+    """Samples of a Bayer colour filter array, taken for grey light."""
+    return (image * _bayer(image)).sum(dim=0, keepdim=True).expand(3, -1, -1).contiguous()
+
+
+@dataclass(frozen=True)
+class Degree:
+    """A change of some degree."""
+
+    change: Callable[[Tensor], Tensor]  # linear light `[3, H, W]` -> the same
+    quality: int | None = None  # of a JPEG
+
+
+def _jpegs(chroma: Chroma) -> tuple[Degree, ...]:
+    return tuple(
+        Degree(partial(through_jpeg, quality=quality, chroma=chroma), quality)
+        for quality in JPEG_QUALITIES
+    )
+
+
+def changes() -> Mapping[str, tuple[Degree, ...]]:
+    """Changes by the kind of shift that they stand for."""
     return {
-        **jpegs,
-        "half_chroma": partial(through_jpeg, quality=100, chroma="4:2:0"),
-        "grey": _grey,
-        "gamma": _gamma,
-        "mosaic": _mosaic,
-        "dark_10_bits": partial(_dark, bits=10),
-        "dark_12_bits": partial(_dark, bits=12),
-        "dark_14_bits": partial(_dark, bits=14),
-        "sharpened_half": partial(_sharpened, amount=0.5),
-        "sharpened_once": partial(_sharpened, amount=1.0),
-        "sharpened_twice": partial(_sharpened, amount=2.0),
-        "smoothed_1.5": partial(_smoothed, factor=1.5),
-        "smoothed_2": partial(_smoothed, factor=2.0),
+        jpeg_kind("4:4:4"): _jpegs("4:4:4"),
+        jpeg_kind("4:2:0"): _jpegs("4:2:0"),
+        "half_chroma": (Degree(partial(through_jpeg, quality=100, chroma="4:2:0")),),
+        "grey": (Degree(_grey),),
+        "gamma": (Degree(_gamma),),
+        "mosaic": (Degree(_mosaic),),
+        "cfa": (Degree(_cfa),),
+        "dark": tuple(Degree(partial(_dark, bits=bits)) for bits in DARK_BITS),
+        "sharpened": tuple(Degree(partial(_sharpened, amount=amount)) for amount in AMOUNTS),
+        "smoothed": tuple(Degree(partial(_smoothed, factor=factor)) for factor in FACTORS),
     }
