@@ -226,6 +226,7 @@ class _Checker:
     def finish(self) -> Findings:
         """Compare rows with each other."""
         findings = self.findings
+        findings.problems += self.importer.problems  # maps that are doubtful, and accepted
         self._mixed_cameras()
         findings.places = np.array(self.places, dtype=np.float64).reshape(-1, 2)
         try:
