@@ -19,13 +19,13 @@ Float = NDArray[np.floating]
 MIN_KNOWN_SHARE = 0.01  # of the pixels
 MIN_WITHIN_SHARE = 0.5  # of the known pixels, within the working range
 SAME = 1e-4  # relative spread of a map of one distance
-METRE_UNITS = {0.01: "centimetres", 0.001: "millimetres"}  # by scale, of floating-point maps
+METRE_UNITS = {0.01: "Centimetres", 0.001: "Millimetres"}  # by scale, of floating-point maps
 PNG_UNITS = {  # by scale, of 16-bit PNG
-    1 / 256: "256 per metre, as of KITTI",
-    1 / 5000: "5000 per metre, as of TUM",
-    1 / 4000: "4000 per metre, as of Matterport",
-    0.01: "centimetres",
-    0.0001: "tenths of millimetres",
+    1 / 256: "256 per metre, as KITTI has",
+    1 / 5000: "5000 per metre, as TUM has",
+    1 / 4000: "4000 per metre, as Matterport has",
+    0.01: "Centimetres",
+    0.0001: "Tenths of millimetres",
 }
 WIDE_PX = 160  # longer side of the reduced map and photo that are compared
 WINDOWS = 8  # along the shorter side
@@ -82,11 +82,11 @@ def doubts(
         return
     inverse = meaning.kind is None and inverse_evidence(known_m) > STANDARD_ERRORS
     if inverse:
-        found = "planes are flat in its numbers, not in their inverses: disparity or 1/distance?"
-        yield Doubt(found, "Give distance_kind.")
+        found = "planes are flat in its numbers and not in their inverses"
+        yield Doubt(found, "Disparities, or 1/distance? Give distance_kind.")
     outside = 1 - _within(known, working_m)
     if outside > 1 - MIN_WITHIN_SHARE:
-        guess = None if inverse else _other_unit(path, known, meaning, working_m)
+        guess = "" if inverse else _other_unit(path, known, meaning, working_m)
         yield _outside(outside, float(np.median(known)), meaning, working_m, guess)
     yield from _shift_doubt(all_m, image)  # a mask takes out depth edges above all
 
@@ -97,36 +97,33 @@ def _within(distance_m: Float, working_m: Interval) -> float:
 
 
 def _outside(
-    share: float, median_m: float, meaning: MapMeaning, working_m: Interval, guess: Doubt | None
+    share: float, median_m: float, meaning: MapMeaning, working_m: Interval, guess: str
 ) -> Doubt:
     found = (
         f"{share:.0%} of its known pixels are outside of range.working_m "
         f"({working_m[0]:g} to {working_m[1]:g} m), median {median_m:.4g} m"
     )
-    if guess is not None:
-        return Doubt(f"{found}: {guess.found}?", guess.todo)
     if meaning.scale is not None:
         return Doubt(found, "Mend distance_scale, or widen range.working_m.")
-    return Doubt(found, "Give distance_scale or distance_kind, or widen range.working_m.")
+    otherwise = "Give distance_scale or distance_kind, or widen range.working_m."
+    return Doubt(found, guess or otherwise)
 
 
-def _other_unit(
-    path: Path, distance_m: Float, meaning: MapMeaning, working_m: Interval
-) -> Doubt | None:
-    """The usual unit that brings most distances into the working range, if nobody said one."""
+def _other_unit(path: Path, distance_m: Float, meaning: MapMeaning, working_m: Interval) -> str:
+    """A question for the usual unit that brings most distances into the working range, if any."""
     if meaning.scale is not None or not meaning.is_length:
-        return None
+        return ""
     is_png = path.suffix.lower() == ".png"
     numbers = distance_m / (MILLIMETRES if is_png else 1.0)
     guesses = [
-        (_within(numbers * scale, working_m), Doubt(name, f"Give distance_scale {scale:.10g}."))
+        (_within(numbers * scale, working_m), f"{name}? Give distance_scale {scale:.10g}.")
         for scale, name in (PNG_UNITS if is_png else METRE_UNITS).items()
     ]
     if not is_png:
-        inverse = Doubt("1/distance", "Give distance_kind inverse.")
-        guesses.append((_within(1 / numbers, working_m), inverse))
+        inverse = _within(1 / numbers, working_m)
+        guesses.append((inverse, "Inverse distances? Give distance_kind inverse."))
     share, best = max(guesses, key=lambda guess: guess[0])
-    return best if share >= MIN_WITHIN_SHARE else None
+    return best if share >= MIN_WITHIN_SHARE else ""
 
 
 def inverse_evidence(distance_m: Float) -> float:
