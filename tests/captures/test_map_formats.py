@@ -71,6 +71,20 @@ def test_files_without_one_channel_of_distances_are_refused(tmp_path, parts, mes
         read_numbers(path)
 
 
+def test_an_archive_of_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / "m.npz", METRES)
+    (tmp_path / "m.npz").rename(tmp_path / "m.npy")
+    with pytest.raises(CaptureError, match="several arrays"):
+        read_numbers(tmp_path / "m.npy")
+
+
+def test_a_cut_exr_file_is_called_damaged(tmp_path):
+    path = write_exr(tmp_path / "m.exr", {"Y": METRES}, {"Z": METRES})
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CaptureError, match="damaged"):
+        read_numbers(path)
+
+
 def test_deep_files_are_refused(tmp_path):
     samples = np.empty((48, 64), dtype=object)
     for place in np.ndindex(samples.shape):

@@ -17,6 +17,7 @@ from rangefinder.errors import CaptureError
 
 Numbers = NDArray[np.generic]
 MAP_SUFFIXES = (".png", *TIFF_SUFFIXES, ".npy", ".pfm", ".exr")
+AGAIN = "Write it again."
 REASON_LENGTH = 200  # of what a reader says of a damaged file
 EXR_DEPTH = re.compile(r"(^|\.)depth(\.[zvyr])?$", re.IGNORECASE)  # such as ViewLayer.Depth.Z
 
@@ -43,7 +44,7 @@ def read_numbers(path: Path) -> Numbers:
         raise CaptureError(f"{path.name} is too large ({exc})") from exc
     except Exception as exc:  # readers raise whatever they stumble on: TokenError, TypeError ...
         reason = " ".join(str(exc).split())[:REASON_LENGTH]
-        raise CaptureError(f"{path.name} is damaged ({reason})", todo="Write it again.") from exc
+        raise CaptureError(f"{path.name} is damaged ({reason})", todo=AGAIN) from exc
 
 
 def _one_channel(path: Path, numbers: Numbers) -> Numbers:
@@ -95,7 +96,8 @@ def _exr(path: Path) -> Numbers:
             f"{path.name} is an EXR file, and no reader is installed",
             todo="pip install 'rangefinder[exr]', or write it as 32-bit floating-point TIFF.",
         ) from exc
-    for part in OpenEXR.File(str(path), header_only=True).parts:
+    headers = OpenEXR.File(str(path), header_only=True).parts
+    for part in headers:
         (left, top), (right, bottom) = (corner.tolist() for corner in part.header["dataWindow"])
         require_size(path.name, right - left + 1, bottom - top + 1)
         if part.header.get("type") in (OpenEXR.deepscanline, OpenEXR.deeptile):
@@ -104,6 +106,8 @@ def _exr(path: Path) -> Numbers:
                 todo="Write the nearest of each pixel into a flat file.",
             )
     with OpenEXR.File(str(path), separate_channels=True) as file:
+        if len(file.parts) < len(headers):  # a damaged part is left out, with a warning
+            raise CaptureError(f"{path.name} is damaged: a part cannot be read", todo=AGAIN)
         channels = dict(_exr_channels(file))
         return np.array(channels[_distance_channel(path, list(channels))].pixels)
 
