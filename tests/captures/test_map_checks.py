@@ -87,6 +87,9 @@ def test_maps_of_nothing_are_doubted():
     photo, distance_m = room()
     flat = np.full_like(distance_m, 1.5)
     assert "all its known pixels are 1.5 m away" in found(flat, photo)
+    values = torch.from_numpy(flat)
+    chart = doubts(Path("m.npy"), values, light_of(photo), PLAIN, WORKING_M, may_be_flat=True)
+    assert list(chart) == []
     few = np.where(np.random.default_rng(0).random(distance_m.shape) < 0.005, distance_m, 0)
     assert "of its pixels are known" in found(few, photo)
     valid = torch.from_numpy(few > 0)

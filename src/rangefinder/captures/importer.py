@@ -178,7 +178,8 @@ class Importer:
     ) -> None:
         """Refuse or note what is doubtful about a row's map."""
         path, working_m = Path(cast("str", row.distance_map)), self.params.range.working_m
-        found = list(doubts(path, distance_m, image, row.map_meaning, working_m, valid))
+        flat, meaning = row.role == "chart", row.map_meaning
+        found = list(doubts(path, distance_m, image, meaning, working_m, valid, may_be_flat=flat))
         if not found:
             return
         what = f"{path.name} is doubtful: " + "; ".join(doubt.found for doubt in found)

@@ -56,6 +56,8 @@ def doubts(
     meaning: MapMeaning,
     working_m: Interval,
     valid: Tensor | None = None,
+    *,
+    may_be_flat: bool = False,
 ) -> Iterator[Doubt]:
     """What is doubtful about a map.
 
@@ -66,6 +68,7 @@ def doubts(
         meaning: What is said of its numbers; about what is said there, nothing is guessed.
         working_m: Nearest and farthest distance that are rendered and learned.
         valid: `[H, W]`: where the map counts; None: everywhere.
+        may_be_flat: Whether a map of one distance is as it should be.
     """
     all_m = distance_m.numpy()
     known_m = all_m if valid is None else all_m * valid.numpy()
@@ -74,7 +77,7 @@ def doubts(
     if share < MIN_KNOWN_SHARE:
         yield Doubt(f"only {share:.2%} of its pixels are known", "Look into the file.")
         return
-    if np.ptp(all_m[all_m > 0]) <= SAME * all_m.max():
+    if not may_be_flat and np.ptp(all_m[all_m > 0]) <= SAME * all_m.max():
         yield Doubt(
             f"all its known pixels are {all_m.max():.4g} m away",
             "A plane that faces the camera is of role chart, with its distance_m.",
