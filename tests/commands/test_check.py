@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from ..conftest import ROOT
-from .conftest import call
+from .conftest import call, chart
 
 
 def test_check_reports_the_focus_and_missing_distances(captures):
@@ -106,3 +106,21 @@ def test_a_file_that_cannot_be_written_ends_with_exit_code_1(captures):
     done = call("check", "mine", "--out", "file/report")
     assert done.exit_code == 1
     assert "file" in done.output
+
+
+def test_check_names_doubtful_maps_with_a_guess(captures):
+    generator = np.random.default_rng(0)
+    chart(captures / "room.png", 1.5, 3)
+    np.save(captures / "cm.npy", 100 * generator.uniform(1, 3, (96, 128)))
+    with (captures / "captures.csv").open("w") as file:
+        file.write("image,role,distance_map,scene\nroom.png,labelled,cm.npy,room")
+    done = call("check", "mine", "--out", "report")
+    assert done.exit_code == 2
+    assert "bad   captures.csv, row 2 (room.png): cm.npy is doubtful: 100% of its" in done.output
+    assert "Centimetres? Give distance_scale 0.01." in done.output
+    shutil.copy(ROOT / "pyproject.toml", "pyproject.toml")
+    Path("conf/local").mkdir()
+    Path("conf/local/parameters.yml").write_text("captures:\n  doubtful_maps: accept\n")
+    done = call("check", "mine", "--out", "report")
+    assert done.exit_code == 0, done.output
+    assert "look  captures.csv, row 2 (room.png): cm.npy is doubtful: 100% of its" in done.output

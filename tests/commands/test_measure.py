@@ -146,6 +146,21 @@ def test_verify_takes_a_distance_for_each_photo(model_folder, photo_folder):
     assert call("verify", photo_folder / "b.png", "--distance", 0, *model).exit_code == 2
 
 
+def test_verify_asks_for_metres_and_says_what_is_outside_of_the_range(model_folder, photo_folder):
+    model = ("--model", model_folder / "student", "--device", "cpu")
+    asked = call("verify", photo_folder / "b.png", "--distance", 2000, *model)
+    assert asked.exit_code == 2
+    assert "were millimetres meant? Give 2" in " ".join(asked.output.split())
+    assert call("verify", photo_folder / "b.png", "--distance", "nan", *model).exit_code == 2
+    far = call("verify", photo_folder / "b.png", "--distance", 100, *model)
+    assert far.exit_code == 1
+    assert "100 m is outside of the model's range" in far.output
+    line = call("verify", photo_folder / "b.png", "--distance", 100, "--json", *model).stdout
+    assert json.loads(line)["in_range"] is False
+    inside = call("verify", photo_folder / "b.png", "--distance", 2, *model)
+    assert "the model's range" not in inside.output
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watch_measures_new_photos_and_ends_cleanly_on_a_signal(model_folder, photo_folder, number):
     options = ["--interval", "0.05", "--model", str(model_folder / "student"), "--device", "cpu"]

@@ -229,6 +229,7 @@ class _Checker:
         if bits.doubt:
             name = self.table.path.name
             findings.problems.append(Problem(name, 0, "", bits.doubt, bits.todo(), is_fatal=False))
+        findings.problems += self.importer.problems  # maps that are doubtful, and accepted
         self._mixed_cameras()
         findings.places = np.array(self.places, dtype=np.float64).reshape(-1, 2)
         try:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.captures import images
-from rangefinder.captures.distance_maps import read_distance_png, write_distance_png
+from rangefinder.captures.distance_maps import read_stored, write_stored
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
 from rangefinder.coordinates import Placement
@@ -172,7 +172,7 @@ class CaptureSet:
             raise CaptureError(f"capture {row['capture_id']} has no distance")
         if row["distance_map"] is None:
             return torch.full((row["height_px"], row["width_px"]), row["distance_m"])
-        distance_m = read_distance_png(self.folder / row["distance_map"])
+        distance_m = read_stored(self.folder / row["distance_map"])
         if row["valid_mask"] is not None:
             distance_m = distance_m * images.read_mask(self.folder / row["valid_mask"])
         return self._checked(distance_m, row, "distance map")
@@ -279,8 +279,8 @@ def _write_capture(folder: Path, camera: Camera, capture: Capture) -> dict[str, 
     }
     images.write_linear(folder / row["image"], capture.image)
     if capture.distance_map is not None:
-        row["distance_map"] = f"distance/{name}.png"
-        write_distance_png(folder / row["distance_map"], capture.distance_map)
+        stored = write_stored(folder / "distance" / name, capture.distance_map)
+        row["distance_map"] = f"distance/{stored.name}"
     if capture.texture is not None:
         row["texture_map"] = f"texture/{name}.tif"
         images.write_map(folder / row["texture_map"], capture.texture)

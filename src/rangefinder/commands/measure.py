@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
@@ -147,7 +148,7 @@ def verify(
 
     The tape runs along the optical axis from where the camera record says (by default the sensor
     plane, which many cameras mark with a crossed circle). The exit code is 1 if a distance is
-    outside of the model's 80 % interval.
+    outside of the model's 80 % interval, 2 if it looks like millimetres.
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.session import tape_checks
@@ -160,6 +161,10 @@ def verify(
         )
     session = open_session(**options)
     each = distances if len(distances) == len(paths) else distances * len(paths)
+    low_dpt, high_dpt = session.card.prediction.inverse_range_dpt
+    range_m = (1 / high_dpt, 1 / low_dpt)
+    for distance in distances:
+        _require_metres(distance, range_m)
     checks = [
         one
         for path, distance in zip(paths, each, strict=True)
@@ -168,11 +173,29 @@ def verify(
     if as_json:
         for one in checks:
             content = asdict(one) | {"photo": str(one.photo), "inside": one.inside}
-            click.echo(json.dumps(content | {"error": round(one.error, 4)}))
+            in_range = range_m[0] <= one.tape_m <= range_m[1]
+            click.echo(json.dumps(content | {"error": round(one.error, 4), "in_range": in_range}))
     else:
         _print_checks(checks)
+        for distance in sorted(set(each)):
+            if not range_m[0] <= distance <= range_m[1]:
+                covered = f"{range_m[0]:.2f} to {range_m[1]:.2f} m"
+                click.echo(f"{distance:g} m is outside of the model's range, {covered}.")
     if not all(one.inside for one in checks):
         context.exit(OUTSIDE)
+
+
+def _require_metres(distance_m: float, range_m: tuple[float, float]) -> None:
+    """Refuse a tape's distance beyond the model's range that makes sense in millimetres."""
+    near_m, far_m = range_m
+    if not math.isfinite(distance_m):
+        raise click.BadParameter(f"{distance_m} is no distance", param_hint="--distance")
+    if distance_m > far_m and distance_m / 1000 >= near_m:
+        raise click.BadParameter(
+            f"{distance_m:g} m is far beyond the model's range, {near_m:.2f} to {far_m:.2f} m: "
+            f"were millimetres meant? Give {distance_m / 1000:g}",
+            param_hint="--distance",
+        )
 
 
 def _print_checks(checks: list[TapeCheck]) -> None:

@@ -116,6 +116,7 @@ class CaptureParams(Strict):
     withheld_share: float = Field(0, ge=0, le=1)
     orientation: Orientation = "refuse"
     sample_bits: SampleBits | None = None
+    doubtful_maps: Literal["refuse", "accept"] = "refuse"
     skip_bad: bool = False
     train_charts: int = Field(600, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=0, le=100_000)
