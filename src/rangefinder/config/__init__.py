@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from rangefinder.config.imaging import BankParams as BankParams
 from rangefinder.config.imaging import CameraParams as CameraParams
 from rangefinder.config.imaging import CaptureParams as CaptureParams
+from rangefinder.config.imaging import GlassParams as GlassParams
 from rangefinder.config.imaging import LensParams as LensParams
 from rangefinder.config.imaging import NoiseParams as NoiseParams
 from rangefinder.config.imaging import RangeParams as RangeParams
