@@ -95,8 +95,11 @@ def test_a_given_glass_has_the_index_and_dispersion_it_is_given(tmp_path, given,
     assert (yellow - 1) / (blue - red) == pytest.approx(vd, rel=0.01)
 
 
-def test_a_glass_outside_catalogues_has_the_index_that_its_file_states(tmp_path):
-    path = write(tmp_path, singlet(glass="PATENT 0 0 1.5311 55.9"))
+@pytest.mark.parametrize(
+    "glass", ["PATENT 0 0 1.5311 55.9", "___BLANK 1 0 1.5311 55.9", "SF6 1 0 1.5311 55.9"]
+)
+def test_a_glass_outside_catalogues_has_the_index_that_its_file_states(tmp_path, glass):
+    path = write(tmp_path, singlet(glass=glass))
     assert index_of(read_lens(path, {})) == pytest.approx(1.5311)
 
 
@@ -119,6 +122,15 @@ def test_given_glasses_are_part_of_the_fingerprint(tmp_path):
         )
     }
     assert len(prints) == 3
+
+
+def test_a_private_catalogue_of_code_v_is_not_read_and_its_glasses_are_named(tmp_path):
+    private = CODE_V.replace(
+        "SO 0.0", "PRV\n PWL 656.3 587.6 486.1\n 'mine' 1.5 1.51 1.52\nEND\nSO 0.0"
+    )
+    path = write(tmp_path, private.replace("NBK7_SCHOTT", "'mine'"), "small.seq")
+    with pytest.raises(LensError, match=r"small\.seq.*mine"):
+        read_lens(path, {})
 
 
 CODE_V = """RDM;LEN "VERSION: 10.7"

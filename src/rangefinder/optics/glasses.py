@@ -26,10 +26,11 @@ NAME = re.compile(r"[\w.-]+")
 class Glass:
     """A glass as a prescription states it."""
 
-    name: str  # in a catalogue
+    name: str  # in a catalogue, or of the file's own
     nd: float | None = None  # refractive index at the d line, where it is stated
     vd: float | None = None  # Abbe number, likewise
     catalogues: tuple[str, ...] = ()  # makers whose catalogues the prescription refers to
+    is_model: bool = False  # whether nd and vd are all there is to it
 
 
 def material_of(glass: Glass, given: GlassParams | None) -> BaseMaterial | None:
@@ -41,10 +42,11 @@ def material_of(glass: Glass, given: GlassParams | None) -> BaseMaterial | None:
     """
     if given is not None:
         return _given(given)
-    found = _in_catalogue(glass)
+    found = None if glass.is_model else _in_catalogue(glass)
     if found is not None or glass.nd is None or glass.vd is None:
         return found
-    return None if (glass.nd, glass.vd) == PLACEHOLDER else _abbe(glass.nd, glass.vd)
+    told = glass.is_model or (glass.nd, glass.vd) != PLACEHOLDER
+    return _abbe(glass.nd, glass.vd) if told and glass.nd > 1.0 and glass.vd > 0.0 else None
 
 
 def _given(given: GlassParams) -> BaseMaterial:

@@ -183,7 +183,7 @@ class _Zemax:
             return
         stated = [float(number.replace(",", ".")) for number in rest[2:4]]
         nd, vd = stated if len(stated) == 2 else (None, None)
-        self._row.glass = Glass(name, nd, vd, self._catalogues)
+        self._row.glass = Glass(name, nd, vd, self._catalogues, is_model=rest[:1] == ("1",))
 
     def on_diam(self, radius: str, fixed: str = "1", *_: str) -> None:
         if fixed != "0" and float(radius) > 0.0:  # else made to fit the rays of its fields
@@ -316,7 +316,7 @@ class _CodeV:
 def _read_code_v(text: str, name: str, glasses: Glasses) -> Optic:
     reader = _CodeV(2 if OPTILAND_CODE_V in text else 4)
     lines = re.sub(r"&[ \t]*\r?\n", " ", re.sub(r"!.*", "", text))
-    lines = re.sub(r"^\s*PRV\b.*?^\s*END\b", "", lines, flags=re.DOTALL | re.MULTILINE)
+    lines = re.sub(r"^\s*PRV\b.*?^\s*END\b", "", lines, flags=re.S | re.M | re.I)
     for command in re.split(r"[;\n]", re.sub(r'"[^"\n]*"', "", lines)):
         keyword, *values = command.split() or [""]
         _apply(reader.command, [keyword.upper(), *values], name, command)
@@ -330,9 +330,9 @@ def _code_v_glass(token: str) -> Glass | None:
         return None
     if ":" in token:
         nd, vd = token.split(":", 1)
-        return Glass(token, float(nd), float(vd))
+        return Glass(token, float(nd), float(vd), is_model=True)
     if code := re.fullmatch(r"(\d{3})\.?(\d{3})", token):
-        return Glass(token, 1.0 + int(code[1]) / 1000.0, int(code[2]) / 10.0)
+        return Glass(token, 1.0 + int(code[1]) / 1000.0, int(code[2]) / 10.0, is_model=True)
     name, _, catalogue = token.partition("_")
     return Glass(name, catalogues=(catalogue.lower(),) if catalogue else ())
 

@@ -20,7 +20,7 @@ PROBE_EXTENTS = (2.0, 4.0, 8.0)  # half sides searched [paraxial pupil radii]
 HEIGHT_STEPS = 60  # fixed-point steps; each shrinks the error by about the relative distortion
 HEIGHT_TOLERANCE = 1e-9  # relative
 NEWTON_STEPS = 50  # a few suffice, but where a ray hardly meets the surface
-NEWTON_TOLERANCE_MM = 1e-11
+NEWTON_STEP_MM = 1e-6  # the last step: the error that is left is about its square / radius
 Float = NDArray[np.float64]
 # x, y, z, direction cosines and weight as separate arrays: in one 2-D array the compiler cannot
 # see that they do not overlap, and uses no vector instructions (6 times the time).
@@ -43,16 +43,16 @@ def trace_rays(rays: Float, surfaces: Float, indices: Float) -> None:
     for s in range(surfaces.shape[0]):
         vertex, radius, conic, clear = surfaces[s, :4]
         ratio = indices[s] / indices[s + 1]
-        powers = surfaces[s, 4:]
+        even, odd = _nonzero(surfaces[s, 5::2]), _nonzero(surfaces[s, 6::2])
         _translate(rays[2], -vertex)
         if math.isinf(radius):
             _intersect_plane(rows)
         else:
             _intersect_conic(rows, radius, conic, clear)
-        if np.any(powers != 0.0):
-            _intersect_asphere(rows, 1.0 / radius, conic, powers)
+        if even.size + odd.size > 0:
+            _intersect_asphere(rows, (1.0 / radius, conic), even, odd)
             _clip(rows, clear)
-            _refract_asphere(rows, 1.0 / radius, conic, powers, ratio)
+            _refract_asphere(rows, (1.0 / radius, conic), even, odd, ratio)
         else:
             _clip(rows, clear)
             _refract(rows, 1.0 / radius, conic, ratio)
@@ -116,39 +116,55 @@ def _intersect_conic(rays: Rays, radius: float, conic: float, clear: float) -> N
 
 
 @compiled
-def _asphere(r2: float, curvature: float, conic: float, powers: Float) -> tuple[float, float]:
+def _nonzero(coefficients: Float) -> Float:
+    """The coefficients without the zeros at their end."""
+    size = coefficients.size
+    while size > 0 and coefficients[size - 1] == 0.0:
+        size -= 1
+    return coefficients[:size]
+
+
+@compiled
+def _asphere(r2: float, base: tuple[float, float], even: Float, odd: Float) -> tuple[float, float]:
     """Sag z(r) [mm] of an asphere, and its slope over the radius, dz/dr / r [1/mm]; nan: no z.
 
     Args:
         r2: Squared distance from the axis [mm^2].
-        curvature: 1 / radius of the conic [1/mm].
-        conic: Conic constant.
-        powers: Coefficients of r, r^2, ... r^P added to it; that of r is 0.
+        base: Curvature [1/mm] and conic constant.
+        even: Coefficients of r^2, r^4, ... added to the conic.
+        odd: Coefficients of r^3, r^5, ...; a surface with one of r is a cone.
     """
+    curvature, conic = base
     root = math.sqrt(1.0 - (1.0 + conic) * curvature * curvature * r2)
-    radius = math.sqrt(r2)
-    sag, slope = 0.0, 0.0
-    for k in range(powers.size - 1, 0, -1):  # Horner
-        sag = sag * radius + powers[k]
-        slope = slope * radius + (k + 1) * powers[k]
-    return curvature * r2 / (1.0 + root) + r2 * sag, curvature / root + slope
+    sag, slope = curvature / (1.0 + root), curvature / root
+    power = 1.0
+    for k in range(even.size):
+        sag += even[k] * power
+        slope += 2 * (k + 1) * even[k] * power
+        power *= r2
+    power = math.sqrt(r2)
+    for k in range(odd.size):
+        sag += odd[k] * power
+        slope += (2 * k + 3) * odd[k] * power
+        power *= r2
+    return sag * r2, slope
 
 
 @compiled
-def _intersect_asphere(rays: Rays, curvature: float, conic: float, powers: Float) -> None:
+def _intersect_asphere(rays: Rays, base: tuple[float, float], even: Float, odd: Float) -> None:
     """Move rays from a conic to the asphere on it by Newton's method; lost ones are stopped."""
     x, y, z, u, v, w, weight = rays
     for i in range(x.size):
         step = math.inf
-        for _ in range(NEWTON_STEPS):
-            sag, slope = _asphere(x[i] * x[i] + y[i] * y[i], curvature, conic, powers)
+        for _ in range(NEWTON_STEPS if weight[i] > 0.0 else 0):
+            sag, slope = _asphere(x[i] * x[i] + y[i] * y[i], base, even, odd)
             step = (sag - z[i]) / (w[i] - slope * (x[i] * u[i] + y[i] * v[i]))
             x[i] += step * u[i]
             y[i] += step * v[i]
             z[i] += step * w[i]
-            if not abs(step) > NEWTON_TOLERANCE_MM:
+            if not abs(step) > NEWTON_STEP_MM:
                 break
-        weight[i] = weight[i] if abs(step) <= NEWTON_TOLERANCE_MM else 0.0
+        weight[i] = weight[i] if abs(step) <= NEWTON_STEP_MM else 0.0
 
 
 @compiled
@@ -174,12 +190,12 @@ def _snell(
 
 @compiled
 def _refract_asphere(
-    rays: Rays, curvature: float, conic: float, powers: Float, ratio: float
+    rays: Rays, base: tuple[float, float], even: Float, odd: Float, ratio: float
 ) -> None:
     """`_refract` at the asphere that the rays are on."""
     x, y, _, u, v, w, weight = rays
     for i in range(x.size):
-        _, slope = _asphere(x[i] * x[i] + y[i] * y[i], curvature, conic, powers)
+        _, slope = _asphere(x[i] * x[i] + y[i] * y[i], base, even, odd)
         normal = (slope * x[i], slope * y[i], -1.0)
         u[i], v[i], w[i], passes = _snell((u[i], v[i], w[i]), normal, ratio)
         weight[i] = weight[i] if passes else 0.0
