@@ -168,12 +168,24 @@ def test_a_code_v_file_is_the_lens_that_zemax_writes(tmp_path):
 
 @pytest.mark.parametrize(
     ("glass", "index"),
-    [("517642", 1.517), ("517.642", 1.517), ("1.517:64.2", 1.517), ("NLAK10", 1.72003)],
+    [
+        ("517642", 1.517),
+        ("517.642", 1.517),
+        ("516800.641700", 1.5168),
+        ("1.517:64.2", 1.517),
+        ("NLAK10", 1.72003),
+    ],
 )
 def test_code_v_glasses_are_codes_or_names_without_hyphens(tmp_path, glass, index):
     path = write(tmp_path, CODE_V.replace("NBK7_SCHOTT", glass), "small.seq")
     n = index_of(read_lens(path, {}))
     assert n == pytest.approx(index, abs=1e-5)
+
+
+def test_code_v_writes_curvatures_where_it_does_not_say_radii(tmp_path):
+    curved = CODE_V.replace("RDM;", "").replace("S 25.906735751295338", "S 0.0386")
+    radii = read_lens(write(tmp_path, CODE_V, "a.seq"), {})
+    assert np.allclose(layout(read_lens(write(tmp_path, curved, "b.seq"), {}))[0], layout(radii)[0])
 
 
 @pytest.mark.parametrize("suffix", ["json", "seq"])

@@ -233,7 +233,7 @@ class _CodeV:
     def __init__(self, first_order: int) -> None:
         self.sheet = Sheet()
         self._shift = first_order - CODE_V_ORDERS["A"]
-        self._radii = True
+        self._radii = False  # curvatures, unless the file says otherwise
         self._stop: int | None = None
 
     @property
@@ -325,14 +325,16 @@ def _read_code_v(text: str, name: str, glasses: Glasses) -> Optic:
 
 
 def _code_v_glass(token: str) -> Glass | None:
-    """A glass as CODE V writes it: NBK7_SCHOTT, 517642, 517.642 or 1.517:64.2."""
+    """A glass as CODE V writes it: NBK7_SCHOTT, 517642, 517.642, 516800.641700 or 1.517:64.2."""
     if token.upper() in ("", "AIR"):
         return None
     if ":" in token:
         nd, vd = token.split(":", 1)
         return Glass(token, float(nd), float(vd), is_model=True)
-    if code := re.fullmatch(r"(\d{3})\.?(\d{3})", token):
-        return Glass(token, 1.0 + int(code[1]) / 1000.0, int(code[2]) / 10.0, is_model=True)
+    code = re.fullmatch(r"(\d{3,6})\.(\d{3,6})|(\d{3})(\d{3})", token)
+    if code:
+        index, abbe = code[1] or code[3], code[2] or code[4]
+        return Glass(token, float(f"1.{index}"), float(f"{abbe[:2]}.{abbe[2:]}"), is_model=True)
     name, _, catalogue = token.partition("_")
     return Glass(name, catalogues=(catalogue.lower(),) if catalogue else ())
 
@@ -415,11 +417,12 @@ def _materials(
 
 def _unknown_glasses(name: str, unknown: list[str]) -> LensError:
     names = sorted(set(unknown))
+    example = ", ".join(f"{glass}: {{nd: ..., vd: ...}}" for glass in names)
     return LensError(
         f"{name} has glasses that are in no catalogue",
         got=", ".join(names),
-        todo=f"Give their indices: camera.lens.glasses: {{{names[0]}: {{nd: 1.788, vd: 47.4}}}} "
-        "with your own numbers, or {sellmeier: [B1, B2, B3, C1, C2, C3]}.",
+        todo=f"Give their indices, of a data sheet or patent: camera.lens.glasses: {{{example}}}; "
+        f"or, instead of both, sellmeier: [B1, B2, B3, C1, C2, C3]. {OTHER_LENS}",
     )
 
 
