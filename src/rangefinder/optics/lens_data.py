@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from rangefinder.camera import Camera
 from rangefinder.errors import LensError
-from rangefinder.optics.lens_files import OTHER_LENS, quiet, read_lens, unsupported
+from rangefinder.optics.lens_files import quiet, read_lens, unsupported
+from rangefinder.optics.lens_formats import OTHER_LENS
 
 if TYPE_CHECKING:
     from optiland.optic import Optic

@@ -24,7 +24,8 @@ from rangefinder.optics.lens_data import (
     powers,
     ray_heights_mm,
 )
-from rangefinder.optics.lens_files import OTHER_LENS, quiet
+from rangefinder.optics.lens_files import quiet
+from rangefinder.optics.lens_formats import OTHER_LENS
 
 if TYPE_CHECKING:
     from optiland.optic import Optic

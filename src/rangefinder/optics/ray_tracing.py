@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rangefinder.common.compute import compiled
 from rangefinder.errors import LensError
-from rangefinder.optics.lens_files import OTHER_LENS
+from rangefinder.optics.lens_formats import OTHER_LENS
 from rangefinder.optics.prescription import FocusedLens, outside_image_circle
 
 PROBE_RAYS = 49  # rays across the pupil that find which part of it is open
