@@ -50,7 +50,10 @@ class Camera(CameraParams):
     def fingerprint(self) -> str:
         """Hash of everything that changes the blur: neither the name nor how photos are stored."""
         content = self.model_dump(mode="json", exclude={"name", "encoding"})
-        content["lens"] = {name: content["lens"][name] for name in _LENS_CONTENT[self.lens.kind]}
+        fields = _LENS_CONTENT[self.lens.kind]
+        if self.lens.kind == "zemax" and self.lens.glasses:  # a lens refuses those it has not
+            fields = (*fields, "glasses")
+        content["lens"] = {name: content["lens"][name] for name in fields}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:

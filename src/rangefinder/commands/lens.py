@@ -14,6 +14,8 @@ from rangefinder.common.files import atomic_write
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rangefinder.camera import Camera
+
 
 _COLUMNS = ("radius", "distance_m", "blur_px", "sd_m", "confusion", "partner_m")
 _FORMATS = {
@@ -33,6 +35,9 @@ _FORMATS = {
 def lens(env: str, camera: Path | None, out: Path) -> None:
     """Print and draw what a camera's lens can measure.
 
+    A lens with a prescription (camera.lens.kind: zemax; file: a .zmx, .seq or .json file) is first
+    compared with the camera record: focal length, traced, and f-number.
+
     For one patch at the centre, the edge and the corner of the sensor: blur against distance; the
     Cramer-Rao bound of distance; and the probability that the most similar distance on the other
     side of focus is taken for the true one, by an observer who does not know the texture. Takes a
@@ -45,6 +50,8 @@ def lens(env: str, camera: Path | None, out: Path) -> None:
 
     params = parameters_for(env, camera)
     record = Camera.from_params(params.camera)
+    if record.lens.kind == "zemax":
+        click.echo(describe_prescription(record))
     patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
     bank = identifiability_bank(record, params.bank, params.range.working_m, params.identifiability)
     table = identifiability_table(bank, record, patch_px, params.identifiability)
@@ -56,6 +63,29 @@ def lens(env: str, camera: Path | None, out: Path) -> None:
     figure = draw_limits(table, params.range.working_m, record.focus_distance_m, title)
     atomic_write(png, partial(figure.savefig, format="png"))
     click.echo(f"Written: {csv}, {png}")
+
+
+def describe_prescription(camera: Camera) -> str:
+    """A prescription's own data, and whether the camera record agrees with them."""
+    from rangefinder.optics.lens_data import AGREEMENT, lens_data
+
+    own = lens_data(camera)
+    widest = f"f/{own.f_number:.2f}" if own.f_number else "no f-number"
+    lines = [
+        f"{own.name}: focal length {own.focal_length_mm:.2f} mm (traced), {widest}; "
+        f"{own.surfaces} surfaces, {own.aspheres} of them aspheric"
+    ]
+    apart = camera.focal_length_mm / own.focal_length_mm - 1
+    if abs(apart) > AGREEMENT:
+        lines.append(
+            f"Warning: camera.focal_length_mm {camera.focal_length_mm:g} is {apart:+.1%} off. The "
+            "camera record's is used: the whole lens is scaled to it."
+        )
+    else:
+        lines.append(f"The camera record's {camera.focal_length_mm:g} mm agrees.")
+    if camera.f_number > own.f_number * (1 + AGREEMENT):
+        lines.append(f"Stopped down to the camera record's f/{camera.f_number:g}.")
+    return "\n".join(lines) + "\n"
 
 
 def describe(table: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ from rangefinder.config.imaging import CameraParams as CameraParams
 from rangefinder.config.imaging import CaptureParams as CaptureParams
 from rangefinder.config.imaging import Chroma as Chroma
 from rangefinder.config.imaging import EncodingParams as EncodingParams
+from rangefinder.config.imaging import GlassParams as GlassParams
 from rangefinder.config.imaging import LensParams as LensParams
 from rangefinder.config.imaging import NoiseParams as NoiseParams
 from rangefinder.config.imaging import Orientation as Orientation

@@ -15,6 +15,21 @@ Orientation = Literal["refuse", "ignore", "apply"]  # of photos whose EXIF says 
 SampleBits = Annotated[int, Field(ge=9, le=16)]
 
 
+class GlassParams(Strict):
+    """Refractive index of a glass: nd and Vd, or Sellmeier's B1, B2, B3, C1, C2, C3 [um^2]."""
+
+    nd: float | None = Field(None, gt=1.0, lt=3.0)
+    vd: float | None = Field(None, gt=5.0, lt=120.0)
+    sellmeier: tuple[float, float, float, float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        abbe = self.nd is not None and self.vd is not None
+        if abbe == (self.sellmeier is not None) or (self.nd is None) != (self.vd is None):
+            raise ValueError("a glass needs nd and vd, or sellmeier: [B1, B2, B3, C1, C2, C3]")
+        return self
+
+
 class LensParams(Strict):
     """Where the lens's point spread functions come from."""
 
@@ -22,6 +37,7 @@ class LensParams(Strict):
     name: str = "CookeTriplet"
     file: str | None = None
     sha256: str | None = None
+    glasses: dict[str, GlassParams] = Field(default_factory=dict)
     clear_radius_factor: float = Field(1.06, ge=1, le=2)
     corner_pupil: float = Field(0.3, ge=0.0, le=1.0)
     axial_colour: float = Field(0.0015, ge=0.0, le=0.05)
@@ -32,6 +48,9 @@ class LensParams(Strict):
         if self.kind in ("zemax", "measured") and self.file is None:
             raise ValueError(f"kind {self.kind} needs a file")
         return self
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a mapping, as `glasses` is, has no hash
 
     @property
     def title(self) -> str:
