@@ -22,7 +22,7 @@ from rangefinder.optics.sensor import linear_to_srgb, srgb_to_linear, through_jp
 from rangefinder.photo_domain import jpeg_kind
 
 JPEG_QUALITIES = (98, 95, 90, 80, 65)
-DARK_BITS = (10, 12, 14)  # in 16-bit samples
+DARK_BITS = (8, 10, 12, 14)  # in 16-bit samples
 AMOUNTS = (0.5, 1.0, 2.0)  # of unsharp masking
 FACTORS = (1.5, 2.0)  # of reduction
 UNSHARP_SD_PX = 1.5  # of the blur that an unsharp mask subtracts
