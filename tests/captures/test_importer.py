@@ -15,7 +15,7 @@ from rangefinder.camera import Camera
 from rangefinder.captures.importer import Importer, import_captures, plan_splits
 from rangefinder.captures.manifest import write_captures
 from rangefinder.captures.tables import Row, read_table
-from rangefinder.config import CaptureParams, Parameters
+from rangefinder.config import CaptureParams, EncodingParams, Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.synthesis.rgbd import simulate_rgbd
 
@@ -223,6 +223,25 @@ def test_photos_that_software_turned_upright_are_refused_with_what_to_do(tmp_pat
     assert "turned by a quarter" in refusal(path)
     save_photo(tmp_path / "a.png", size=(60, 48))
     assert "origin_x_px" in refusal(path)
+
+
+def test_photos_that_are_stored_unlike_simulated_ones_are_said(tmp_path, caplog):
+    save_photo(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as photo:
+        photo.convert("RGB").save(tmp_path / "a.jpg", quality=90, subsampling="4:2:0")
+    path = table_of(tmp_path, "image,role,scene", "a.jpg,unlabelled,garden")
+    doubt = "photos are stored as jpeg 90 4:2:0, simulated ones as linear"
+    for source, formats, said in (
+        ("files", ("linear",), False),
+        ("both", ("linear",), True),
+        ("both", ("jpeg",), False),
+    ):
+        params = params_of(source=source, tables=["."])
+        encoding = EncodingParams(formats=formats)
+        camera = params.camera.model_copy(update={"encoding": encoding})
+        caplog.clear()
+        imported(path, params.model_copy(update={"camera": camera}))
+        assert (doubt in caplog.text) == said
 
 
 def save_room(folder: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -12,7 +13,9 @@ from PIL import Image, ImageOps
 
 from rangefinder.errors import CaptureError
 from rangefinder.inference.session import Arrivals, OutputRequest, Session, stems, watch_folder
+from rangefinder.models.model_files import TrainedModel
 from rangefinder.optics.sensor import srgb_pixels
+from rangefinder.photo_domain import Effect, PhotoDomain
 
 from ..tiny_camera import CAMERA, make_model, random_pixels
 
@@ -173,3 +176,26 @@ def test_photos_of_one_name_get_different_stems(tmp_path):
     found = stems([tmp_path / "a/x.jpg", tmp_path / "b/x.jpg", tmp_path / "y.jpg"])
     assert len(set(found)) == 3
     assert found[2] == "y"
+
+
+def test_photos_unlike_those_of_training_are_refused_or_have_wider_intervals(tmp_path):
+    model = make_model("student")
+    central = tuple(min(0.2 + 0.05 * step, 0.99) for step in range(20))
+    effect = Effect(error_ratio=3.0, coverage=0.4, central=central)
+    statistics = {"brightness": (-1.0, 0.0)}
+    photos = PhotoDomain(formats=("srgb",), statistics=statistics, effects={"jpeg_420": (effect,)})
+    model = TrainedModel(model.network, model.card.model_copy(update={"photos": photos}))
+    Image.fromarray(random_pixels()).save(tmp_path / "a.png")
+    Image.fromarray(random_pixels()).save(tmp_path / "a.jpg", quality=95, subsampling="4:2:0")
+    Session(model, "cpu").measure(tmp_path / "a.png")
+    with pytest.raises(CaptureError) as refused:
+        Session(model, "cpu").measure(tmp_path / "a.jpg")
+    assert "JPEG of quality 95, chroma 4:2:0 (error 3 times as large)" in str(refused.value)
+    assert "trained on 8-bit sRGB: measure such photos, train for others" in str(refused.value)
+    forced = Session(model, "cpu", force=True).measure(tmp_path / "a.jpg")
+    assert "JPEG of quality 95" in forced.photo.warnings[0]
+    usual = replace(forced.posterior, shifts=()).decode()
+    (near, far), (nearer, farther) = usual.interval_m[0.8], forced.interval_m()
+    inside = np.isfinite(near)
+    assert (nearer < near)[inside].mean() > 0.9
+    assert (farther > far)[inside].mean() > 0.9

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from rangefinder.camera import Camera
 from rangefinder.captures.distance_maps import near_edges
 from rangefinder.captures.exif import camera_name, focus_difference
-from rangefinder.captures.importer import Importer, SplitPlan, plan_splits
+from rangefinder.captures.importer import OTHER_STORAGE, Importer, SplitPlan, plan_splits
 from rangefinder.captures.manifest import Capture
 from rangefinder.captures.tables import Problem, Row, Table
 from rangefinder.config import Parameters
@@ -229,6 +229,9 @@ class _Checker:
         if bits.doubt:
             name = self.table.path.name
             findings.problems.append(Problem(name, 0, "", bits.doubt, bits.todo(), is_fatal=False))
+        if doubt := self.importer.storage_doubt:
+            name = self.table.path.name
+            findings.problems.append(Problem(name, 0, "", doubt, OTHER_STORAGE, is_fatal=False))
         findings.problems += self.importer.problems  # maps that are doubtful, and accepted
         self._mixed_cameras()
         findings.places = np.array(self.places, dtype=np.float64).reshape(-1, 2)

@@ -27,6 +27,7 @@ from rangefinder.captures.tables import Problem, Row, Table, inside, read_table,
 from rangefinder.config import CaptureParams, Parameters
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError
+from rangefinder.photo_domain import Storage
 
 Simulate = Callable[[Tensor, Tensor, np.random.Generator], Capture]
 SKIP = "`rangefinder check` lists all; captures.skip_bad: true goes on without these rows."
@@ -34,6 +35,7 @@ OTHER_SIZE = (
     "For a crop or a binned photo fill origin_x_px, origin_y_px and scale; otherwise set "
     "camera.width_px and height_px."
 )
+OTHER_STORAGE = "Set camera.encoding to what the camera writes, so that simulated photos are alike."
 MEANT = "If the map is right: captures.doubtful_maps: accept."
 SLACK_PX = 1.0  # sensor pixels that rounding in binning may add beyond the sensor's edge
 log = logging.getLogger(__name__)
@@ -87,6 +89,9 @@ class Importer:
     simulate: Simulate | None = None
     problems: list[Problem] = field(default_factory=list)  # found so far
     bits: SampleBits = field(default_factory=SampleBits)  # of the photos read so far
+    storages: dict[str, set[Storage]] = field(  # of photos of the camera, and of rgbd frames
+        default_factory=lambda: {"own": set(), "rgbd": set()}
+    )
     _seen: dict[str, str] = field(default_factory=dict)
 
     def captures(self, tables: Sequence[Table]) -> Iterator[Capture]:
@@ -105,11 +110,29 @@ class Importer:
                 self.problems.append(Problem.of(table.path.name, row.number, row.image, error))
         if self.bits.doubt:
             log.warning("%s. %s", self.bits.doubt, self.bits.todo())
+        if self.storage_doubt:
+            log.warning("%s. %s", self.storage_doubt, OTHER_STORAGE)
         if self.params.captures.skip_bad:
             for problem in self.problems:
                 log.warning("%s: %s", "Left out" if problem.is_fatal else "Doubtful", problem)
         else:
             refuse(self.problems, SKIP)
+
+    @property
+    def storage_doubt(self) -> str:
+        """How simulated photos differ from those of the camera read so far; empty if they do not.
+
+        Only whether photos are compressed counts: a JPEG shows blur in another way.
+        """
+        encoding = self.params.camera.encoding
+        is_simulated = self.params.captures.source == "both" or self.storages["rgbd"]
+        own = self.storages["own"]
+        compressed = {one for one in own if one.format in ("jpeg", "lossy")}
+        if not (is_simulated and own) or bool(compressed) == ("jpeg" in encoding.formats):
+            return ""
+        example = str(min(compressed or own, key=str))
+        simulated = " and ".join(encoding.formats)
+        return f"photos are stored as {example}, simulated ones as {simulated}"
 
     def _load(self, table: Table, row: Row) -> Capture:
         """The capture of a row, assigned to training; one of role rgbd is rendered."""
@@ -138,6 +161,7 @@ class Importer:
         bits = options.sample_bits if row.role != "rgbd" else None  # those are of other cameras
         decoded = decode(path, row.encoding, options.orientation, bits)
         self._require_new(path, row)
+        self.storages["rgbd" if row.role == "rgbd" else "own"].add(decoded.storage)
         if row.role != "rgbd":
             self._require_camera(row, decoded)
             self.bits.add(decoded.largest)

@@ -61,7 +61,7 @@ def photo_statistics(image: Tensor, placement: Placement | None = None) -> Mappi
         return found
     tiles = list(_tiles(light))
     found |= _detail(tiles, is_grey)
-    found["mosaic"] = float(np.mean([_mosaic(tile) for tile in tiles]))
+    found["mosaic"] = _mosaic(tiles)
     found["blocks"] = _blocks(tiles)
     slope = _noise_slope(tiles)
     return found if slope is None else found | {"noise_slope": slope}
@@ -116,14 +116,16 @@ def _blocked(values: Float, side: int) -> Float:
     return whole.swapaxes(1, 2).reshape(-1, side, side)
 
 
-def _mosaic(tile: Float) -> float:
+def _mosaic(tiles: list[Float]) -> float:
     """Log of the sd over the four positions of log fine detail, of the colour where it is most."""
-    detail = np.abs(tile - ndimage.uniform_filter(tile, (1, 3, 3)))
-    height, width = (size // 2 * 2 for size in tile.shape[1:])
-    means = [
-        detail[:, row:height:2, col:width:2].mean(axis=(1, 2)) for row in (0, 1) for col in (0, 1)
-    ]
-    spread = np.log(np.stack(means) + 1e-9).std(axis=0)
+    totals = np.zeros((4, 3))
+    for tile in tiles:
+        detail = np.abs(tile - ndimage.uniform_filter(tile, (1, 3, 3)))
+        height, width = (size // 2 * 2 for size in tile.shape[1:])
+        for number in range(4):
+            part = detail[:, number // 2 : height : 2, number % 2 : width : 2]
+            totals[number] += part.mean(axis=(1, 2))
+    spread = np.log(totals / len(tiles) + 1e-9).std(axis=0)
     return math.log(float(spread.max()) + 1e-3)
 
 
