@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from rangefinder.captures.images import resize_sharp
 from rangefinder.coordinates import Placement
@@ -120,7 +121,8 @@ def _mosaic(tiles: list[Float]) -> float:
     """Log of the sd over the four positions of log fine detail, of the colour where it is most."""
     totals = np.zeros((4, 3))
     for tile in tiles:
-        detail = np.abs(tile - ndimage.uniform_filter(tile, (1, 3, 3)))
+        means = functional.avg_pool2d(torch.from_numpy(tile), 3, 1, 1, count_include_pad=False)
+        detail = np.abs(tile - means.numpy())
         height, width = (size // 2 * 2 for size in tile.shape[1:])
         for number in range(4):
             part = detail[:, number // 2 : height : 2, number % 2 : width : 2]
