@@ -28,5 +28,5 @@ def test_sheets_fill_the_field():
         texture_m = (24 * 2**0.5 - 4) / 24 * 0.210
         assert (stop.across - 1) * texture_m < wide_m <= stop.across * texture_m
     assert "photos of each sheet" in distance_table(
-        plan_distances(camera, (0.7, 5.0), "A3"), camera, "A3"
+        plan_distances(camera, (0.7, 5.0), "A3"), camera, "A3", 57
     )

@@ -52,7 +52,7 @@ def draw_limits(table: pd.DataFrame, working_m: Interval, focus_m: float, title:
         _bound(panels[1], table)
         _confusion(panels[2], table)
         for axes in panels:
-            distance_axis(axes, "x", working_m, "distance [m]")
+            distance_axis(axes, "x", working_m, "distance")
             axes.axvline(focus_m, color=MARK, **DASHED)
             axes.grid(visible=True, color=GRID)
     return figure
@@ -72,7 +72,7 @@ def _coverage(findings: Findings, camera: Camera, working_m: Interval) -> Figure
         shares, bins = axes.twinx(), np.geomspace(*working_m, 40).tolist()
         shares.hist(np.clip(findings.places[:, 0], *working_m), bins=bins, color=BLUE, alpha=0.2)
         shares.set_ylabel("textured places")
-    distance_axis(axes, "x", working_m, "distance [m]")
+    distance_axis(axes, "x", working_m, "distance")
     axes.set_ylabel("blur circle [px]")
     axes.set_title("Chart distances and their blur (red: gaps over which blur changes)")
     axes.legend()
@@ -86,7 +86,7 @@ def _sharpness(findings: Findings, camera: Camera, working_m: Interval) -> Figur
     axes.fill_between(curve.distance_m, curve.low, curve.high, color=BLUE, alpha=0.2, lw=0)
     axes.plot(curve.distance_m, curve.sharpness, "o-", color=BLUE)
     axes.axvline(camera.focus_distance_m, color=GREY, ls=":", label="focus of the camera record")
-    distance_axis(axes, "x", working_m, "distance [m]")
+    distance_axis(axes, "x", working_m, "distance")
     axes.set(ylim=(0, None), ylabel="fine / coarse detail")
     axes.set_title("Sharpness against distance: median and quartiles")
     axes.legend()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec, SubplotSpec
 from matplotlib.image import AxesImage
 
-from rangefinder.common.figures import UNKNOWN, distance_ticks_m, new_figure
+from rangefinder.common.figures import UNKNOWN, distance_ticks, new_figure
 from rangefinder.config import Interval
 from rangefinder.evaluation.metrics import Float
 from rangefinder.models.distribution import Prediction
@@ -136,8 +136,9 @@ def _colour_bars(
     images: Sequence[AxesImage], cells: Sequence[SubplotSpec], range_m: Interval
 ) -> None:
     """Colour bars of a distance map, an error map and an interval map, each in its cell."""
+    distances, unit = distance_ticks(range_m)
     bars = (
-        ({tick: f"{tick:g}" for tick in distance_ticks_m(range_m)}, "both", "distance [m]"),
+        (distances, "both", f"distance [{unit}]"),
         ({-0.2: "-20 %", 0.0: "0", 0.2: "+20 %"}, "both", "too near  |  error  |  too far"),
         ({0.1: "±10 %", 0.2: "±20 %", 0.3: "±30 %"}, "max", f"half the {_INTERVAL}, relative"),
     )
