@@ -34,6 +34,13 @@ def test_it_prints_blur_bound_and_confusion_of_every_texture(result):
         assert word in done.output
 
 
+def test_it_ends_in_a_verdict(result):
+    done, _ = result
+    verdict = done.output.splitlines()[-2]
+    assert "this camera can" in verdict
+    assert "10 % apart look" in verdict
+
+
 def test_it_writes_a_table_and_a_figure(result):
     _, out = result
     table = pd.read_csv(out / "lens_limit.csv")

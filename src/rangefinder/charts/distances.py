@@ -39,7 +39,7 @@ class Coverage:
 
 def coverage(camera: Camera, distances_m: NDArray[np.float64], working_m: Interval) -> Coverage:
     """Coverage of the range `working_m` [m] by charts at `distances_m` `[N]`."""
-    ends = np.unique(np.round([*working_m, *distances_m], 4))
+    ends = np.unique(np.round([*working_m, *distances_m], 5))
     ends = ends[(ends >= working_m[0]) & (ends <= working_m[1])]
     steps = np.diff(_signed_blur(camera, ends))
     pairs = list(itertools.pairwise(ends.tolist()))

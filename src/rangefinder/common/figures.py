@@ -19,6 +19,7 @@ BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
 PALETTE = (BLUE, VERMILION, GREEN, "#cc79a7", "#e69f00")  # Okabe and Ito, 2008
 DASHED: Any = {"lw": 1, "ls": (0, (4, 3))}
 _DPI = 130
+SMALL_SHARE = 0.04  # whole per cents are too coarse below
 BASELINE = "constant"
 
 SETTINGS: Any = {  # rc_context wants a literal type of hundreds of keys
@@ -68,5 +69,7 @@ def percent_axis(axes: Axes, which: Literal["x", "y"], label: str) -> None:
     from matplotlib.ticker import PercentFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+    highest = max(abs(end) for end in axis.get_view_interval())
+    decimals = 0 if highest > SMALL_SHARE else 1
+    axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=decimals))
     axis.set_label_text(label)

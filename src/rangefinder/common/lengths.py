@@ -1,4 +1,4 @@
-"""Distances as people read them: centimetres near the lens, metres beyond, in round numbers."""
+"""Distances as people read them: centimetres close to the lens, metres beyond, round numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROUND = (  # leading digits of round numbers, fine to coarse
     (1.0,),
 )
 _FEWEST, _MOST = 4, 9  # round numbers in a range
-_LONGEST_CM = 0.995  # [m]; from there on, metres
+_LONGEST_CM = 0.3  # [m]; beyond, metres
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,14 @@ class LengthUnit:
         """A distance [m] as a number in this unit, without the unit."""
         return f"{distance_m * self.per_m:.5g}"
 
+    def fixed(self, distance_m: float, decimals: int) -> str:
+        """A distance [m] with so many decimals in metres, and one less in centimetres."""
+        return f"{distance_m * self.per_m:.{decimals - (self.per_m > 1)}f}"
+
 
 def length_unit(range_m: Interval) -> LengthUnit:
-    """The unit for a range [m]: metres, or centimetres where all of it is nearer than one."""
-    return LengthUnit("cm", 100.0) if range_m[1] < _LONGEST_CM else LengthUnit("m", 1.0)
+    """The unit for a range [m]: centimetres where all of it is close, else metres."""
+    return LengthUnit("cm", 100.0) if range_m[1] <= _LONGEST_CM else LengthUnit("m", 1.0)
 
 
 def length(distance_m: float, digits: int = 3) -> str:

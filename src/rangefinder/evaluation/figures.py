@@ -205,8 +205,9 @@ def _error_by_distance(evaluation: Evaluation, report_m: Interval, focus_m: floa
 
 
 def _bin_markers(axes: Axes, bins: dict[str, Any], colour: str, label: str) -> None:
-    for place, (name, scores) in enumerate(bins.items()):
+    for name, scores in bins.items():
         if scores["abs_rel"] is None:
             continue
         near, far = map(float, name.split("-"))
-        axes.hlines(scores["abs_rel"], near, far, colour, lw=3, label="" if place else label)
+        axes.hlines(scores["abs_rel"], near, far, colour, lw=3, label=label)
+        label = ""  # once
