@@ -24,6 +24,7 @@ from rangefinder.common.figures import (
     new_figure,
     percent_axis,
 )
+from rangefinder.common.lengths import LengthUnit, length_unit
 from rangefinder.config import Interval
 from rangefinder.optics.blur import blur_px
 
@@ -49,7 +50,7 @@ def draw_limits(table: pd.DataFrame, working_m: Interval, focus_m: float, title:
         figure.suptitle(title, x=0.01, ha="left")
         panels = figure.subplots(1, 3)
         _blur(panels[0], table)
-        _bound(panels[1], table)
+        _bound(panels[1], table, length_unit(working_m))
         _confusion(panels[2], table)
         for axes in panels:
             distance_axis(axes, "x", working_m, "distance")
@@ -110,9 +111,10 @@ def _blur(axes: Axes, table: pd.DataFrame) -> None:
     axes.legend(title="half diagonal = 1")
 
 
-def _bound(axes: Axes, table: pd.DataFrame) -> None:
-    _by_texture(axes, table, "sd_m", ("strong grey", "weak grey"))
-    axes.set(yscale="log", ylabel="least standard deviation [m]")
+def _bound(axes: Axes, table: pd.DataFrame, unit: LengthUnit) -> None:
+    shown = table.assign(sd_m=table["sd_m"] * unit.per_m)
+    _by_texture(axes, shown, "sd_m", ("strong grey", "weak grey"))
+    axes.set(yscale="log", ylabel=f"least standard deviation [{unit.name}]")
     axes.set_title("Cramer-Rao bound, one patch")
     axes.legend()
 
