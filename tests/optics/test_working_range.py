@@ -64,6 +64,14 @@ def test_a_range_that_blur_cuts_is_as_wide_as_it_allows():
     assert " cm, with blur" in report(MACRO)
 
 
+def test_large_photos_are_offered_a_reduction_that_leaves_blur_to_see():
+    phone = camera(5.4, 1.8, 1.4, 4000, 1.0)
+    assert "Photos of 12 megapixels take 72 MB each" in report(phone)
+    assert "reduced 2 times (pixel_pitch_um: 2.8, width_px: 2000, height_px: 1500)" in report(phone)
+    assert "megapixels" not in report(phone.reduced(2))
+    assert "megapixels" not in report(camera(24, 2.8, 4.4, 5472, 80))  # 8 px of blur
+
+
 def test_charts_decide_the_range():
     plan = plan_working_range(Camera(), OBSERVER, (0.8, 4.5))
     assert (plan.working_m, plan.is_cut) == ((0.8, 4.5), False)
@@ -83,18 +91,28 @@ def test_blur_at_its_limits_is_what_was_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("record", "guess"),
+    ("record", "told_m", "guess"),
     [
-        (camera(50, 1.8, 6.0, 6000, 300), "write 0.3 (millimetres) or 3.0 (centimetres)"),
-        (camera(5.0, 1.8, 6.0, 6000, 3.0), "is focal_length_mm 5 in centimetres (then write 50)"),
-        (FULL_FRAME, None),
-        (SECURITY, None),
-        (MACRO, None),
+        (
+            camera(50, 1.8, 6.0, 6000, 300),
+            (3.9, 30),
+            "write 0.3 (millimetres) or 3.0 (centimetres)",
+        ),
+        (camera(5.0, 1.8, 6.0, 6000, 3.0), None, "5 in centimetres (then write 50)"),
+        (FULL_FRAME, (1.35, 30), None),
+        (SECURITY, (0.36, 2.7), None),
+        (MACRO, (0.246, 0.255), None),
     ],
 )
-def test_what_is_possible_but_unlikely_is_doubted_with_the_guess(record, guess):
-    found = doubts(record)
+def test_what_is_possible_but_unlikely_is_doubted_with_the_guess(record, told_m, guess):
+    found = doubts(record, told_m)
     assert [guess in line for line in found] == ([True] if guess else [])
+
+
+def test_colours_that_no_kernel_holds_are_refused_with_the_reduction():
+    large = camera(400, 2.8, 1.0, 6000, 30.0)
+    with pytest.raises(LensError, match=r"even in focus colours.*Reduce the photos (\d) times"):
+        plan_working_range(large, OBSERVER)
 
 
 @pytest.mark.parametrize(

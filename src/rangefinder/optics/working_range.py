@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rangefinder.camera import Camera
-from rangefinder.common.lengths import length, span
+from rangefinder.common.lengths import span
 from rangefinder.config import BankParams, IdentifiabilityParams, Interval
 from rangefinder.config.imaging import FARTHEST_M, MOST_KERNEL_PX
 from rangefinder.config.units import other_readings
+from rangefinder.errors import LensError
 from rangefinder.optics.blur import blur_limits_m, blur_px, blur_px_per_dpt, nearest_object_m
 from rangefinder.optics.identifiability import (
     gap_within,
@@ -32,6 +33,8 @@ LEAST_PX = (320, 240)  # width and height of photos that were reduced
 CLOSE = 1.25  # near end / where it should be
 WIDEST_TANGENT = 3.0  # half diagonal of the sensor / focal length, 143 degrees across
 FAR_FOCUS_M = 10.0  # focus distances that may be centimetres or millimetres
+LARGE_MEGAPIXELS = 4.0  # of photos that need no reduction for their size
+LEAST_BLUR_PX = 6.0  # of the most blurred things, that such a reduction leaves
 SHRINK = 0.95  # of the blur, until kernels hold it
 
 
@@ -60,8 +63,9 @@ class WorkingRange:
                 "Outside of that range blur is larger than photos of this size show even when "
                 f"reduced: raise f_number above {camera.f_number:g} for a wider one."
             )
-        lines += reduction_advice(camera, observer.patch_px, self.most_blur_px)
-        return lines + doubts(camera)
+        advice = reduction_advice(camera, observer.patch_px, self.most_blur_px)
+        lines += advice or _size_advice(camera, self.most_blur_px)
+        return lines + doubts(camera, self.told_m)
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,27 @@ def reduction_advice(camera: Camera, patch_px: int, most_blur_px: float) -> list
     ]
 
 
-def doubts(camera: Camera) -> list[str]:
-    """What in a camera record is possible but unlikely, in sentences with a guess."""
+def _size_advice(camera: Camera, most_blur_px: float) -> list[str]:
+    """What large photos take, if they can be reduced and still show their blur; else empty."""
+    megapixels = camera.width_px * camera.height_px / 1e6
+    for_size = math.ceil(math.sqrt(megapixels / LARGE_MEGAPIXELS))
+    times = min(for_size, math.floor(most_blur_px / LEAST_BLUR_PX))
+    if times <= 1:
+        return []
+    return [
+        f"Photos of {megapixels:.0f} megapixels take {6 * megapixels:.0f} MB each in the project: "
+        f"reduced {times} times ({camera.reduced_entries(times)}) they take 1/{times**2} of disk "
+        f"and time, and have 1/{times} of the blur."
+    ]
+
+
+def doubts(camera: Camera, told_m: Interval | None) -> list[str]:
+    """What in a camera record is possible but unlikely, in sentences with a guess.
+
+    Args:
+        camera: The camera record.
+        told_m: Distances that it tells apart [m].
+    """
     found = []
     tangent = camera.half_diagonal_px * camera.pixel_pitch_um / camera.focal_length_mm / 1000
     if tangent > WIDEST_TANGENT:
@@ -145,13 +168,11 @@ def doubts(camera: Camera) -> list[str]:
             f"{10 * camera.focal_length_mm:g}), or pixel_pitch_um {camera.pixel_pitch_um:g} not "
             f"that of photos of {camera.width_px} px?"
         )
-    hyperfocal_m = blur_px_per_dpt(camera)  # blur changes by a pixel from there to infinity
-    if camera.focus_distance_m > max(hyperfocal_m, FAR_FOCUS_M):
+    if told_m is not None and camera.focus_distance_m > max(told_m[1], FAR_FOCUS_M):
         readings = other_readings("focus_distance_m", camera.focus_distance_m)
         found.append(
-            f"Doubtful: from {length(hyperfocal_m, 2)} to infinity nearly all is as sharp as at "
-            f"the focus; is focus_distance_m {camera.focus_distance_m:g} in another unit? Then "
-            f"write {readings}."
+            f"Doubtful: the focus at {camera.focus_distance_m:g} m is farther than distances can "
+            f"be told apart; is focus_distance_m in another unit? Then write {readings}."
         )
     return found
 
@@ -162,9 +183,19 @@ def _fitting_m(camera: Camera, observer: Observer, most_px: float) -> Interval:
     while True:
         near_m, far_m = blur_limits_m(camera, most_px)
         fitting_m = max(near_m, nearest_m), min(far_m, FARTHEST_M)
-        if thin_kernel_px(camera, observer.bank, fitting_m) <= MOST_KERNEL_PX:
+        kernel_px = thin_kernel_px(camera, observer.bank, fitting_m)
+        if kernel_px <= MOST_KERNEL_PX:
             return fitting_m
         most_px *= SHRINK
+        if most_px < 1:
+            times = math.ceil(kernel_px / MOST_KERNEL_PX)
+            raise LensError(
+                "even in focus colours and aberrations blur over more than a kernel",
+                got=f"{kernel_px} px",
+                expected=f"at most {MOST_KERNEL_PX} px",
+                todo=f"Reduce the photos {times} times ({camera.reduced_entries(times)}), or write "
+                "smaller axial_colour and spherical into camera.lens.",
+            )
 
 
 def _rounded(range_m: Interval) -> Interval:
