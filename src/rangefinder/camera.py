@@ -56,6 +56,25 @@ class Camera(CameraParams):
         content["lens"] = {name: content["lens"][name] for name in fields}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def reduced(self, times: int) -> Self:
+        """The record of photos whose width and height are divided by `times`."""
+        centre = self.optical_centre_px
+        change = {
+            "pixel_pitch_um": float(f"{self.pixel_pitch_um * times:.6g}"),
+            "width_px": self.width_px // times,
+            "height_px": self.height_px // times,
+            "optical_centre_px": centre and (centre[0] / times, centre[1] / times),
+        }
+        return self.model_copy(update=change)
+
+    def reduced_entries(self, times: int) -> str:
+        """What to write into the record for photos divided by `times`."""
+        reduced = self.reduced(times)
+        return (
+            f"pixel_pitch_um: {reduced.pixel_pitch_um:g}, width_px: {reduced.width_px}, "
+            f"height_px: {reduced.height_px}"
+        )
+
     def save(self, path: Path) -> None:
         """Write the record as JSON."""
         content = self.model_dump(mode="json") | {"fingerprint": self.fingerprint}

@@ -38,6 +38,13 @@ def test_it_prints_blur_bound_and_confusion_of_every_texture(result):
         assert word in done.output
 
 
+def test_it_ends_in_a_verdict(result):
+    done, _ = result
+    verdict = done.output.splitlines()[-2]
+    assert "this camera can" in verdict
+    assert "10 % apart look" in verdict
+
+
 def test_it_writes_a_table_and_a_figure(result):
     _, out = result
     table = pd.read_csv(out / "lens_limit.csv")
@@ -61,7 +68,7 @@ def test_a_camera_record_replaces_the_configured_one(tmp_path, monkeypatch):
 
 def test_a_described_lens_is_not_named_after_the_default_one(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    record = {"pixel_pitch_um": 160.0, "width_px": 120, "height_px": 90, "lens": {"kind": "thin"}}
+    record = {"pixel_pitch_um": 160.0, "width_px": 120, "height_px": 90}
     (tmp_path / "camera.yml").write_text(yaml.safe_dump({"focal_length_mm": 35.0, **record}))
     options = ("--camera", str(tmp_path / "camera.yml"), "--out", str(tmp_path))
     done = CliRunner().invoke(main, ["lens", "--env", "smoke", *options])

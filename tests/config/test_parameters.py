@@ -76,6 +76,7 @@ def test_environments_are_valid_and_state_only_sections_that_differ_from_base(en
         ({"identifiability": {"slopes": [2.6, 1.6]}}, ["slopes", "lowest", "2.6"]),
         ({"prediction": {"inverse_range_dpt": [1.4, 0.2]}}, ["inverse_range_dpt", "lowest"]),
         ({"prediction": {"inverse_range_dpt": [1.0, 1.0]}}, ["prediction", "single distance"]),
+        ({"prediction": {"inverse_range_dpt": [0.001, 1.0]}}, ["beyond infinity", "0.0106"]),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(change, words):

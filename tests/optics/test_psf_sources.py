@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import imagecodecs
@@ -187,9 +188,26 @@ def test_a_thin_lens_has_the_blur_of_its_pupil_and_is_sharpest_at_its_focus(tmp_
 
 
 def test_a_thin_lens_with_blur_beyond_its_kernels_is_refused_with_the_remedy(tmp_path):
-    small = BANK.model_copy(update={"kernel_px": 9})
-    with pytest.raises(LensError, match=r"kernel_px = 9; expected at most 0\.1%\. Raise bank"):
-        build_bank(camera_record(camera_of(kind="thin"), tmp_path), small, RANGE_M)
+    small, record = (
+        BANK.model_copy(update={"kernel_px": 9}),
+        camera_record(camera_of(kind="thin"), tmp_path),
+    )
+    with pytest.raises(LensError, match=r"kernel_px = 9; expected at most 0\.1%\. Set") as caught:
+        build_bank(record, small, RANGE_M)
+    (needed,) = re.findall(r"Set bank\.kernel_px to (\d+)", str(caught.value))
+    build_bank(record, small.model_copy(update={"kernel_px": int(needed)}), RANGE_M)
+
+
+def test_blur_beyond_the_largest_kernel_is_refused_with_the_reduction_of_the_photos(tmp_path):
+    large = camera_of(kind="thin").model_copy(update={"pixel_pitch_um": 2.0, "width_px": 3333})
+    record, most = camera_record(large, tmp_path), BANK.model_copy(update={"kernel_px": 129})
+    with pytest.raises(LensError, match="Reduce the photos") as caught:
+        build_bank(record, most, RANGE_M)
+    (times, pitch, width) = re.findall(
+        r"(\d+) times \(pixel_pitch_um: (\d+), width_px: (\d+)", str(caught.value)
+    )[0]
+    assert (int(pitch), int(width)) == (2 * int(times), 3333 // int(times))
+    build_bank(record.reduced(int(times)), most, RANGE_M)
 
 
 def test_axial_colour_resolves_the_front_back_ambiguity_of_a_thin_lens(tmp_path):

@@ -208,5 +208,7 @@ def parameters_for(env: str, camera: Path | None = None) -> Parameters:
         params = project.parameters()
     if camera is None:
         return params
-    record = CameraParams.model_validate(Camera.read(camera).model_dump())
+    content = Camera.read(camera).model_dump(exclude_unset=True)
+    # Of a record that names no lens, nothing is known but focal length and f-number.
+    record = CameraParams.model_validate({"lens": {"kind": "thin"}} | content)
     return params.model_copy(update={"camera": record})

@@ -21,7 +21,7 @@ from rangefinder.commands import (
 if TYPE_CHECKING:
     from rangefinder.config import Orientation
 
-SIZES = ("A4", "A3", "A2", "A1")
+SIZES = ("A6", "A5", "A4", "A3", "A2", "A1")
 size_option = click.option(
     "--size", type=click.Choice(SIZES), default="A3", show_default=True, help="Of a printed sheet."
 )
@@ -113,11 +113,16 @@ def distances(env: str, camera: Path | None, size: str, count: int | None) -> No
     """List distances to photograph charts at, for the camera of a configuration.
 
     They are spaced evenly in dioptres over its working range, because blur changes evenly there.
+    Where sheets would be too many, too small or too coarse, the lines below say what to do instead.
     """
     from rangefinder.camera import Camera
     from rangefinder.charts.distances import distance_table, plan_distances
+    from rangefinder.models.teacher import Teacher
+    from rangefinder.optics.blur import require_room
 
     params = parameters_for(env, camera)
     record = Camera.from_params(params.camera)
+    require_room(record, params.range.working_m)
     plan = plan_distances(record, params.range.working_m, size, count)
-    click.echo(distance_table(plan, record, size))
+    patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
+    click.echo(distance_table(plan, record, size, patch_px))

@@ -24,6 +24,7 @@ from rangefinder.commands import (
     points_option,
     session_options,
 )
+from rangefinder.common.lengths import length_unit
 from rangefinder.errors import RangefinderError
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
 
     if report["forced"]:
         _write(f"{report['photo']}: FORCED, do not trust it: {'; '.join(report['forced'])}")
-    _write(f"{report['photo']}: median {report['median_m']:.2f} m")
+    median_m = report["median_m"]
+    unit = length_unit((median_m, median_m))
+    _write(f"{report['photo']}: median {unit.fixed(median_m, 2)} {unit.name}")
     for point in report["at"]:
         _write(f"  at {PointReading(**point)}")
     for name, file in report["files"].items():
@@ -204,14 +207,18 @@ def _print_checks(checks: list[TapeCheck]) -> None:
     from rangefinder.inference.predictor import REPORTED_LEVEL
 
     level = f"{REPORTED_LEVEL:.0%}"
-    head = ("photo", "at [px]", "tape [m]", "model [m]", "error", f"{level} interval [m]", "")
+    unit = length_unit((0.0, max(max(one.tape_m, one.reading.far_m) for one in checks)))
+    lengths = f"tape [{unit.name}]", f"model [{unit.name}]"
+    head = ("photo", "at [px]", *lengths, "error", f"{level} interval [{unit.name}]", "")
     rows = []
     for one in checks:
         read = one.reading
         verdict = ("inside" if one.inside else "OUTSIDE") + (" (forced)" if one.forced else "")
-        lengths = (f"{one.tape_m:.3f}", f"{read.distance_m:.3f}", f"{one.error:+.0%}")
-        interval = f"{read.near_m:.3f} - {read.far_m:.3f}"
-        rows.append((one.photo.name, f"{read.x_px:g},{read.y_px:g}", *lengths, interval, verdict))
+        tape, model, near, far = (
+            unit.fixed(value, 3) for value in (one.tape_m, read.distance_m, read.near_m, read.far_m)
+        )
+        at, error = f"{read.x_px:g},{read.y_px:g}", f"{one.error:+.0%}"
+        rows.append((one.photo.name, at, tape, model, error, f"{near} - {far}", verdict))
     print_parts([text_table(head, rows)])
     if len(checks) > 1:
         inside = sum(one.inside for one in checks)

@@ -30,6 +30,10 @@ class GlassParams(Strict):
         return self
 
 
+FARTHEST_M = 1000.0  # as good as infinity for any blur
+MOST_KERNEL_PX = 129
+
+
 class LensParams(Strict):
     """Where the lens's point spread functions come from."""
 
@@ -75,10 +79,10 @@ class CameraParams(Strict):
     name: str = Field("default", pattern=r"^[a-z0-9_-]+$")
     focal_length_mm: float = Field(50.0, gt=1.0, le=2000.0)
     f_number: float = Field(3.5, ge=0.7, le=64.0)
-    pixel_pitch_um: float = Field(41.6667, gt=0.5, le=500.0)
+    pixel_pitch_um: float = Field(41.6667, ge=0.3, le=500.0)
     width_px: int = Field(480, ge=16, le=20000)
     height_px: int = Field(360, ge=16, le=20000)
-    focus_distance_m: float = Field(3.0, gt=0.05, le=1000.0)
+    focus_distance_m: float = Field(3.0, ge=0.01, le=FARTHEST_M)
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
     optical_centre_px: tuple[float, float] | None = None
     symmetric: bool = True
@@ -97,6 +101,9 @@ class RangeParams(Strict):
         for name, (near, far) in (("working_m", self.working_m), ("report_m", self.report_m)):
             if not 0.0 < near < far:
                 raise ValueError(f"{name} must be 0 < near < far [m], got {(near, far)}")
+            if far > FARTHEST_M:
+                meant = f"{(near, far)}: millimetres? then {(near / 1000, far / 1000)}"
+                raise ValueError(f"{name} must end at {FARTHEST_M:g} m or nearer ({meant})")
         return self
 
 
@@ -106,7 +113,7 @@ class BankParams(Strict):
     distances: int = Field(96, ge=2, le=512)
     field_rows: Odd = Field(7, ge=3, le=31)
     field_cols: Odd = Field(9, ge=3, le=31)
-    kernel_px: Odd = Field(25, ge=3, le=129)
+    kernel_px: Odd = Field(25, ge=3, le=MOST_KERNEL_PX)
     pupil_samples: int = Field(161, ge=9, le=1025)
     subpixel: int = Field(3, ge=1, le=9)
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rangefinder.captures.formats import say_skipped, sort_photos
 from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, read_photo
 from rangefinder.captures.sample_bits import SampleBits
+from rangefinder.common.lengths import length_unit
 from rangefinder.config import Device
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, RangefinderError
@@ -49,8 +50,11 @@ class PointReading:
     accuracy_probability: float
 
     def __str__(self) -> str:
-        interval = f"{REPORTED_LEVEL:.0%} interval {self.near_m:.2f}-{self.far_m:.2f} m"
-        return f"({self.x_px:g}, {self.y_px:g}): {self.distance_m:.3f} m, {interval}"
+        unit = length_unit((self.near_m, self.far_m))
+        near, far = (unit.fixed(end, 2) for end in (self.near_m, self.far_m))
+        distance = f"{unit.fixed(self.distance_m, 3)} {unit.name}"
+        interval = f"{REPORTED_LEVEL:.0%} interval {near}-{far} {unit.name}"
+        return f"({self.x_px:g}, {self.y_px:g}): {distance}, {interval}"
 
 
 @dataclass(frozen=True, eq=False)
