@@ -7,7 +7,7 @@ orientation counts only where there are none.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def open_heif(path: Path) -> HeifImage:
         ) from exc
     file = pillow_heif.open_heif(path)
     photo = file[file.primary_index]
-    transfer = photo.info.get("nclx_profile", {}).get("transfer_characteristics")
+    transfer = _info(photo).get("nclx_profile", {}).get("transfer_characteristics")
     if transfer in HDR_TRANSFERS:
         raise CaptureError(
             f"{path.name} is an HDR photo ({HDR_TRANSFERS[transfer]})",
@@ -59,13 +59,17 @@ def open_heif(path: Path) -> HeifImage:
 def heif_samples(photo: HeifImage) -> tuple[Pixels, dict[int, Any]]:
     """Samples `[H, W]` or `[H, W, C]` as the sensor has them, and EXIF tags."""
     exif = Image.Exif()
-    if "exif" in photo.info:
-        exif.load(photo.info["exif"])
+    if "exif" in _info(photo):
+        exif.load(_info(photo)["exif"])
     tags = exif_tags(exif)
     turns = [turn for turn in photo._c_image.transformations if turn[0] in ("irot", "imir")]
     if turns:
         tags[Base.Orientation] = _orientation(turns)
     return _undone(np.asarray(photo), turns), tags
+
+
+def _info(photo: HeifImage) -> dict[str, Any]:
+    return cast("dict[str, Any]", photo.info)
 
 
 def _undone(pixels: Pixels, turns: list[tuple[str, int]]) -> Pixels:

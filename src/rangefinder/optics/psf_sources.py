@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from rangefinder.camera import Camera
 from rangefinder.common.files import png_samples
 from rangefinder.config import BankParams, CameraParams, Interval
-from rangefinder.config.imaging import MOST_KERNEL_PX
 from rangefinder.errors import LensError
 from rangefinder.optics.blur import from_lens_m, image_distance_m, require_room
 from rangefinder.optics.psf_tracing import (
@@ -25,6 +24,7 @@ from rangefinder.optics.psf_tracing import (
     FieldPoints,
     Sampling,
     kernel_too_small,
+    larger_kernel,
     trace_kernels,
 )
 from rangefinder.optics.sensor import srgb_curve
@@ -118,7 +118,7 @@ def _thin_kernels(
     planes = [_thin_kernel(camera, sampling, u, image_mm) for u in object_mm]
     if (lost := max(lost for _, lost in planes)) > MAX_LOST_LIGHT:
         needed = _kernel_px(camera, params, object_mm, image_mm)
-        raise kernel_too_small(lost, params, _larger_kernel(camera, needed))
+        raise kernel_too_small(lost, params, larger_kernel(camera, needed))
     kernels = np.stack([plane for plane, _ in planes])
     angle = np.arctan(field.radii_px * camera.pixel_pitch_um / 1000 / image_mm)
     flux = (np.cos(angle) ** 4)[field.point_radius]
@@ -175,14 +175,6 @@ def _kernel_px(
     ]
     reach_px = 1000 * float(np.abs(heights_mm).max()) / camera.pixel_pitch_um
     return 2 * math.ceil(reach_px + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
-
-
-def _larger_kernel(camera: Camera, needed_px: int) -> str:
-    """What to do about blur that needs kernels of this side."""
-    if needed_px <= MOST_KERNEL_PX:
-        return f"Set bank.kernel_px to {needed_px}"
-    times = math.ceil(needed_px / MOST_KERNEL_PX)
-    return f"Reduce the photos {times} times ({camera.reduced_entries(times)})"
 
 
 def _splat_thin(
