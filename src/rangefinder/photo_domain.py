@@ -84,7 +84,9 @@ class Shift:
     def __str__(self) -> str:
         if self.effect is None:
             return self.found
-        return f"{self.found} (error {self.effect.error_ratio:.2g} times as large)"
+        if self.effect.error_ratio > WORSE:
+            return f"{self.found} (error {self.effect.error_ratio:.2g} times as large)"
+        return f"{self.found} (80 % intervals hold the truth in {self.effect.coverage:.0%})"
 
 
 class PhotoDomain(Strict):
@@ -139,7 +141,8 @@ class PhotoDomain(Strict):
     def _effect(self, kind: str, degree: str, values: Mapping[str, float]) -> Effect | None:
         """The effect of a shift of the photo's degree, interpolated between those measured."""
         known = self.effects.get(kind, ())
-        if len(known) < 2 or degree not in values:
+        is_told = degree in values and all(degree in effect.degree for effect in known)
+        if len(known) < 2 or not is_told:
             return known[0] if known else None
         ordered = sorted(known, key=lambda effect: effect.degree[degree])
         steps = [effect.degree[degree] for effect in ordered]
@@ -207,7 +210,7 @@ def _colours(low: Collection[str], high: Collection[str]) -> Iterator[Found]:
 def _detail(low: Collection[str], high: Collection[str]) -> Iterator[Found]:
     """Shifts of the finest detail."""
     if "noise_floor" in high:
-        found = "its finest detail is too strong: sharpened, or a higher ISO?"
+        found = "its finest detail is too strong: sharpened, less compressed, or a higher ISO?"
         yield "sharpened", "noise_floor", found
     elif "fine_detail" in low:
         found = "its finest detail is missing: enlarged, or noise was removed?"
