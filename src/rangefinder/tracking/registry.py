@@ -136,8 +136,8 @@ def _from_registry(name: str | None, env: str) -> TrainedModel:
         name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            downloaded = download_artifacts(artifact_uri=name, dst_path=folder)
-        except (MlflowException, OSError) as exc:
+            found = _folder(Path(download_artifacts(artifact_uri=name, dst_path=folder)))
+        except (MlflowException, OSError, ModelError) as exc:  # an empty folder, if files are gone
             if (local := _same_model(client, name, project.root)) is not None:
                 log.warning("The files of %s have moved; using the same model in %s", name, local)
                 return load_model(local)
@@ -147,7 +147,7 @@ def _from_registry(name: str | None, env: str) -> TrainedModel:
                     f"{n}@{a}" for n, aliases in registered.items() for a in aliases
                 ),
             ) from exc
-        return load_model(_folder(Path(downloaded)))
+        return load_model(found)
 
 
 def _same_model(client: MlflowClient, name: str, root: Path) -> Path | None:
