@@ -106,6 +106,28 @@ def test_a_model_is_found_by_its_name_and_the_champion_comes_first(adapted, monk
         find_model("models:/nobody@candidate", "smoke")
 
 
+def test_a_project_that_left_its_artifacts_behind_finds_its_models(
+    smoke_run, adapted, monkeypatch, caplog
+):
+    project, _, _ = adapted  # a copy: addresses of artifacts are those of the original
+    monkeypatch.chdir(project.folder)
+    models = project.folder / "data/06_models"
+    newest = load_model(models / "adapted").fingerprint
+    artifacts = smoke_run.folder / "mlartifacts"
+    away = artifacts.rename(smoke_run.folder / "away")
+    try:
+        assert find_model(None, "smoke").fingerprint == newest
+        assert f"using the same model in {models / 'adapted'}" in caplog.text
+        first = find_model(f"models:/{STUDENT_NAME}/1", "smoke").fingerprint
+        assert first == load_model(models / "student").fingerprint
+        (models / "adapted").rename(project.folder / "elsewhere")
+        with pytest.raises(ModelError, match="is not in the registry"):
+            find_model(None, "smoke")
+        (project.folder / "elsewhere").rename(models / "adapted")
+    finally:
+        away.rename(artifacts)
+
+
 def test_an_unscored_adaptation_is_made_again_and_is_scored_on_charts_without_labelled_scenes(
     adapted,
 ):

@@ -52,6 +52,21 @@ def test_the_table_of_the_guide_is_understood(tmp_path):
     assert [row.split for row in table.rows if row.split] == ["test"]
 
 
+def test_columns_for_the_maps_of_others_are_understood(tmp_path):
+    kinds = set()
+    for line in GUIDE[GUIDE.index("## Distance maps of others") :].splitlines():
+        if not line.startswith("| ") or line.startswith(("| maps", "| ---")):
+            continue
+        columns = dict(re.findall(r"`(\w+)=([\w.]+)`", line.split("|")[3]))
+        names, values = ",".join(["", *columns]), ",".join(["", *columns.values()])
+        text = f"image,role,distance_map,scene{names}\na.png,rgbd,a.pfm,room{values}\n"
+        (tmp_path / "captures.csv").write_text(text)
+        table = read_table(tmp_path / "captures.csv")
+        assert (table.problems, table.ignored) == ((), ()), line
+        kinds.add(table.rows[0].distance_kind)
+    assert kinds == {None, "radial", "disparity"}
+
+
 @pytest.fixture
 def beginner(smoke_run: SmokeRun, tmp_path: Path) -> Project:
     """A project with the photos that the guide asks for, by a simulated camera."""

@@ -15,7 +15,7 @@ CAMERA = Camera(
 SHAPE = TeacherParams(stem_channels=(4, 6), channels=8, blocks=1, stem_blocks=1)
 
 
-def make_model(kind, camera=CAMERA):
+def make_model(kind, camera=CAMERA, **more):
     torch.manual_seed(1)
     card = Card(
         kind=kind,
@@ -28,6 +28,7 @@ def make_model(kind, camera=CAMERA):
         stride_px=4,
         dataset="0" * 16,
         seed=0,
+        **more,
     )
     return TrainedModel(build_network(card), card)
 

@@ -16,6 +16,7 @@ from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.inference.predictor import capture_predictions, common_support
+from rangefinder.inference.session import photo_policy
 from rangefinder.models.model_files import TrainedModel, load_model, save_model
 from rangefinder.tracking.registry import find_model, register
 from rangefinder.tracking.runs import Store, TrackedRun, epoch_logger
@@ -52,7 +53,8 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
     current = find_model(model, project.env)
     captures.camera.require(current.card.camera_fingerprint, "the student")
     test, limits = held_out(captures)
-    photos = add_photos(project.adaptation, captures, find_photos([folder]))
+    policy = photo_policy(current.card)
+    photos = add_photos(project.adaptation, captures, find_photos([folder]), policy)
     joined = with_added(captures, project.adaptation)
     if not (photos.new or _untrained(project, captures, joined)):
         reasons = "".join(f"\n  {reason}" for reason in photos.refused.values())

@@ -48,10 +48,32 @@ class Camera(CameraParams):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that changes the blur; the name is not part of it."""
-        content = self.model_dump(mode="json", exclude={"name"})
-        content["lens"] = {name: content["lens"][name] for name in _LENS_CONTENT[self.lens.kind]}
+        """Hash of everything that changes the blur: neither the name nor how photos are stored."""
+        content = self.model_dump(mode="json", exclude={"name", "encoding"})
+        fields = _LENS_CONTENT[self.lens.kind]
+        if self.lens.kind == "zemax" and self.lens.glasses:  # a lens refuses those it has not
+            fields = (*fields, "glasses")
+        content["lens"] = {name: content["lens"][name] for name in fields}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def reduced(self, times: int) -> Self:
+        """The record of photos whose width and height are divided by `times`."""
+        centre = self.optical_centre_px
+        change = {
+            "pixel_pitch_um": float(f"{self.pixel_pitch_um * times:.6g}"),
+            "width_px": self.width_px // times,
+            "height_px": self.height_px // times,
+            "optical_centre_px": centre and (centre[0] / times, centre[1] / times),
+        }
+        return self.model_copy(update=change)
+
+    def reduced_entries(self, times: int) -> str:
+        """What to write into the record for photos divided by `times`."""
+        reduced = self.reduced(times)
+        return (
+            f"pixel_pitch_um: {reduced.pixel_pitch_um:g}, width_px: {reduced.width_px}, "
+            f"height_px: {reduced.height_px}"
+        )
 
     def save(self, path: Path) -> None:
         """Write the record as JSON."""

@@ -42,6 +42,14 @@ class Placement:
         x, y = self.origin_px
         return Placement((x + left * self.scale, y + top * self.scale), self.scale)
 
+    def to_image(self, sensor_px: tuple[float, float]) -> tuple[float, float]:
+        """Place (x, y) in the image [image px] of a place on the sensor [sensor px]."""
+        x, y = (
+            (place - origin) / self.scale
+            for place, origin in zip(sensor_px, self.origin_px, strict=True)
+        )
+        return x, y
+
 
 def sensor_location(
     camera: Camera, placement: Placement, x_px: NDArray[np.floating], y_px: NDArray[np.floating]
@@ -143,3 +151,22 @@ def location_map(camera: Camera, placement: Placement, height_px: int, width_px:
     """Location of every pixel centre, `[2, height_px, width_px]`."""
     x, y = np.arange(width_px) + 0.5, np.arange(height_px) + 0.5
     return sensor_location(camera, placement, x, y)
+
+
+def axis_cosine(
+    focal_length_px: float, centre_px: tuple[float, float], height_px: int, width_px: int
+) -> Float:
+    """Cosine `[height_px, width_px]` of the angle between a pixel's ray and the optical axis.
+
+    A pinhole, without distortion. All lengths are in pixels of the image.
+
+    Args:
+        focal_length_px: From the projection centre to the image.
+        centre_px: Optical centre (x, y), from the image's top-left corner.
+        height_px: Rows.
+        width_px: Columns.
+    """
+    x = np.arange(width_px) + 0.5 - centre_px[0]
+    y = np.arange(height_px) + 0.5 - centre_px[1]
+    ray_px = np.sqrt(focal_length_px**2 + x[None, :] ** 2 + y[:, None] ** 2)
+    return (focal_length_px / ray_px).astype(np.float32)

@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from rangefinder.captures.decoding import decode
+from rangefinder.captures.exif import upright
 from rangefinder.errors import CaptureError
+from rangefinder.optics.sensor import srgb_pixels
 
 from ..dng import BYTE, FULL, LINEAR_RAW, LONG, MOSAIC, SHORT, write_dng
 from .conftest import save_photo
@@ -50,6 +52,10 @@ def save_transparent(path: Path, rgb: Image.Image) -> None:
     rgb.save(path)
 
 
+def save_animation(path: Path, rgb: Image.Image) -> None:
+    rgb.save(path, save_all=True, append_images=[rgb.rotate(180)])
+
+
 def save_bright(path: Path, rgb: Image.Image) -> None:
     tifffile.imwrite(path, np.full((48, 64, 3), 2.0, np.float32), photometric="rgb")
 
@@ -66,6 +72,9 @@ UNUSABLE = {
     "palette": ("a.png", lambda path, rgb: rgb.convert("P").save(path)),
     "transparent": ("a.png", save_transparent),
     "leaves 0..1": ("a.tif", save_bright),
+    "a.webp is animated": ("a.webp", save_animation),
+    "a.avif is animated": ("a.avif", save_animation),
+    "a.webp is damaged": truncated("a.webp", 500),
     "stored turned": ("a.jpg", lambda path, rgb: rgb.save(path, exif=exif_of(6))),
 }
 
@@ -88,6 +97,18 @@ def test_turned_photos_are_turned_as_pillow_turns_them(tmp_path):
         for choice, pixels in (("ignore", stored), ("apply", upright)):
             image = decode(path, "linear", choice).image.permute(1, 2, 0).numpy()
             assert np.array_equal(np.rint(image * 255), pixels)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.avif", "webp named.jpg"])
+def test_webp_and_avif_are_read_with_their_exif(tmp_path, name):
+    rgb = Image.fromarray((RAMP * [255, 200, 150]).astype(np.uint8))
+    kind = "AVIF" if name.endswith("avif") else "WEBP"
+    rgb.save(tmp_path / name, kind, quality=95, exif=exif_of(6))
+    with pytest.raises(CaptureError, match="EXIF orientation 6"):
+        decode(tmp_path / name)
+    found = srgb_pixels(decode(tmp_path / name, orientation="ignore").image)
+    assert np.abs(found.astype(float) - np.asarray(rgb)).mean() < 3
+    assert decode(tmp_path / name, orientation="apply").image.shape == (3, 64, 48)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -132,6 +153,19 @@ def test_a_mosaic_is_interpolated_without_colour_conversion(tmp_path):
     inner = (slice(None), slice(8, -8), slice(8, -8))
     expected = torch.from_numpy(light).movedim(-1, 0).float()
     torch.testing.assert_close(found[inner], expected[inner], atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_raw_file_is_turned_by_its_orientation(tmp_path, orientation):
+    pytest.importorskip("rawpy")
+    samples = np.rint(RAMP * FULL).astype(np.uint16)
+    white, turned = (50717, LONG, 3, (FULL,) * 3, True), (274, SHORT, 1, orientation, True)
+    write_dng(tmp_path / "a.dng", samples, LINEAR_RAW, white, turned)
+    stored = decode(tmp_path / "a.dng", orientation="ignore")
+    assert stored.exif[0x0112] == orientation
+    assert stored.image.shape == (3, 48, 64)
+    shown = decode(tmp_path / "a.dng", orientation="apply").image.permute(1, 2, 0).numpy()
+    assert np.array_equal(shown, upright(stored.image.permute(1, 2, 0).numpy(), orientation))
 
 
 def test_a_damaged_raw_file_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from rangefinder.camera import Camera
 from rangefinder.captures.importer import Importer, import_captures, plan_splits
 from rangefinder.captures.manifest import write_captures
 from rangefinder.captures.tables import Row, read_table
-from rangefinder.config import CaptureParams, Parameters
+from rangefinder.config import CaptureParams, EncodingParams, Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.synthesis.rgbd import simulate_rgbd
 
 from ..simulated_camera import CAMERA, PARAMS, gaussian_bank
-from .conftest import save_distances, save_photo, table_of
+from .conftest import room, save_distances, save_photo, table_of
 
 SIZE = {"width_px": 64, "height_px": 48}
 RNG = np.random.default_rng(0)
@@ -190,6 +191,165 @@ def test_rgbd_rows_are_rendered_through_the_bank(tmp_path):
     (capture,) = Importer(CAMERA, PARAMS, simulate).captures([table])
     assert capture.role == "labelled"
     assert capture.image.shape == (3, CAMERA.height_px, CAMERA.width_px)
-    assert (capture.distance_map == 3.0).all()
+    assert capture.distance_map.unique().tolist() == pytest.approx([3.0, 3.6])
     (again,) = Importer(CAMERA, PARAMS, simulate).captures([table])
     assert torch.equal(capture.image, again.image)
+
+
+def test_untold_bits_are_doubted_once_and_set_for_photos_of_the_camera_only(tmp_path, caplog):
+    pixels = RNG.integers(0, 4096, (48, 64), dtype=np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels[::-1]).save(tmp_path / "b.png")
+    save_distances(tmp_path / "b_mm.png")
+    path = table_of(
+        tmp_path,
+        "image,role,distance_map,scene",
+        "a.png,unlabelled,,garden",
+        "b.png,rgbd,b_mm.png,kitchen",
+    )
+    table, params = read_table(path), params_of(sample_bits=12)
+    importer = Importer(Camera.from_params(params.camera), params)
+    own, other = (importer.read(table, row)[0].image[0].numpy() for row in table.rows)
+    np.testing.assert_allclose(own, pixels / 4095, rtol=1e-6)
+    np.testing.assert_allclose(other, pixels[::-1] / 65535, rtol=1e-6)
+    imported(table_of(tmp_path, "image,role,scene", "a.png,unlabelled,garden"))
+    doubt = "no sample of a 16-bit photo is above 4095. 12 bits in 16? Set captures.sample_bits: 12"
+    assert caplog.messages.count(doubt) == 1
+
+
+def test_photos_that_software_turned_upright_are_refused_with_what_to_do(tmp_path):
+    save_photo(tmp_path / "a.png", size=(64, 48))
+    path = table_of(tmp_path, "image,role,scene", "a.png,unlabelled,garden")
+    assert "turned by a quarter" in refusal(path)
+    save_photo(tmp_path / "a.png", size=(60, 48))
+    assert "origin_x_px" in refusal(path)
+
+
+def test_photos_that_are_stored_unlike_simulated_ones_are_said(tmp_path, caplog):
+    save_photo(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as photo:
+        photo.convert("RGB").save(tmp_path / "a.jpg", quality=90, subsampling="4:2:0")
+    path = table_of(tmp_path, "image,role,scene", "a.jpg,unlabelled,garden")
+    doubt = "photos are stored as jpeg 90 4:2:0, simulated ones as linear"
+    for source, formats, said in (
+        ("files", ("linear",), False),
+        ("both", ("linear",), True),
+        ("both", ("jpeg",), False),
+    ):
+        params = params_of(source=source, tables=["."])
+        encoding = EncodingParams(formats=formats)
+        camera = params.camera.model_copy(update={"encoding": encoding})
+        caplog.clear()
+        imported(path, params.model_copy(update={"camera": camera}))
+        assert (doubt in caplog.text) == said
+
+
+def save_room(folder: Path) -> np.ndarray:
+    """Save the photo of a room as a.png; its distances `[48, 64]` [m]."""
+    photo, distance_m = room(size=(48, 64))
+    Image.fromarray(photo).save(folder / "a.png")
+    return distance_m
+
+
+MAPS = {
+    "scale": ("distance_scale", "0.01", lambda z: 100 * z),
+    "integers": ("distance_scale", "0.0002", lambda z: np.rint(5000 * z).astype(np.int32)),
+    "inverse": ("distance_kind", "inverse", lambda z: 1 / z),
+    "disparity": (
+        "distance_kind,focal_length_px,baseline_m,disparity_offset_px",
+        "disparity,700,0.12,5",
+        lambda z: 700 * 0.12 / z - 5,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_columns_say_what_the_numbers_of_a_map_mean(tmp_path, kind):
+    columns, cells, numbers = MAPS[kind]
+    distance_m = save_room(tmp_path)
+    np.save(tmp_path / "m.npy", numbers(distance_m))
+    lines = f"image,role,distance_map,scene,{columns}", f"a.png,labelled,m.npy,room,{cells}"
+    (capture,) = imported(table_of(tmp_path, *lines))
+    assert capture.distance_map is not None
+    np.testing.assert_allclose(capture.distance_map, distance_m, rtol=2e-4)
+
+
+def test_radial_maps_become_distances_along_the_axis_by_the_camera_record(tmp_path):
+    distance_m = save_room(tmp_path)
+    camera = {**SIZE, "pixel_pitch_um": 500.0, "distance_reference": "entrance_pupil"}
+    image_px = 50 * 3000 / 2950 / 0.5  # at a focus of 3 m
+    rows, cols = np.mgrid[:48, :64] + 0.5
+    ray = np.sqrt((cols - 32) ** 2 + (rows - 24) ** 2 + image_px**2) / image_px
+    assert ray.max() > 1.05
+    np.save(tmp_path / "m.npy", distance_m * ray)
+    lines = "image,role,distance_map,scene,distance_kind", "a.png,labelled,m.npy,room,radial"
+    raw = {"camera": {**camera, "lens": {"kind": "none"}}, "captures": {"tables": ["."]}}
+    (capture,) = imported(table_of(tmp_path, *lines), Parameters.model_validate(raw))
+    assert capture.distance_map is not None
+    np.testing.assert_allclose(capture.distance_map, distance_m, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "reason"),
+    [
+        ("distance_kind", "labelled,m.npy,s,disparity", "disparity needs its focal_length_px"),
+        ("distance_kind", "rgbd,m.npy,s,radial", "radial needs its focal_length_px"),
+        ("distance_kind", "labelled,m.npy,s,depth", "expected one of z, radial, inverse"),
+        ("distance_scale", "labelled,m.npy,s,0", "distance_scale is 0.0"),
+        ("baseline_m", "labelled,m.npy,s,193", "were these millimetres"),
+    ],
+)
+def test_columns_of_maps_are_checked(tmp_path, columns, cells, reason):
+    save_room(tmp_path)
+    lines = f"image,role,distance_map,scene,{columns}", f"a.png,{cells}"
+    assert reason in refusal(table_of(tmp_path, *lines))
+
+
+def test_doubtful_maps_are_refused_unless_they_are_accepted(tmp_path, caplog):
+    distance_m = save_room(tmp_path)
+    np.save(tmp_path / "m.npy", 100 * distance_m)
+    lines = "image,role,distance_map,scene", "a.png,labelled,m.npy,room"
+    path = table_of(tmp_path, *lines)
+    message = refusal(path)
+    assert "m.npy is doubtful: 100% of its known pixels are outside of range.working_m" in message
+    assert "Centimetres? Give distance_scale 0.01." in message
+    (capture,) = imported(path, params_of(doubtful_maps="accept"))
+    assert capture.distance_map is not None
+    np.testing.assert_allclose(capture.distance_map, 100 * distance_m, rtol=1e-6)
+    camera = Camera.from_params(params_of().camera)
+    written = write_captures(tmp_path / "set", camera, [capture])
+    assert torch.equal(written.distance_map(0), capture.distance_map)  # beyond 65.535 m
+
+
+FIELD = Path(__file__).resolve().parents[3] / "shared/data/field_cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "answer"),
+    [
+        ("map_centimetres_float32.tif", "", "Centimetres? Give distance_scale 0.01."),
+        ("map_centimetres_float32.tif", "0.01", 1.878),
+        ("map_kitti_x256.png", "", "Give distance_scale 0.00390625."),
+        ("map_kitti_x256.png", "0.00390625", 1.879),
+        ("map_blender_multilayer.exr", "", 1.878),
+    ],
+)
+def test_maps_of_the_field_are_read_or_doubted(tmp_path, name, scale, answer):
+    if not FIELD.is_dir():
+        pytest.skip(f"{FIELD} is not there")
+    if name.endswith(".exr"):
+        pytest.importorskip("OpenEXR")
+    shutil.copy(FIELD / name, tmp_path)
+    with Image.open(FIELD / "photo_exif_orientation6.jpg") as photo:
+        photo.convert("RGB").save(tmp_path / "a.png", exif=b"")
+    header = "image,role,distance_map,scene,distance_scale"
+    path = table_of(tmp_path, header, f"a.png,labelled,{name},room,{scale}")
+    raw = {"camera": {"width_px": 240, "height_px": 180, "lens": {"kind": "none"}}}
+    params = Parameters.model_validate(raw)
+    if isinstance(answer, str):
+        assert answer in refusal(path, params)
+        return
+    (capture,) = imported(path, params)
+    assert capture.distance_map is not None
+    known = capture.distance_map[capture.distance_map > 0]
+    assert float(known.median()) == pytest.approx(answer, abs=0.002)

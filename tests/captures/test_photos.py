@@ -7,9 +7,11 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import ExifTags, Image
 
-from rangefinder.captures.photos import PhotoPolicy, find_photos, read_photo
+from rangefinder.captures.manifest import Capture, read_captures, write_captures
+from rangefinder.captures.photos import PhotoPolicy, add_photos, find_photos, read_photo
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError
 
@@ -133,6 +135,26 @@ def test_sixteen_bit_colour_tiff_is_sized_before_it_is_read(tmp_path):
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((10, 20, 3), np.uint16), photometric="rgb")
     with pytest.raises(CaptureError, match="20x10"):
         read_photo(tmp_path / "x.tif", POLICY)
+
+
+def test_photos_are_added_as_the_model_reads_them(tmp_path, caplog):
+    old = Capture(torch.rand(3, 48, 64), "unlabelled", "room", "train")
+    captures = write_captures(tmp_path / "set", CAMERA, [old])
+    turned = with_exif(tmp_path / "turned.png", Orientation=6)
+    twelve = tmp_path / "twelve.tif"
+    tifffile.imwrite(twelve, random_pixels(seed=1).astype(np.uint16) * 16, photometric="rgb")
+    photos = [turned, twelve]
+    added = add_photos(tmp_path / "plain", captures, photos, POLICY)
+    assert (added.new, list(added.refused)) == (1, [str(turned)])
+    assert (
+        "a 16-bit photo is above 4095. 12 bits in 16? Set captures.sample_bits: 12" in caplog.text
+    )
+    policy = PhotoPolicy(CAMERA, orientation="ignore", sample_bits=12)
+    added = add_photos(tmp_path / "like training", captures, photos, policy)
+    assert (added.new, added.refused) == (2, {})
+    stored = read_captures(tmp_path / "like training")
+    assert stored.image(0).shape == stored.image(1).shape == (3, 48, 64)
+    assert stored.image(1).max() > 0.9
 
 
 def test_photos_are_found_by_file_folder_and_pattern(photo_folder):

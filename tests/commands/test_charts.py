@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 
@@ -61,3 +62,13 @@ def test_raw_photos_are_read(photos):
 
 def test_every_size_of_sheets_can_be_asked_for():
     assert tuple(SIZES_MM) == SIZES
+
+
+def test_a_range_nearer_than_the_lens_allows_is_refused_with_its_nearest_distance(tmp_path):
+    record = {"focal_length_mm": 400, "focus_distance_m": 3.0, "pixel_pitch_um": 41.0}
+    (tmp_path / "camera.yml").write_text(yaml.safe_dump(record))
+    done = CliRunner().invoke(main, ["distances", "--camera", str(tmp_path / "camera.yml")])
+    assert done.exit_code == BAD_INPUT
+    assert "a lens of 400 mm does not work this near" in done.output
+    assert "0.7 m in range.working_m" in done.output
+    assert "or more. Let range.working_m begin there" in done.output

@@ -9,9 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
+
+from rangefinder.models.model_files import save_model
 
 from ..conftest import ROOT, clean_environment
+from ..tiny_camera import make_model, random_pixels
 from .conftest import call
 
 HEAVY = {
@@ -64,6 +70,45 @@ def test_a_folder_is_measured_except_for_a_bad_photo(model_folder, photo_folder,
     assert len(list(out.iterdir())) == 9
 
 
+def test_a_set_of_16_bit_photos_of_12_bits_is_doubted_once(model_folder, photo_folder, tmp_path):
+    (photo_folder / "a.tif").unlink()
+    for number in range(2):
+        pixels = random_pixels(seed=number).astype(np.uint16) * 16
+        tifffile.imwrite(photo_folder / f"{number}.tif", pixels, photometric="rgb")
+    model = ("--model", model_folder / "student", "--out", tmp_path / "out")
+    done = call("measure", photo_folder, *model, "--json")
+    assert done.exit_code == 0, done.output
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 4
+    doubt = "No sample of 2 16-bit photos is above 4095. 12 bits in 16? Give --bits 12"
+    assert done.stderr.count(doubt) == 1
+    assert "bits" not in call("measure", photo_folder, *model, "--bits", 12).stderr
+    tifffile.imwrite(photo_folder / "full.tif", np.full((48, 64), 60000, np.uint16))
+    assert "bits" not in call("measure", photo_folder, *model).stderr
+
+
+def test_portrait_photos_are_measured_and_verified_as_in_training(tmp_path):
+    save_model(tmp_path / "model", make_model("student", orientation="ignore"))
+    exif, path = Image.Exif(), tmp_path / "shots/a.jpg"
+    exif[0x0112] = 6
+    path.parent.mkdir()
+    Image.fromarray(random_pixels()).save(path, exif=exif)
+    model = ("--model", tmp_path / "model")
+    done = call("measure", path, *model, "--out", tmp_path / "out", "--at", "40,60", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["at"][0]["y_px"] == 60
+    assert tifffile.imread(tmp_path / "out/a_distance.tif").shape == (64, 48)
+    checked = call("verify", path, *model, "--distance", 1, "--json")
+    assert json.loads(checked.stdout)["reading"]["y_px"] == 32
+
+
+def test_photos_that_nothing_can_read_are_named(model_folder, photo_folder, tmp_path, caplog):
+    (photo_folder / "x.gif").write_bytes(b"GIF89a")
+    (photo_folder / "notes.txt").write_text("hello")
+    model = ("--model", model_folder / "student", "--out", tmp_path / "out")
+    assert call("measure", photo_folder, *model).exit_code == 0
+    assert caplog.messages == ["1 file skipped: x.gif (save as JPEG, PNG or TIFF)"]
+
+
 def test_exit_codes_distinguish_a_failing_disk_from_bad_input(model_folder, photo_folder, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -99,6 +144,21 @@ def test_verify_takes_a_distance_for_each_photo(model_folder, photo_folder):
     wrong = call("verify", *two, photo_folder / "a.tif", "--distance", 1, "--distance", 2, *model)
     assert wrong.exit_code == 2
     assert call("verify", photo_folder / "b.png", "--distance", 0, *model).exit_code == 2
+
+
+def test_verify_asks_for_metres_and_says_what_is_outside_of_the_range(model_folder, photo_folder):
+    model = ("--model", model_folder / "student", "--device", "cpu")
+    asked = call("verify", photo_folder / "b.png", "--distance", 2000, *model)
+    assert asked.exit_code == 2
+    assert "were millimetres meant? Give 2" in " ".join(asked.output.split())
+    assert call("verify", photo_folder / "b.png", "--distance", "nan", *model).exit_code == 2
+    far = call("verify", photo_folder / "b.png", "--distance", 100, *model)
+    assert far.exit_code == 1
+    assert "100 m is outside of the model's range" in far.output
+    line = call("verify", photo_folder / "b.png", "--distance", 100, "--json", *model).stdout
+    assert json.loads(line)["in_range"] is False
+    inside = call("verify", photo_folder / "b.png", "--distance", 2, *model)
+    assert "the model's range" not in inside.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -48,7 +48,7 @@ def test_simulate_refuses_missing_files_and_other_sizes(captures):
     assert (
         call("simulate", "--rgb", "no.png", "--distance", "no.png", "--out", "x.png").exit_code == 2
     )
-    Image.fromarray(np.full((9, 9), 2000, np.uint16)).save("d.png")
+    Image.fromarray(np.full((20, 20), 2000, np.uint16)).save("d.png")
     frame = ("--rgb", "mine/s1_1.5.png", "--distance", "d.png", "--out", "x.png")
     done = call("simulate", *frame)
     assert done.exit_code == 2

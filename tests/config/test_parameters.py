@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -30,13 +30,17 @@ def names(model: type[BaseModel]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
-        nested = [a for a in inner if issubclass(a, BaseModel)]
+        nested = [
+            a
+            for a in inner
+            if issubclass(a, BaseModel) and get_origin(field.annotation) is not dict
+        ]
         found[name] = names(nested[0]) if nested else None
     return found
 
 
 def keys(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: keys(v) if isinstance(v, dict) else None for name, v in values.items()}
+    return {name: keys(v) if isinstance(v, dict) and v else None for name, v in values.items()}
 
 
 def test_base_configuration_states_every_parameter():
@@ -72,6 +76,7 @@ def test_environments_are_valid_and_state_only_sections_that_differ_from_base(en
         ({"identifiability": {"slopes": [2.6, 1.6]}}, ["slopes", "lowest", "2.6"]),
         ({"prediction": {"inverse_range_dpt": [1.4, 0.2]}}, ["inverse_range_dpt", "lowest"]),
         ({"prediction": {"inverse_range_dpt": [1.0, 1.0]}}, ["prediction", "single distance"]),
+        ({"prediction": {"inverse_range_dpt": [0.001, 1.0]}}, ["beyond infinity", "0.0106"]),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(change, words):

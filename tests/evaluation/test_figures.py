@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rangefinder.evaluation.figures import chosen_captures, draw_figures
+from rangefinder.evaluation.maps import Scene, side_by_side
 from rangefinder.evaluation.scoring import evaluate
 
 SUPPORT = (5, 4, 60, 44)
@@ -47,6 +48,28 @@ def test_distance_maps_share_one_scale_in_metres(captures, models, few):
     limits = {titled[name].images[0].get_clim() for name in ("truth", "teacher", "student")}
     assert limits == {few.range.report_m}
     assert "distance [m]" in {axes.get_xlabel() for axes in overview.axes}
+
+
+def test_models_are_named_where_the_nearest_bin_has_no_pixels(captures, models, few):
+    edges = (0.1, 0.2, *few.evaluation.distance_edges_m)
+    empty = few.evaluation.model_copy(update={"distance_edges_m": edges})
+    some = few.model_copy(update={"evaluation": empty})
+    evaluation = evaluate(captures, models, some, SUPPORT)
+    figure = draw_figures(captures, models, evaluation, some)["error_by_distance"]
+    named = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
+    assert named == set(models)
+
+
+@pytest.mark.parametrize(
+    ("range_m", "distance", "error"),
+    [((0.7, 4.0), "distance [m]", "+20 %"), ((0.246, 0.254), "distance [cm]", "+2.6 %")],
+)
+def test_scales_fit_the_range(range_m, distance, error, captures, models):
+    scene = Scene("a", captures.images[0], np.full((48, 64), 0.25), {"m": models["constant"](0)})
+    bars = {axes.get_xlabel(): axes for axes in side_by_side([scene], range_m).axes}
+    assert distance in bars
+    labels = [text.get_text() for text in bars["too near  |  error  |  too far"].get_xticklabels()]
+    assert error in labels
 
 
 @pytest.mark.parametrize("names", [["constant"], ["student"], ["constant", "student"]])

@@ -34,6 +34,20 @@ def test_the_table_has_every_model_and_its_scores(summary):
     assert re.search(r"AbsRel student/teacher: 0\.\d\d \(95 % over scenes: ", text)
 
 
+def test_close_ranges_are_in_centimetres(summary):
+    summary["protocol"]["report_m"] = [0.05, 0.15]
+    bins = {"0.05-0.1": 7, "0.1-0.15": 5}
+    summary["protocol"]["pixels"]["by_distance_m"] = bins
+    for model in summary["models"].values():
+        model["by_distance_m"] = {name: {"abs_rel": 0.0123} for name in bins}
+        model["overall"]["mae_m"] = 0.0018
+    text = summary_table(summary)
+    assert "pixels within 5-15 cm" in text
+    assert "MAE [cm]" in text
+    assert re.search(r"^teacher .* 0\.180 ", text, re.M)
+    assert re.search(r"^5-10 cm .* 0\.012", text, re.M)
+
+
 def test_the_table_fits_a_terminal_and_hides_missing_values(summary):
     summary["models"]["student"]["by_edge"]["near"]["abs_rel"] = None
     text = summary_table(summary)

@@ -10,8 +10,15 @@ import torch
 from PIL import Image
 
 from rangefinder.captures.images import read_linear
-from rangefinder.config import NoiseParams
-from rangefinder.optics.sensor import expose, linear_to_srgb, noise_sd, srgb_to_linear, through_jpeg
+from rangefinder.config import EncodingParams, NoiseParams
+from rangefinder.optics.sensor import (
+    expose,
+    linear_to_srgb,
+    noise_sd,
+    srgb_to_linear,
+    stored,
+    through_jpeg,
+)
 
 PARAMS = NoiseParams()
 
@@ -95,3 +102,23 @@ def test_jpeg_copies_the_fine_detail_of_luminance_to_every_colour():
         left = through_jpeg(image, 90)
         contrast = (left[:, :, 1::2] - left[:, :, ::2]).mean((1, 2))
         assert contrast.tolist() == pytest.approx([0.3] * 3, abs=0.08)
+
+
+def test_formats_are_drawn_and_only_where_there_is_a_choice(generator: np.random.Generator):
+    image = torch.from_numpy(generator.random((3, 32, 48), dtype=np.float32))
+    before = generator.bit_generator.state
+    same, storage = stored(image, EncodingParams(), generator)
+    assert torch.equal(same, image)
+    assert (str(storage), generator.bit_generator.state) == ("linear", before)
+    grey, _ = stored(image, EncodingParams(colour=False), generator)
+    assert torch.equal(grey, image.mean(0, keepdim=True).expand(3, -1, -1))
+    mix = EncodingParams(
+        formats=("linear", "srgb", "jpeg"), jpeg_quality=(80, 90), chroma=("4:4:4", "4:2:0")
+    )
+    drawn = [stored(image, mix, generator) for _ in range(60)]
+    assert {storage.format for _, storage in drawn} == {"linear", "srgb", "jpeg"}
+    jpegs = [(photo, storage) for photo, storage in drawn if storage.format == "jpeg"]
+    assert {storage.chroma for _, storage in jpegs} == {"4:4:4", "4:2:0"}
+    for photo, storage in jpegs:
+        assert 80 <= storage.jpeg_quality <= 90
+        assert torch.equal(photo, through_jpeg(image, storage.jpeg_quality, storage.chroma))

@@ -13,10 +13,11 @@ import torch
 
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, CaptureSet, capture_id, write_captures
-from rangefinder.config import Parameters
+from rangefinder.config import EncodingParams, Parameters
 from rangefinder.errors import CameraMismatchError
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.sensor import through_jpeg
+from rangefinder.photo_domain import Storage
 from rangefinder.synthesis.renderer import capture_specs, render_captures
 
 
@@ -149,10 +150,12 @@ def test_beside_real_captures_only_charts_may_be_simulated(params: Parameters, b
     assert [(capture.role, capture.split) for capture in alone] == [("chart", "train")] * 4
 
 
-def test_simulated_photos_go_through_jpeg_if_the_camera_writes_it(params: Parameters, bank):
-    noise = params.noise.model_copy(update={"jpeg_quality": 75})
+def test_simulated_photos_are_stored_as_the_camera_stores_them(params: Parameters, bank):
+    encoding = EncodingParams(formats=("jpeg",), jpeg_quality=(75, 75))
+    camera = params.camera.model_copy(update={"encoding": encoding})
     plain, pressed = (
         next(iter(render_captures(p, bank)))
-        for p in (params, params.model_copy(update={"noise": noise}))
+        for p in (params, params.model_copy(update={"camera": camera}))
     )
     assert torch.equal(pressed.image, through_jpeg(plain.image, 75))
+    assert (plain.storage, pressed.storage) == (Storage(), Storage("jpeg", 75, "4:2:0"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rangefinder.captures.distance_maps import write_distance_png
+from rangefinder.captures.distance_maps import write_stored
 from rangefinder.captures.manifest import read_captures
 from rangefinder.errors import WorkerError
 from rangefinder.models.model_files import load_model, save_model
@@ -218,5 +218,5 @@ def test_a_corrected_label_makes_another_training(captures, tmp_path):
     moved.loc[moved["role"].eq("chart").idxmax(), "distance_m"] += 0.01
     assert label_digest(replace(copied, table=moved)) != before
     path = folder / copied.select(role="labelled").row(0)["distance_map"]
-    write_distance_png(path, 1.01 * copied.select(role="labelled").distance_map(0))
+    write_stored(path.with_suffix(""), 1.01 * copied.select(role="labelled").distance_map(0))
     assert label_digest(copied) != before

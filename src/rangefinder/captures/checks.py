@@ -16,9 +16,10 @@ from tqdm import tqdm
 from rangefinder.camera import Camera
 from rangefinder.captures.distance_maps import near_edges
 from rangefinder.captures.exif import camera_name, focus_difference
-from rangefinder.captures.importer import Importer, SplitPlan, plan_splits
+from rangefinder.captures.importer import OTHER_STORAGE, Importer, SplitPlan, plan_splits
 from rangefinder.captures.manifest import Capture
 from rangefinder.captures.tables import Problem, Row, Table
+from rangefinder.common.lengths import length_unit
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
 
@@ -126,10 +127,14 @@ class SharpnessCurve:
         if self.focus_m is None:
             return "Too few textured places of known distance to see blur against distance."
         near, far = self.fall
+        unit = length_unit((self.distance_m[0], self.distance_m[-1]))
+        focus, first, last = (
+            f"{unit.fixed(distance, 2)} {unit.name}"
+            for distance in (self.focus_m, self.distance_m[0], self.distance_m[-1])
+        )
         message = (
-            f"Sharpest at {self.focus_m:.2f} m (camera record: {camera.focus_distance_m:g} m); "
-            f"sharpness falls by {near:.0%} to {self.distance_m[0]:.2f} m "
-            f"and by {far:.0%} to {self.distance_m[-1]:.2f} m."
+            f"Sharpest at {focus} (camera record: {camera.focus_distance_m:g} m); sharpness falls "
+            f"by {near:.0%} to {first} and by {far:.0%} to {last}."
         )
         if max(near, far) < MIN_FALL:
             return f"{message} Blur hardly carries distance here: open the aperture."
@@ -225,7 +230,14 @@ class _Checker:
 
     def finish(self) -> Findings:
         """Compare rows with each other."""
-        findings = self.findings
+        findings, bits = self.findings, self.importer.bits
+        if bits.doubt:
+            name = self.table.path.name
+            findings.problems.append(Problem(name, 0, "", bits.doubt, bits.todo(), is_fatal=False))
+        if doubt := self.importer.storage_doubt:
+            name = self.table.path.name
+            findings.problems.append(Problem(name, 0, "", doubt, OTHER_STORAGE, is_fatal=False))
+        findings.problems += self.importer.problems  # maps that are doubtful, and accepted
         self._mixed_cameras()
         findings.places = np.array(self.places, dtype=np.float64).reshape(-1, 2)
         try:

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,24 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from torch import Tensor
 
-from rangefinder.captures.exif import exif_tags, is_turned
+from rangefinder.captures.exif import exif_tags, is_turned, upright
+from rangefinder.captures.formats import RAW_SUFFIXES, install
+from rangefinder.captures.heif import heif_samples, is_heif, open_heif
 from rangefinder.captures.images import SAVE_AS, TIFF_SUFFIXES, linear_light
+from rangefinder.captures.storage import coded_storage, plain_storage
+from rangefinder.captures.tiff import photo_page, photo_samples
 from rangefinder.common.files import png_samples
+from rangefinder.config import Orientation
 from rangefinder.errors import CaptureError
+from rangefinder.photo_domain import Storage
 
-Orientation = Literal["refuse", "ignore", "apply"]
 Pixels = NDArray[np.generic]
-RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF_SUFFIXES, *RAW_SUFFIXES)
 MAX_PIXELS = 200_000_000  # of one picture; no camera has that many
 MIN_SIDE_PX = 16
 DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, MemoryError),
     *(struct.error, zlib.error, RuntimeError),  # the last by codecs
+    *(TypeError, AttributeError, ArithmeticError),  # by tifffile, of tags of a wrong type
 )
 REFUSED_MODES = {
     "1": "black and white only",
@@ -38,7 +42,8 @@ REFUSED_MODES = {
     "LAB": "Lab colours",
     "HSV": "HSV colours",
 }
-TIFF_COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR", "CFA", "LINEAR_RAW")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")  # that Pillow reads by itself
+RAW_FLIPS = {3: 3, 5: 8, 6: 6}  # of LibRaw, and the EXIF orientation of each
 
 
 @dataclass(frozen=True)
@@ -47,24 +52,44 @@ class Decoded:
 
     image: Tensor  # `[3, H, W]` float32 linear light 0..1
     exif: dict[int, Any]  # EXIF tags by number
+    storage: Storage  # how the file stores it
+    largest: int | None = None  # sample, if nothing says how many of its 16 bits are used
 
 
-def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refuse") -> Decoded:
+@dataclass(frozen=True)
+class Samples:
+    """A picture file's samples as stored."""
+
+    pixels: Pixels  # `[H, W]` or `[H, W, C]`, laid out as the sensor is
+    exif: dict[int, Any]  # EXIF tags by number
+    bits: int | None = None  # that samples use; None: all that they have
+    coded: Storage | None = None  # of a lossy format
+
+
+def decode(
+    path: Path,
+    encoding: str = "auto",
+    orientation: Orientation = "refuse",
+    sample_bits: int | None = None,
+) -> Decoded:
     """Read a picture.
 
     Args:
-        path: JPEG, PNG (8 or 16 bits), TIFF (8 or 16 bits, float) or camera raw (needs rawpy).
+        path: JPEG, PNG (8 or 16 bits), TIFF, WebP, AVIF, HEIC (needs pillow-heif) or camera raw
+            (needs rawpy).
         encoding: srgb, linear, or auto: 8 bits are sRGB, more are linear.
         orientation: What to do with a picture that is turned according to its EXIF.
+        sample_bits: That 16-bit PNG and TIFF use, where the file does not say it; None: all 16.
 
     Raises:
         CaptureError: If it is empty, damaged, not a picture, too small or too large, or its colours
             are not plain grey or RGB.
     """
-    require_content(path)
+    start = require_content(path)
     if path.suffix.lower() in RAW_SUFFIXES:
-        return Decoded(linear_light(path.name, _raw_pixels(path), "linear"), {})
-    pixels, exif = _pixels(path)
+        encoding = "linear"
+    samples = _samples(path, start, sample_bits)
+    pixels, exif = samples.pixels, samples.exif
     if is_turned(exif) and orientation == "refuse":
         raise CaptureError(
             f"{path.name} is stored turned (EXIF orientation {exif[Base.Orientation]})",
@@ -72,23 +97,27 @@ def decode(path: Path, encoding: str = "auto", orientation: Orientation = "refus
             "to turn them; use one of them for all photos of the camera.",
         )
     if is_turned(exif) and orientation == "apply":
-        pixels = _upright(pixels, exif[Base.Orientation])
-    return Decoded(linear_light(path.name, pixels, encoding), exif)
+        pixels = upright(pixels, exif[Base.Orientation])
+    image = linear_light(path.name, pixels, encoding, samples.bits)
+    untold = pixels.dtype == np.uint16 and samples.bits is None
+    storage = samples.coded or plain_storage(pixels.dtype == np.uint8, encoding)
+    return Decoded(image, exif, storage, int(pixels.max()) if untold else None)
 
 
-def require_content(path: Path) -> None:
-    """Refuse a file that is empty or cannot be opened.
+def require_content(path: Path) -> bytes:
+    """The first bytes of a file; refused is one that is empty or cannot be opened.
 
     Raises:
         CaptureError: In that case.
     """
     try:
         with path.open("rb") as file:
-            empty = not file.read(1)
+            start = file.read(64)
     except OSError as exc:
         raise CaptureError(f"{path.name} cannot be opened ({exc.strerror})") from exc
-    if empty:
+    if not start:
         raise CaptureError(f"{path.name} is empty (zero bytes)", todo="Copy it again.")
+    return start
 
 
 def require_size(name: str, width: int, height: int) -> None:
@@ -125,18 +154,23 @@ def read_tiff(path: Path) -> tuple[Pixels, str]:
         raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
 
 
-def _pixels(path: Path) -> tuple[Pixels, dict[int, Any]]:
-    """Samples `[H, W]` or `[H, W, C]` as stored, and EXIF tags."""
+def _samples(path: Path, start: bytes, untold_bits: int | None) -> Samples:
+    """Samples of a file that begins so; `untold_bits`: of 16-bit ones, where it says nothing."""
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return _raw_samples(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # of damaged tags
             if path.suffix.lower() in TIFF_SUFFIXES:
-                return _tiff_pixels(path)
-            with Image.open(path, formats=("JPEG", "PNG")) as picture:
-                return _pillow_pixels(path, picture), exif_tags(picture.getexif())
+                return _tiff_samples(path, untold_bits)
+            if is_heif(start):
+                return _heif_samples(path)
+            return _pillow_samples(path, untold_bits)
     except UnidentifiedImageError as exc:
         raise CaptureError(
-            f"{path.name} is no JPEG, PNG or TIFF, whatever its name", todo=SAVE_AS
+            f"{path.name} is no JPEG, PNG or TIFF, nor WebP, AVIF or HEIC, whatever its name",
+            todo=SAVE_AS,
         ) from exc
     except Image.DecompressionBombError as exc:
         raise CaptureError(f"{path.name} is too large ({exc})") from exc
@@ -146,18 +180,39 @@ def _pixels(path: Path) -> tuple[Pixels, dict[int, Any]]:
         ) from exc
 
 
-def _tiff_pixels(path: Path) -> tuple[Pixels, dict[int, Any]]:
-    pixels, colours = read_tiff(path)
-    if colours not in TIFF_COLOURS:
-        raise CaptureError(f"{path.name} has {colours} samples", todo=SAVE_AS)
+def _tiff_samples(path: Path, untold_bits: int | None) -> Samples:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = photo_page(path.name, file)
+            require_size(path.name, page.imagewidth, page.imagelength)
+            pixels, bits = photo_samples(path.name, page, untold_bits)
+    except tifffile.TiffFileError as exc:
+        raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
     exif = Image.Exif()  # also of a TIFF whose pixels Pillow cannot read
     with path.open("rb") as file:
         exif.load_from_fp(file)
-        return pixels, exif_tags(exif)
+        return Samples(pixels, exif_tags(exif), bits)
+
+
+def _heif_samples(path: Path) -> Samples:
+    photo = open_heif(path)
+    require_size(path.name, *photo.size)
+    return Samples(*heif_samples(photo), coded=Storage("lossy"))
+
+
+def _pillow_samples(path: Path, untold_bits: int | None) -> Samples:
+    with Image.open(path, formats=FORMATS) as picture:
+        require_size(path.name, *picture.size)
+        if picture.format != "JPEG" and getattr(picture, "is_animated", False):
+            raise CaptureError(f"{path.name} is animated", expected="one photo")
+        pixels, exif = _pillow_pixels(path, picture), exif_tags(picture.getexif())
+        coded = coded_storage(picture)
+    return Samples(pixels, exif, untold_bits if pixels.dtype == np.uint16 else None, coded)
 
 
 def _pillow_pixels(path: Path, picture: Image.Image) -> Pixels:
-    require_size(path.name, *picture.size)
     if picture.mode in REFUSED_MODES:
         raise CaptureError(f"{path.name} has {REFUSED_MODES[picture.mode]}", todo=SAVE_AS)
     if picture.format == "PNG" and _png_depth(path) == 16 and picture.mode != "I;16":
@@ -171,18 +226,7 @@ def _png_depth(path: Path) -> int:
         return file.read(25)[24]
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn stored samples for display (EXIF orientation 2 to 8: mirrored, turned, or both)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
-
-
-def _raw_pixels(path: Path) -> Pixels:
+def _raw_samples(path: Path) -> Samples:
     """Demosaicked, linear 16-bit samples of a camera's raw file, in the sensor's own colours.
 
     Neither brightened nor brought to a colour space, which would mix the blurs of three colours.
@@ -192,10 +236,11 @@ def _raw_pixels(path: Path) -> Pixels:
     except ImportError as exc:
         raise CaptureError(
             f"{path.name} is a raw file, and no reader is installed",
-            todo="pip install 'rangefinder[raw]', or convert it to 16-bit linear TIFF.",
+            todo=f"{install('raw')}, or convert it to 16-bit linear TIFF.",
         ) from exc
     try:
         with rawpy.imread(str(path)) as raw:
+            orientation = RAW_FLIPS.get(raw.sizes.flip, 1)
             developed: Pixels = raw.postprocess(
                 gamma=(1, 1),
                 no_auto_bright=True,
@@ -208,4 +253,4 @@ def _raw_pixels(path: Path) -> Pixels:
     except (rawpy.LibRawError, OSError) as exc:
         raise CaptureError(f"{path.name} is damaged or an unknown raw file ({exc})") from exc
     require_size(path.name, developed.shape[1], developed.shape[0])
-    return developed
+    return Samples(developed, {Base.Orientation: orientation}, 16)

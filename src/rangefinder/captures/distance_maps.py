@@ -1,181 +1,235 @@
-"""Distance maps: reading and writing them, and where they have depth discontinuities."""
+"""Distance maps: what their numbers mean, metres of them, stored maps, depth discontinuities."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from rangefinder.captures.decoding import DECODE_ERRORS, read_tiff, require_content, require_size
+from rangefinder.camera import Camera
 from rangefinder.captures.images import TIFF_SUFFIXES
+from rangefinder.captures.map_formats import Numbers, read_numbers
+from rangefinder.coordinates import Placement, axis_cosine
 from rangefinder.errors import CaptureError
+from rangefinder.optics.blur import image_distance_m
 
-MEDIAN_M = (0.03, 200.0)  # a median outside was given in another unit
-LARGEST_M = 65.535  # in the 16-bit maps of a capture set; beyond is stored as unknown
-MAP_SUFFIXES = (".png", *TIFF_SUFFIXES, ".npy", ".pfm", ".exr")
-EXR_CHANNELS = ("Z", "Y", "R", "V")  # names of the distance channel, the first that is there
+Kind = Literal["z", "radial", "inverse", "disparity"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+MILLIMETRES = 0.001  # what a 16-bit PNG holds unless somebody says otherwise
+SKY_M = 1e9  # renderers write 1e10 where a ray meets nothing
+LARGEST_PNG_M = 65.535  # in 16 bits of millimetres
+PNG_ERROR = 1e-3  # largest relative error that rounding to millimetres may make
+TELL_SCALE = "Give distance_scale, the factor to metres."
+Float = NDArray[np.float32]
 
 
-def read_distance_png(path: Path) -> Tensor:
-    """Read a 16-bit PNG of millimetres as `[H, W]` float32 metres; 0 where unknown.
+@dataclass(frozen=True)
+class MapMeaning:
+    """What the numbers of a distance map mean: columns of a table.
 
-    Raises:
-        CaptureError: If the file cannot be read or is no single-channel picture.
+    Of a number n, `z` is scale n metres along the optical axis, `radial` scale n metres along the
+    ray from the projection centre, `inverse` scale n dioptres (1/m) along the axis, and
+    `disparity` scale n pixels, which is focal length x baseline / (scale n + offset) along the axis
+    (Scharstein et al., High-resolution stereo datasets, 2014).
     """
-    try:
-        with Image.open(path) as picture:
-            millimetres = np.asarray(picture)
-    except (OSError, ValueError) as exc:
-        raise CaptureError(f"{path} cannot be read as a distance map ({exc})") from exc
-    if millimetres.ndim != 2 or millimetres.dtype == np.uint8:
-        raise CaptureError(
-            f"{path} is no distance map",
-            got=f"{millimetres.dtype} {millimetres.shape}",
-            expected="16-bit grey PNG [H, W] in millimetres",
-        )
-    return torch.from_numpy(millimetres.astype(np.float32) / 1000)
+
+    kind: Kind | None = None  # None: nobody said, and z is assumed
+    scale: float | None = None  # None: 16-bit PNG holds millimetres, floating point metres
+    focal_length_px: float | None = None  # in pixels of the map
+    baseline_m: float | None = None  # between the two cameras
+    offset_px: float = 0.0  # between the two principal points (doffs)
+
+    @property
+    def is_length(self) -> bool:
+        """Whether numbers grow with the distance."""
+        return self.kind not in ("inverse", "disparity")
 
 
-def write_distance_png(path: Path, distance_m: Tensor) -> None:
-    """Write `[H, W]` metres (0 unknown) as 16-bit PNG of millimetres.
-
-    Raises:
-        CaptureError: If a distance is negative, not finite or beyond 65.535 m.
-    """
-    millimetres = np.rint(distance_m.numpy().astype(np.float64) * 1000)
-    if not (np.isfinite(millimetres).all() and 0 <= millimetres.min() <= millimetres.max() < 65536):
-        raise CaptureError(
-            "distances do not fit a 16-bit map of millimetres",
-            got=f"{distance_m.min():.3f} to {distance_m.max():.3f} m",
-            expected="0 (unknown) to 65.535 m",
-        )
-    Image.fromarray(millimetres.astype(np.uint16)).save(path, compress_level=1)
+PLAIN = MapMeaning()
 
 
-def read_distances(path: Path, size: tuple[int, int] | None = None) -> Tensor:
-    """Read a distance map; distances beyond `LARGEST_M` become unknown.
+def read_distances(
+    path: Path, size: tuple[int, int] | None = None, meaning: MapMeaning = PLAIN
+) -> Tensor:
+    """Read a distance map.
+
+    0 is unknown, and so is 1e9 m and beyond, the sky of renderers. NaN and infinity are unknown in
+    EXR files and in maps of other kinds than z, whose makers write them; elsewhere they are errors.
 
     Args:
-        path: 16-bit PNG [mm]; or TIFF, NPY, PFM or EXR [m]. 0 is unknown.
+        path: PNG, TIFF, NPY, PFM or EXR.
         size: Expected height and width; None: any.
+        meaning: What the numbers mean.
 
     Returns:
-        `[H, W]` float32 metres, 0 unknown.
+        `[H, W]` float32 metres, 0 unknown: along the optical axis, or along rays if radial.
 
     Raises:
-        CaptureError: If it is damaged, of another size, or holds NaN, infinity, negative numbers,
-            no distance at all, or numbers of another unit.
+        CaptureError: If it is damaged, of another size, of unknown unit, or holds NaN, infinity,
+            negative numbers, or no distance at all.
     """
-    require_content(path)
-    try:
-        values = _samples(path)
-    except Image.DecompressionBombError as exc:
-        raise CaptureError(f"{path.name} is too large ({exc})") from exc
-    except DECODE_ERRORS as exc:
-        raise CaptureError(f"{path.name} is damaged ({exc})", todo="Write it again.") from exc
-    distance_m = _valid(path, values, size)
-    known = distance_m[distance_m > 0]
-    if not known.size:
+    numbers = read_numbers(path)
+    if size is not None and numbers.shape != size:
+        raise CaptureError(
+            f"{path.name} has another size than its image",
+            got=f"{numbers.shape[1]}x{numbers.shape[0]} px",
+            expected=f"{size[1]}x{size[0]} px",
+            todo="Register the map to the photo, pixel by pixel.",
+        )
+    scale = _scale(path, numbers, meaning)
+    with np.errstate(over="ignore"):
+        values = numbers.astype(np.float32)
+    may_have_gaps = meaning.kind not in (None, "z") or path.suffix.lower() == ".exr"
+    distance_m = _metres(_known(path, values, may_have_gaps), scale, meaning)
+    if not distance_m.any():
         raise CaptureError(
             f"{path.name} has no known distance: all of it is 0",
             todo="Take its row out, or make it role unlabelled.",
         )
-    median = float(np.median(known))
-    if not MEDIAN_M[0] <= median <= MEDIAN_M[1]:
-        raise CaptureError(
-            f"{path.name} has implausible distances",
-            got=f"a median of {median:.4g} m",
-            expected=f"{MEDIAN_M[0]:g} to {MEDIAN_M[1]:g} m",
-            todo="A 16-bit PNG holds millimetres; TIFF, NPY, PFM and EXR hold metres.",
-        )
-    distance_m[distance_m > LARGEST_M] = 0.0
     return torch.from_numpy(distance_m)
 
 
-def _samples(path: Path) -> NDArray[np.generic]:
-    """Metres as stored, in whatever format."""
-    suffix = path.suffix.lower()
-    if suffix not in MAP_SUFFIXES:
-        raise CaptureError(
-            f"{path.name} is no distance map",
-            got=suffix or "no suffix",
-            expected=", ".join(MAP_SUFFIXES),
-        )
-    if suffix == ".png":
-        return read_distance_png(path).numpy()
-    if suffix == ".npy":
-        return np.asarray(np.load(path, allow_pickle=False))
-    if suffix == ".pfm":
-        return _pfm(path)
-    return _exr(path) if suffix == ".exr" else read_tiff(path)[0]
+def _scale(path: Path, numbers: Numbers, meaning: MapMeaning) -> float:
+    """Factor of the numbers; refuses integers of unknown unit."""
+    kind = numbers.dtype.kind
+    if kind not in "fui":
+        raise CaptureError(f"{path.name} holds no numbers", got=f"{numbers.dtype} samples")
+    if meaning.scale is not None:
+        return meaning.scale
+    if kind == "f":
+        return 1.0
+    if path.suffix.lower() == ".png" and numbers.dtype == np.uint16 and meaning.is_length:
+        return MILLIMETRES
+    raise CaptureError(
+        f"{path.name} does not say its unit",
+        got=f"{numbers.dtype} samples",
+        expected="16-bit PNG of millimetres, or floating-point metres",
+        todo=TELL_SCALE,
+    )
 
 
-def _pfm(path: Path) -> NDArray[np.generic]:
-    """Portable float map."""
-    try:
-        with Image.open(path, formats=("PPM",)) as picture:
-            require_size(path.name, *picture.size)
-            return np.asarray(picture)
-    except UnidentifiedImageError as exc:
-        raise CaptureError(f"{path.name} is no grey PFM", expected="Pf in its first line") from exc
-
-
-def _exr(path: Path) -> NDArray[np.generic]:
-    try:
-        import OpenEXR
-    except ImportError as exc:
-        raise CaptureError(
-            f"{path.name} is an EXR file, and no reader is installed",
-            todo="pip install 'rangefinder[exr]', or write it as 32-bit floating-point TIFF.",
-        ) from exc
-    channels = OpenEXR.File(str(path)).channels()
-    names = [*(name for name in EXR_CHANNELS if name in channels), *channels]
-    if names[0] not in EXR_CHANNELS and len(channels) > 1:
-        raise CaptureError(
-            f"{path.name} has no channel of distances", got=", ".join(channels), expected="Z"
-        )
-    return np.asarray(channels[names[0]].pixels)
-
-
-def _valid(
-    path: Path, values: NDArray[np.generic], size: tuple[int, int] | None
-) -> NDArray[np.float32]:
-    """Refuse samples that are no distances of an image of `size`."""
-    if values.dtype.kind != "f":
-        raise CaptureError(
-            f"{path.name} does not hold metres",
-            got=f"{values.dtype} samples",
-            expected="floating-point metres",
-            todo="Write millimetres as 16-bit PNG, or metres as 32-bit floating point.",
-        )
-    if values.ndim != 2:
-        raise CaptureError(
-            f"{path.name} is no distance map", got=f"shape {values.shape}", expected="[H, W]"
-        )
-    if size is not None and values.shape != size:
-        raise CaptureError(
-            f"{path.name} has another size than its image",
-            got=f"{values.shape[1]}x{values.shape[0]} px",
-            expected=f"{size[1]}x{size[0]} px",
-            todo="Register the map to the photo, pixel by pixel.",
-        )
-    distance_m = values.astype(np.float32)
-    bad = {
-        "NaN": np.isnan(distance_m),
-        "infinity": np.isinf(distance_m),
-        "negative numbers": distance_m < 0,
-    }
+def _known(path: Path, values: Float, may_have_gaps: bool) -> Float:
+    """Values with 0 for unknown ones; refuses what cannot be a distance."""
+    if may_have_gaps:
+        values = np.where(np.isfinite(values), values, np.float32(0))
+    bad = {"NaN": np.isnan(values), "infinity": np.isinf(values), "negative numbers": values < 0}
     for what, where in bad.items():
         if where.any():
             raise CaptureError(
                 f"{path.name} holds {what} at {int(where.sum())} pixels",
                 todo="Write 0 where the distance is unknown.",
             )
-    return distance_m
+    return values
+
+
+def _metres(values: Float, scale: float, meaning: MapMeaning) -> Float:
+    scaled = values.astype(np.float64) * scale
+    with np.errstate(divide="ignore"):
+        if meaning.kind == "inverse":
+            scaled = 1 / scaled
+        elif meaning.kind == "disparity":
+            if meaning.focal_length_px is None or meaning.baseline_m is None:
+                raise CaptureError("a disparity map needs its focal_length_px and baseline_m")
+            base = meaning.focal_length_px * meaning.baseline_m
+            scaled = base / (scaled + meaning.offset_px)
+    known = (values > 0) & (scaled > 0) & (scaled < SKY_M)
+    return np.where(known, scaled, 0).astype(np.float32)
+
+
+def from_rays(
+    ray_m: Tensor, camera: Camera, placement: Placement, focal_length_px: float | None = None
+) -> Tensor:
+    """Distances along the optical axis of distances along rays.
+
+    Rays start at the projection centre, which is the middle of the thin lens of
+    `optics.blur.from_lens_m`; the result counts from where the camera record says, as all
+    distances do: with the sensor as reference it is longer by the image distance.
+
+    Args:
+        ray_m: `[H, W]` from the projection centre [m], 0 unknown.
+        camera: The camera that took the image.
+        placement: Where the image sits on the sensor.
+        focal_length_px: In pixels of the image; None: the camera record's.
+
+    Returns:
+        `[H, W]` [m] from the camera record's reference, 0 unknown.
+    """
+    image_m = image_distance_m(camera)
+    focal_px = focal_length_px or image_m / (camera.pixel_pitch_um * 1e-6) / placement.scale
+    centre_px = placement.to_image(camera.centre_px)
+    depth_m = ray_m * torch.from_numpy(axis_cosine(focal_px, centre_px, *ray_m.shape))
+    behind_m = image_m if camera.distance_reference == "sensor" else 0.0
+    return torch.where(ray_m > 0, depth_m + behind_m, 0.0)
+
+
+def frame_from_rays(ray_m: Tensor, focal_length_px: float) -> Tensor:
+    """`from_rays` of an rgbd frame: its own camera looks through the middle of the picture.
+
+    The result counts from that camera's projection centre, as maps of kind z of such frames do.
+    """
+    height, width = ray_m.shape
+    cosine = axis_cosine(focal_length_px, (width / 2, height / 2), height, width)
+    return ray_m * torch.from_numpy(cosine)
+
+
+def read_stored(path: Path) -> Tensor:
+    """Read a map of a capture set as `[H, W]` float32 metres; 0 where unknown.
+
+    Raises:
+        CaptureError: If the file cannot be read or is no such map.
+    """
+    numbers = read_numbers(path)
+    expected = np.float32 if path.suffix in TIFF_SUFFIXES else np.uint16
+    if numbers.dtype != expected:
+        raise CaptureError(
+            f"{path} is no stored distance map",
+            got=f"{numbers.dtype} samples",
+            expected="16-bit PNG of millimetres, or 32-bit TIFF of metres",
+        )
+    if expected is np.float32:
+        return torch.from_numpy(np.asarray(numbers, dtype=np.float32))
+    return torch.from_numpy(numbers.astype(np.float32) / 1000)
+
+
+def write_stored(stem: Path, distance_m: Tensor) -> Path:
+    """Write `[H, W]` metres (0 unknown) and return the file.
+
+    A 16-bit PNG of millimetres where that is exact to 0.1 %, otherwise float32 TIFF: near the
+    camera half a millimetre counts, and 16 bits end at 65.535 m.
+
+    Args:
+        stem: Path without a suffix.
+        distance_m: The map.
+
+    Raises:
+        CaptureError: If a distance is negative or not finite.
+    """
+    metres = distance_m.numpy()
+    if not (np.isfinite(metres).all() and metres.min() >= 0):
+        raise CaptureError(
+            "distances cannot be stored",
+            got=f"{metres.min():.3f} to {metres.max():.3f} m",
+            expected="0 (unknown) or more, and finite",
+        )
+    millimetres = np.rint(metres.astype(np.float64) * 1000)
+    rounding_m = np.abs(millimetres / 1000 - metres)
+    if metres.max() <= LARGEST_PNG_M and (rounding_m <= PNG_ERROR * metres).all():
+        path = stem.with_name(f"{stem.name}.png")
+        Image.fromarray(millimetres.astype(np.uint16)).save(path, compress_level=1)
+        return path
+    import tifffile
+
+    file, path = BytesIO(), stem.with_name(f"{stem.name}.tif")
+    tifffile.imwrite(file, metres.astype(np.float32), compression="deflate", predictor=True)
+    path.write_bytes(file.getbuffer())
+    return path
 
 
 def near_edges(distance_m: NDArray[np.float32], step: float, band_px: float) -> NDArray[np.bool_]:

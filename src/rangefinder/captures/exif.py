@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
@@ -24,6 +25,27 @@ def exif_tags(exif: Image.Exif) -> dict[int, Any]:
 def is_turned(exif: Mapping[int, Any]) -> bool:
     """Whether a picture is to be turned or mirrored for display."""
     return exif.get(Base.Orientation, 1) not in (0, 1)
+
+
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn `[H, W, ...]` as stored for display; EXIF orientations 2 to 8 mirror, turn, or both."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def turned_by_a_quarter(width: int, height: int, camera: Camera) -> str:
+    """What may be amiss with a picture whose sides are those of the camera's, swapped."""
+    if (width, height) != (camera.height_px, camera.width_px) or width == height:
+        return ""
+    return (
+        "it seems turned by a quarter: with captures.orientation: ignore photos may be held any "
+        "way, but must be as the camera stored them"
+    )
 
 
 def lens_difference(exif: Mapping[int, Any], camera: Camera) -> str:

@@ -26,22 +26,34 @@ def quantise(image: Tensor) -> NDArray[np.uint16]:
     return levels.permute(1, 2, 0).numpy().astype(np.uint16, order="C")
 
 
-def linear_light(name: str, pixels: NDArray[np.generic], encoding: str = "auto") -> Tensor:
+def linear_light(
+    name: str, pixels: NDArray[np.generic], encoding: str = "auto", bits: int | None = None
+) -> Tensor:
     """Linear light `[3, H, W]` float32 of stored samples.
 
     Args:
         name: For the message.
         pixels: `[H, W]`, `[H, W, 1]` or `[H, W, 3]`, or with an opaque alpha channel.
         encoding: srgb, linear, or auto: 8 bits are sRGB, more are linear.
+        bits: That unsigned samples use; None: all that they have.
 
     Raises:
         CaptureError: If shape, type or range are not those of a photo.
     """
-    pixels = _colours(name, pixels)
-    if pixels.dtype == np.uint8 and encoding != "linear":
+    full = 2 ** (bits or 8 * pixels.dtype.itemsize) - 1
+    if bits is not None and pixels.max(initial=0) > full:
+        raise CaptureError(
+            f"{name} has samples above {full}",
+            got=int(pixels.max()),
+            expected=f"samples of {bits} bits, as captures.sample_bits or --bits says",
+        )
+    pixels = _colours(name, pixels, full)
+    is_srgb = encoding == "srgb" or (encoding == "auto" and full <= 255)
+    by_table = is_srgb and pixels.dtype == np.uint8 and full == 255
+    if by_table:
         light = LINEAR_OF_8_BIT[pixels]
-    elif pixels.dtype in (np.uint8, np.uint16):
-        light = pixels.astype(np.float32) / (2 ** (8 * pixels.dtype.itemsize) - 1)
+    elif pixels.dtype.kind == "u":
+        light = pixels.astype(np.float32) / full
     elif pixels.dtype.kind == "f":
         light = pixels.astype(np.float32)
         if not (np.isfinite(light).all() and light.min() >= 0.0 and light.max() <= 1.0):
@@ -56,21 +68,21 @@ def linear_light(name: str, pixels: NDArray[np.generic], encoding: str = "auto")
         raise CaptureError(
             f"{name} has samples that cannot be read", got=str(pixels.dtype), todo=SAVE_AS
         )
-    if encoding == "srgb" and pixels.dtype != np.uint8:
+    if is_srgb and not by_table:
         light = srgb_to_linear(light)
     return torch.from_numpy(np.ascontiguousarray(light.transpose(2, 0, 1)))
 
 
-def _colours(name: str, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """`[H, W, 3]` of grey or colour, with or without an opaque alpha channel."""
+def _colours(name: str, pixels: NDArray[np.generic], full: int) -> NDArray[np.generic]:
+    """`[H, W, 3]` of grey or colour, with or without an opaque alpha channel (`full`, or 1.0)."""
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] > 4:
         raise CaptureError(f"{name} is no picture", got=f"shape {pixels.shape}", todo=SAVE_AS)
     if pixels.shape[2] in (2, 4):
         alpha, pixels = pixels[..., -1], pixels[..., :-1]
-        full = 2 ** (8 * alpha.dtype.itemsize) - 1 if alpha.dtype.kind == "u" else 1
-        if np.any(alpha.astype(np.float64) < full):
+        opaque = full if alpha.dtype.kind == "u" else 1
+        if np.any(alpha.astype(np.float64) < opaque):
             raise CaptureError(f"{name} is partly transparent", todo=SAVE_AS)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 

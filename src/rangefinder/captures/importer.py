@@ -16,18 +16,27 @@ from tqdm import tqdm
 
 from rangefinder.camera import Camera
 from rangefinder.captures.decoding import Decoded, decode
-from rangefinder.captures.distance_maps import read_distances
-from rangefinder.captures.exif import lens_difference
+from rangefinder.captures.distance_maps import frame_from_rays, from_rays, read_distances
+from rangefinder.captures.exif import lens_difference, turned_by_a_quarter
 from rangefinder.captures.images import read_mask
 from rangefinder.captures.manifest import Capture, Role
+from rangefinder.captures.map_checks import doubts
+from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.captures.splits import SPLITS, Split, assign_splits, hashed_order
 from rangefinder.captures.tables import Problem, Row, Table, inside, read_table, refuse
 from rangefinder.config import CaptureParams, Parameters
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError
+from rangefinder.photo_domain import Storage
 
 Simulate = Callable[[Tensor, Tensor, np.random.Generator], Capture]
 SKIP = "`rangefinder check` lists all; captures.skip_bad: true goes on without these rows."
+OTHER_SIZE = (
+    "For a crop or a binned photo fill origin_x_px, origin_y_px and scale; otherwise set "
+    "camera.width_px and height_px."
+)
+OTHER_STORAGE = "Set camera.encoding to what the camera writes, so that simulated photos are alike."
+MEANT = "If the map is right: captures.doubtful_maps: accept."
 SLACK_PX = 1.0  # sensor pixels that rounding in binning may add beyond the sensor's edge
 log = logging.getLogger(__name__)
 
@@ -79,6 +88,10 @@ class Importer:
     params: Parameters  # all parameters
     simulate: Simulate | None = None
     problems: list[Problem] = field(default_factory=list)  # found so far
+    bits: SampleBits = field(default_factory=SampleBits)  # of the photos read so far
+    storages: dict[str, set[Storage]] = field(  # of photos of the camera, and of rgbd frames
+        default_factory=lambda: {"own": set(), "rgbd": set()}
+    )
     _seen: dict[str, str] = field(default_factory=dict)
 
     def captures(self, tables: Sequence[Table]) -> Iterator[Capture]:
@@ -95,11 +108,31 @@ class Importer:
                 yield _assigned(self._load(table, row), plan)
             except CaptureError as error:
                 self.problems.append(Problem.of(table.path.name, row.number, row.image, error))
+        if self.bits.doubt:
+            log.warning("%s. %s", self.bits.doubt, self.bits.todo())
+        if self.storage_doubt:
+            log.warning("%s. %s", self.storage_doubt, OTHER_STORAGE)
         if self.params.captures.skip_bad:
             for problem in self.problems:
-                log.warning("Left out: %s", problem)
+                log.warning("%s: %s", "Left out" if problem.is_fatal else "Doubtful", problem)
         else:
             refuse(self.problems, SKIP)
+
+    @property
+    def storage_doubt(self) -> str:
+        """How simulated photos differ from those of the camera read so far; empty if they do not.
+
+        Only whether photos are compressed counts: a JPEG shows blur in another way.
+        """
+        encoding = self.params.camera.encoding
+        is_simulated = self.params.captures.source == "both" or self.storages["rgbd"]
+        own = self.storages["own"]
+        compressed = {one for one in own if one.format in ("jpeg", "lossy")}
+        if not (is_simulated and own) or bool(compressed) == ("jpeg" in encoding.formats):
+            return ""
+        example = str(min(compressed or own, key=str))
+        simulated = " and ".join(encoding.formats)
+        return f"photos are stored as {example}, simulated ones as {simulated}"
 
     def _load(self, table: Table, row: Row) -> Capture:
         """The capture of a row, assigned to training; one of role rgbd is rendered."""
@@ -124,22 +157,73 @@ class Importer:
             CaptureError: If one of them cannot be used, or is of another camera.
         """
         path = inside(table.folder, row.image)
-        decoded = decode(path, row.encoding, self.params.captures.orientation)
+        options = self.params.captures
+        bits = options.sample_bits if row.role != "rgbd" else None  # those are of other cameras
+        decoded = decode(path, row.encoding, options.orientation, bits)
         self._require_new(path, row)
+        self.storages["rgbd" if row.role == "rgbd" else "own"].add(decoded.storage)
         if row.role != "rgbd":
             self._require_camera(row, decoded)
-        size = (int(decoded.image.shape[1]), int(decoded.image.shape[2]))
+            self.bits.add(decoded.largest)
+        placement = Placement((row.origin_x_px, row.origin_y_px), row.scale)
         capture = Capture(
             image=decoded.image,
             role=cast("Role", row.role),
             scene=row.scene,
             split="train",
             distance_m=row.distance_m if row.role == "chart" else None,
-            distance_map=_distances(table, row, size),
+            distance_map=self._distances(table, row, decoded.image, placement),
             exposure=row.exposure,
-            placement=Placement((row.origin_x_px, row.origin_y_px), row.scale),
+            storage=decoded.storage,
+            placement=placement,
         )
         return capture, decoded
+
+    def _distances(
+        self, table: Table, row: Row, image: Tensor, placement: Placement
+    ) -> Tensor | None:
+        """A row's distance map `[H, W]` [m] with its valid mask applied; None if there is none."""
+        size = (int(image.shape[1]), int(image.shape[2]))
+        valid = _mask(table, row, size)
+        if row.distance_map is not None:
+            distance_m = self._along_axis(table, row, size, placement)
+        elif row.role == "chart" and valid is not None:
+            distance_m = torch.full(size, cast("float", row.distance_m))
+        else:
+            return None
+        if valid is not None and not bool((valid & (distance_m > 0)).any()):
+            raise CaptureError(f"{row.valid_mask} leaves no pixel of known distance")
+        if row.distance_map is not None:
+            self._doubt(table, row, distance_m, image, valid)
+        return distance_m if valid is None else distance_m * valid
+
+    def _along_axis(
+        self, table: Table, row: Row, size: tuple[int, int], placement: Placement
+    ) -> Tensor:
+        """A row's map `[H, W]` [m] along the optical axis, whatever its kind."""
+        name = cast("str", row.distance_map)
+        distance_m = read_distances(inside(table.folder, name), size, row.map_meaning)
+        if row.distance_kind != "radial":
+            return distance_m
+        if row.role == "rgbd":
+            return frame_from_rays(distance_m, cast("float", row.focal_length_px))
+        return from_rays(distance_m, self.camera, placement, row.focal_length_px)
+
+    def _doubt(
+        self, table: Table, row: Row, distance_m: Tensor, image: Tensor, valid: Tensor | None
+    ) -> None:
+        """Refuse or note what is doubtful about a row's map."""
+        path, working_m = Path(cast("str", row.distance_map)), self.params.range.working_m
+        flat, meaning = row.role == "chart", row.map_meaning
+        found = list(doubts(path, distance_m, image, meaning, working_m, valid, may_be_flat=flat))
+        if not found:
+            return
+        what = f"{path.name} is doubtful: " + "; ".join(doubt.found for doubt in found)
+        todo = " ".join([*(doubt.todo for doubt in found), MEANT])
+        if self.params.captures.doubtful_maps == "refuse":
+            raise CaptureError(what, todo=todo)
+        noted = Problem(table.path.name, row.number, row.image, what, todo, is_fatal=False)
+        self.problems.append(noted)
 
     def _require_new(self, path: Path, row: Row) -> None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -163,8 +247,7 @@ class Importer:
                 got=f"{width}x{height} px from ({row.origin_x_px:g}, {row.origin_y_px:g}), "
                 f"{row.scale:g} sensor px each",
                 expected=f"{camera.width_px}x{camera.height_px} px",
-                todo="For a crop or a binned photo fill origin_x_px, origin_y_px and scale; "
-                "otherwise set camera.width_px and height_px.",
+                todo=turned_by_a_quarter(width, height, camera).capitalize() or OTHER_SIZE,
             )
         difference = lens_difference(decoded.exif, camera)
         if difference:
@@ -181,16 +264,10 @@ def _assigned(capture: Capture, plan: SplitPlan) -> Capture:
     return replace(capture, split=split, role="unlabelled" if withheld else capture.role)
 
 
-def _distances(table: Table, row: Row, size: tuple[int, int]) -> Tensor | None:
-    """A row's distance map `[H, W]` [m] with its valid mask applied; None if there is none."""
-    if row.distance_map is not None:
-        distance_m = read_distances(inside(table.folder, row.distance_map), size)
-    elif row.role == "chart" and row.valid_mask is not None:
-        distance_m = torch.full(size, cast("float", row.distance_m))
-    else:
-        return None
+def _mask(table: Table, row: Row, size: tuple[int, int]) -> Tensor | None:
+    """A row's valid mask `[H, W]`; None if there is none."""
     if row.valid_mask is None:
-        return distance_m
+        return None
     valid = read_mask(inside(table.folder, row.valid_mask))
     if tuple(valid.shape) != size:
         raise CaptureError(
@@ -198,9 +275,7 @@ def _distances(table: Table, row: Row, size: tuple[int, int]) -> Tensor | None:
             got=f"{valid.shape[1]}x{valid.shape[0]} px",
             expected=f"{size[1]}x{size[0]} px",
         )
-    if not bool((valid & (distance_m > 0)).any()):
-        raise CaptureError(f"{row.valid_mask} leaves no pixel of known distance")
-    return distance_m * valid
+    return valid
 
 
 def read_tables(params: CaptureParams, home: Path) -> list[Table]:

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.captures import images
-from rangefinder.captures.distance_maps import read_distance_png, write_distance_png
+from rangefinder.captures.distance_maps import read_stored, write_stored
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError, LensError
 from rangefinder.optics.blur import Blur, ThinBlur, TracedBlur
+from rangefinder.photo_domain import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,7 @@ def manifest_schema() -> pa.DataFrameSchema:
         "origin_y_px": pa.Column(float),
         "scale": pa.Column(float, positive),
         "exposure": pa.Column(float, positive),
+        "storage": pa.Column(str, pa.Check.str_matches(r"^(linear|srgb|lossy|jpeg \d+ 4:\d:\d)$")),
         "width_px": pa.Column(int, positive),
         "height_px": pa.Column(int, positive),
         "camera": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{16}$")),
@@ -113,6 +115,7 @@ class Capture:
     texture: Tensor | None = None
     texture_sources: tuple[str, ...] = ()  # sources of the textures; never in two splits
     exposure: float = 1.0  # brightest scene value / full scale
+    storage: Storage = field(default_factory=Storage)  # how its file stored it
     placement: Placement = field(default_factory=Placement)  # where the image sits on the sensor
 
 
@@ -169,7 +172,7 @@ class CaptureSet:
             raise CaptureError(f"capture {row['capture_id']} has no distance")
         if row["distance_map"] is None:
             return torch.full((row["height_px"], row["width_px"]), row["distance_m"])
-        distance_m = read_distance_png(self.folder / row["distance_map"])
+        distance_m = read_stored(self.folder / row["distance_map"])
         if row["valid_mask"] is not None:
             distance_m = distance_m * images.read_mask(self.folder / row["valid_mask"])
         return self._checked(distance_m, row, "distance map")
@@ -269,14 +272,15 @@ def _write_capture(folder: Path, camera: Camera, capture: Capture) -> dict[str, 
         "origin_y_px": capture.placement.origin_px[1],
         "scale": capture.placement.scale,
         "exposure": capture.exposure,
+        "storage": str(capture.storage),
         "camera": camera.fingerprint,
         "width_px": capture.image.shape[-1],
         "height_px": capture.image.shape[-2],
     }
     images.write_linear(folder / row["image"], capture.image)
     if capture.distance_map is not None:
-        row["distance_map"] = f"distance/{name}.png"
-        write_distance_png(folder / row["distance_map"], capture.distance_map)
+        stored = write_stored(folder / "distance" / name, capture.distance_map)
+        row["distance_map"] = f"distance/{stored.name}"
     if capture.texture is not None:
         row["texture_map"] = f"texture/{name}.tif"
         images.write_map(folder / row["texture_map"], capture.texture)

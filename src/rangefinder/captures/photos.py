@@ -6,6 +6,7 @@ EXIF data and the camera record beside it must agree with that.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL.ExifTags import Base
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.captures.decoding import PICTURE_SUFFIXES, decode, require_size
-from rangefinder.captures.exif import focus_difference, is_turned, lens_difference
+from rangefinder.captures.decoding import decode, require_size
+from rangefinder.captures.exif import (
+    focus_difference,
+    is_turned,
+    lens_difference,
+    turned_by_a_quarter,
+    upright,
+)
+from rangefinder.captures.formats import PICTURE_SUFFIXES, say_skipped, skipped_lines, sort_photos
 from rangefinder.captures.images import linear_light
 from rangefinder.captures.manifest import (
     FILE_COLUMNS,
@@ -30,20 +40,46 @@ from rangefinder.captures.manifest import (
     read_captures,
     write_captures,
 )
+from rangefinder.captures.photo_statistics import photo_statistics
+from rangefinder.captures.sample_bits import SampleBits
+from rangefinder.captures.storage import plain_storage
+from rangefinder.config import Orientation
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, RangefinderError
+from rangefinder.photo_domain import PhotoDomain, Shift, Storage
 
+log = logging.getLogger(__name__)
 FORCE = "Measure photos of the model's own camera, or force it: distances will be off."
+SHIFTED = (
+    "The model was trained on {domain}: measure such photos, train for others (camera.encoding), "
+    "or force it: distances will be off, and intervals are widened for it."
+)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo ready to be measured."""
+    """A photo ready to be measured, laid out as the camera record is."""
 
     path: Path  # its file
     image: Tensor  # `[3, H, W]` linear light
+    storage: Storage  # how its file stores it
     placement: Placement  # where it sits on the sensor
     warnings: tuple[str, ...] = ()  # why it would have been refused, if forced
+    shifts: tuple[Shift, ...] = ()  # domain shifts among these
+    turn: int = 1  # EXIF orientation by which viewers turn it; 1: they do not
+    largest: int | None = None  # sample, if nothing says how many of its 16 bits are used
+
+    def shown(self, values: NDArray[Any]) -> NDArray[Any]:
+        """`[H, W, ...]` of the photo's pixels, turned as viewers turn the photo."""
+        if self.turn == 1:
+            return values
+        return np.ascontiguousarray(upright(values, self.turn))
+
+    @property
+    def shown_image(self) -> Tensor:
+        """`[3, H, W]` linear light, turned as viewers turn the photo."""
+        turned = self.shown(self.image.movedim(0, -1).numpy())
+        return torch.from_numpy(turned).movedim(-1, 0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +93,9 @@ class PhotoPolicy:
     camera: Camera  # the camera of the model
     placement: Placement | None = None
     force: bool = False  # accept photos of other cameras, with a warning
+    orientation: Orientation = "refuse"  # what the model was trained with, as in `decode`
+    sample_bits: int | None = None  # of 16-bit photos that do not say it; None: all
+    domain: PhotoDomain | None = None  # photos that the model was trained on, if known
 
 
 def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
@@ -67,9 +106,13 @@ def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
     """
     if not path.is_file():
         raise CaptureError(f"there is no photo {path}")
-    decoded = decode(path, orientation="ignore")
-    other = (*_setting_problems(decoded.exif, policy.camera), *_record_problem(path, policy.camera))
-    return _accept(path, path.name, decoded.image, policy, other)
+    choice: Orientation = "apply" if policy.orientation == "apply" else "ignore"
+    decoded = decode(path, orientation=choice, sample_bits=policy.sample_bits)
+    other = (*_setting_problems(decoded.exif, policy), *_record_problem(path, policy.camera))
+    photo = _accept(path, path.name, decoded.image, decoded.storage, policy, other)
+    is_stored_turned = choice == "ignore" and is_turned(decoded.exif)
+    turn = decoded.exif[Base.Orientation] if is_stored_turned else 1
+    return replace(photo, turn=turn, largest=decoded.largest)
 
 
 def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
@@ -84,20 +127,32 @@ def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
             and not forced.
     """
     name = "the array"
-    image = linear_light(name, pixels)
+    bits = policy.sample_bits if pixels.dtype == np.uint16 else None
+    image = linear_light(name, pixels, bits=bits)
     require_size(name, image.shape[2], image.shape[1])
-    return _accept(Path("array"), name, image, policy)
+    storage = plain_storage(pixels.dtype == np.uint8)
+    return _accept(Path("array"), name, image, storage, policy)
 
 
 def _accept(
-    path: Path, name: str, image: Tensor, policy: PhotoPolicy, other: Sequence[str] = ()
+    path: Path,
+    name: str,
+    image: Tensor,
+    storage: Storage,
+    policy: PhotoPolicy,
+    other: Sequence[str] = (),
 ) -> Photo:
-    """The photo at its place on the sensor; refused for problems of size or `other` ones."""
+    """The photo at its place on the sensor; refused for problems of size, domain or `other`."""
     placement, size_problem = _place(image.shape[2], image.shape[1], policy)
-    problems = tuple(filter(None, (size_problem, *other)))
+    setting = tuple(filter(None, (size_problem, *other)))
+    shifts: Sequence[Shift] = ()
+    if policy.domain is not None and policy.domain.statistics:
+        shifts = policy.domain.shifts(storage, photo_statistics(image, placement))
+    problems = (*setting, *(str(shift) for shift in shifts))
     if problems and not policy.force:
-        raise CaptureError(f"{name} is refused: {'; '.join(problems)}", todo=FORCE)
-    return Photo(path, image, placement, problems)
+        todo = FORCE if setting else SHIFTED.format(domain=policy.domain)
+        raise CaptureError(f"{name} is refused: {'; '.join(problems)}", todo=todo)
+    return Photo(path, image, storage, placement, problems, tuple(shifts))
 
 
 def _place(width: int, height: int, policy: PhotoPolicy) -> tuple[Placement, str]:
@@ -108,9 +163,11 @@ def _place(width: int, height: int, policy: PhotoPolicy) -> tuple[Placement, str
         if (width, height) == (camera.width_px, camera.height_px):
             return Placement(), ""
         scale = max(camera.width_px / width, camera.height_px / height)
-        guess = f"{size}, the camera {camera.width_px}x{camera.height_px}: resized or cropped"
+        guess = "resized or cropped (give --origin and --scale)"
+        guess = turned_by_a_quarter(width, height, camera) or guess
         x, y = (camera.width_px - width * scale) / 2, (camera.height_px - height * scale) / 2
-        return Placement((x, y), scale), f"{guess} (give --origin and --scale)"
+        problem = f"{size}, the camera {camera.width_px}x{camera.height_px}: {guess}"
+        return Placement((x, y), scale), problem
     left, top = given.origin_px
     right, bottom = left + width * given.scale, top + height * given.scale
     slack = given.scale  # a size rounded up may stick out by less than a pixel
@@ -121,11 +178,14 @@ def _place(width: int, height: int, policy: PhotoPolicy) -> tuple[Placement, str
     return given, f"{size} and {there}{camera.width_px}x{camera.height_px} px"
 
 
-def _setting_problems(exif: Mapping[int, Any], camera: Camera) -> Iterator[str]:
-    yield lens_difference(exif, camera)
-    yield focus_difference(exif, camera)
-    if is_turned(exif):
-        yield "it is to be turned for display, and places on the sensor would not fit"
+def _setting_problems(exif: Mapping[int, Any], policy: PhotoPolicy) -> Iterator[str]:
+    yield lens_difference(exif, policy.camera)
+    yield focus_difference(exif, policy.camera)
+    if is_turned(exif) and policy.orientation == "refuse":
+        yield (
+            f"it is stored turned (EXIF orientation {exif[Base.Orientation]}), and the model was "
+            "trained with captures.orientation: refuse (ignore takes photos held any way)"
+        )
 
 
 def _record_problem(path: Path, camera: Camera) -> list[str]:
@@ -154,9 +214,9 @@ def find_photos(places: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for place in places:
-        path = Path(place)
+        path, skipped = Path(place), list[Path]()
         if path.is_dir():
-            photos = photos_in(path)
+            photos, skipped = sort_photos(path.iterdir())
         elif any(mark in place for mark in "*?[") and not path.exists():
             anchor = Path(path.anchor)
             pattern = str(path.relative_to(anchor)) if path.anchor else place
@@ -164,16 +224,14 @@ def find_photos(places: Sequence[str]) -> list[Path]:
         else:
             photos = [path]
         if not photos:
-            raise CaptureError(f"no photo in {place}", expected=" ".join(PICTURE_SUFFIXES))
+            raise CaptureError(
+                f"no photo in {place}",
+                got="; ".join(skipped_lines(skipped)) or None,
+                expected=" ".join(PICTURE_SUFFIXES),
+            )
+        say_skipped(skipped)
         found |= dict.fromkeys(photos)
     return list(found)
-
-
-def photos_in(folder: Path) -> list[Path]:
-    """Photos that lie directly in a folder, by name."""
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
-    )
 
 
 @dataclass(frozen=True)
@@ -185,13 +243,16 @@ class Added:
     refused: dict[str, str]  # reason by photo
 
 
-def add_photos(folder: Path, captures: CaptureSet, photos: Sequence[Path]) -> Added:
+def add_photos(
+    folder: Path, captures: CaptureSet, photos: Sequence[Path], policy: PhotoPolicy
+) -> Added:
     """Add photos that are not in `captures` yet to a folder of unlabelled captures.
 
     Args:
         folder: Photos that were added before, if any.
         captures: Those that training began with.
         photos: Files.
+        policy: Which are accepted.
 
     Raises:
         CameraMismatchError: If the folder is of another camera.
@@ -200,20 +261,24 @@ def add_photos(folder: Path, captures: CaptureSet, photos: Sequence[Path]) -> Ad
     seen = {*captures.table["capture_id"], *(before.table["capture_id"] if before else ())}
     refused: dict[str, str] = {}
     new: dict[str, Path] = {}
+    bits = SampleBits()
     known = 0
     for path in photos:
         try:
-            photo = read_photo(path, PhotoPolicy(captures.camera))
+            photo = read_photo(path, policy)
         except CaptureError as error:
             refused[str(path)] = str(error)
             continue
+        bits.add(photo.largest)
         identity = capture_id(photo.image, photo.placement, captures.camera)
         known += identity in seen
         if identity not in seen:
             seen.add(identity)
             new[identity] = path
     if new:
-        write_captures(folder, captures.camera, _captures(captures, before, new))
+        write_captures(folder, captures.camera, _captures(policy, before, new))
+    if bits.doubt:
+        log.warning("%s. %s", bits.doubt, bits.todo())
     return Added(len(new), known, refused)
 
 
@@ -229,14 +294,14 @@ def _earlier(folder: Path, captures: CaptureSet) -> CaptureSet | None:
 
 
 def _captures(
-    captures: CaptureSet, before: CaptureSet | None, new: dict[str, Path]
+    policy: PhotoPolicy, before: CaptureSet | None, new: dict[str, Path]
 ) -> Iterator[Capture]:
     if before is not None:
         for index in range(len(before)):
             scene, placement = before.row(index)["scene"], before.placement(index)
             yield Capture(before.image(index), "unlabelled", scene, "train", placement=placement)
     for identity, path in new.items():
-        photo = read_photo(path, PhotoPolicy(captures.camera))
+        photo = read_photo(path, policy)
         scene = f"added-{identity}"  # never the name of a scene that is held out
         yield Capture(photo.image, "unlabelled", scene, "train", placement=photo.placement)
 

@@ -11,27 +11,44 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from rangefinder.captures.decoding import PICTURE_SUFFIXES
+from rangefinder.captures.distance_maps import KINDS, Kind, MapMeaning
+from rangefinder.captures.formats import say_skipped, skipped_lines, sort_photos
 from rangefinder.captures.manifest import ROLES
 from rangefinder.captures.splits import SPLITS
 from rangefinder.errors import CaptureError, RangefinderError
 
 SHOWN = 10  # problems that an error lists; `rangefinder check` lists all
 REQUIRED = ("image", "role")
-TEXTS = ("image", "role", "distance_map", "valid_mask", "scene", "split", "encoding")
+TEXTS = (
+    *("image", "role", "distance_map", "distance_kind", "valid_mask"),
+    *("scene", "split", "encoding"),
+)
 LIMITS = {  # of numbers: above, and up to
     "distance_m": (0.0, 200.0, "metres; were these millimetres?"),
     "origin_x_px": (-1.0, 1e5, "px"),
     "origin_y_px": (-1.0, 1e5, "px"),
     "scale": (0.0, 64.0, "sensor px"),
     "exposure": (0.0, 100.0, "times full scale"),
+    "distance_scale": (0.0, 1000.0, "metres per number of the map"),
+    "focal_length_px": (0.0, 1e6, "px"),
+    "baseline_m": (0.0, 100.0, "metres; were these millimetres?"),
+    "disparity_offset_px": (-1e5, 1e5, "px"),
 }
 NUMBERS = tuple(LIMITS)
-CHOICES = {"role": ROLES, "split": SPLITS, "encoding": ("auto", "srgb", "linear")}
+CHOICES = {
+    "role": ROLES,
+    "split": SPLITS,
+    "encoding": ("auto", "srgb", "linear"),
+    "distance_kind": KINDS,
+}
 NEEDS = {
     "chart": ("distance_m",),
     "labelled": ("distance_map", "scene"),
     "rgbd": ("distance_map", "scene"),
+}
+KIND_NEEDS = {
+    "disparity": ("focal_length_px", "baseline_m"),
+    "radial": ("focal_length_px",),  # of an rgbd frame: the camera record is that of another camera
 }
 NAME_ROOM = ": name the room, so that splits keep it together"
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -142,6 +159,22 @@ class Row:
     origin_y_px: float = 0.0
     scale: float = 1.0
     exposure: float = 1.0
+    distance_kind: Kind | None = None
+    distance_scale: float | None = None
+    focal_length_px: float | None = None
+    baseline_m: float | None = None
+    disparity_offset_px: float = 0.0
+
+    @property
+    def map_meaning(self) -> MapMeaning:
+        """What the numbers of its distance map mean."""
+        return MapMeaning(
+            self.distance_kind,
+            self.distance_scale,
+            self.focal_length_px,
+            self.baseline_m,
+            self.disparity_offset_px,
+        )
 
 
 @dataclass(frozen=True)
@@ -267,23 +300,30 @@ def _row_problems(known: dict[str, str]) -> Iterator[str]:
         for name in NEEDS.get(role, ())
         if name not in known
     )
+    kind = known.get("distance_kind", "")
+    if kind == "disparity" or (kind, role) == ("radial", "rgbd"):
+        yield from (
+            f"a map of kind {kind} needs its {name}"
+            for name in KIND_NEEDS[kind]
+            if name not in known
+        )
 
 
 def _folder_table(folder: Path) -> Table:
     """Rows of `charts/[sheet/]1.25m/[sheet/]*.jpg` and `photos/[scene/]*.jpg`."""
-    fields, number = {}, 1
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file():
-            continue
+    fields = {}
+    photos, skipped = sort_photos(folder.rglob("*"))
+    for number, path in enumerate(photos, start=2):
         parts = path.relative_to(folder).parts
-        number += 1
         fields[number] = {"image": "/".join(parts), **_folder_fields(parts)}
     if not fields:
         raise CaptureError(
             f"{folder} holds no captures",
+            got="; ".join(skipped_lines(skipped)) or None,
             expected="captures.csv, or charts/1.25m/*.jpg and photos/*.jpg",
             todo="Put photos of the chart into a folder named by its distance.",
         )
+    say_skipped(skipped)
     return _table(folder, folder, fields, ())
 
 

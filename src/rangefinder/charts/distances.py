@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 from rangefinder.camera import Camera
 from rangefinder.charts.sheets import MARGIN, SIZES_MM, UNITS
+from rangefinder.common.lengths import length, length_unit
 from rangefinder.config import Interval
 from rangefinder.optics.blur import blur_px, pixel_m
+from rangefinder.optics.working_range import reduction_advice
 
 STEP_PX = 1.5  # largest change of blur between neighbouring chart distances
 IDLE_PX = 0.1  # smallest that adds something
 MIN_DISTANCES, MAX_DISTANCES = 8, 60
+MOST_POSES = 36  # that cover the picture; where it takes more, the places below do
+FEW_POSES = 9  # centre, edges and corners
+PRINTER_DPI = 1200  # finest print
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Coverage:
 
 def coverage(camera: Camera, distances_m: NDArray[np.float64], working_m: Interval) -> Coverage:
     """Coverage of the range `working_m` [m] by charts at `distances_m` `[N]`."""
-    ends = np.unique(np.round([*working_m, *distances_m], 4))
+    ends = np.unique(np.round([*working_m, *distances_m], 5))
     ends = ends[(ends >= working_m[0]) & (ends <= working_m[1])]
     steps = np.diff(_signed_blur(camera, ends))
     pairs = list(itertools.pairwise(ends.tolist()))
@@ -65,11 +70,17 @@ class ChartDistance:
     sharp_mm: float  # side of a pixel on the sheet [mm]: print must be finer
     across: int  # sheets side by side that fill the width of the photo
     down: int  # sheets above each other that fill its height
+    texture_px: float  # shorter side of a sheet's texture in the photo [px]
+
+    @property
+    def covering(self) -> bool:
+        """Whether a sheet is moved over the whole picture, not to a few places of it."""
+        return self.across * self.down <= MOST_POSES
 
     @property
     def poses(self) -> int:
-        """Photos of one sheet that cover the whole field."""
-        return self.across * self.down
+        """Photos of one sheet to take."""
+        return self.across * self.down if self.covering else FEW_POSES
 
 
 def plan_distances(
@@ -92,26 +103,79 @@ def plan_distances(
             max(1, math.ceil(side * side_m / length))
             for side, length in zip((camera.width_px, camera.height_px), texture_m, strict=True)
         )
-        result.append(ChartDistance(float(distance), blur, side_m * 1000, across, down))
+        texture_px = float(texture_m.min()) / side_m
+        stop = ChartDistance(float(distance), blur, side_m * 1000, across, down, texture_px)
+        result.append(stop)
     return result
 
 
-def distance_table(plan: list[ChartDistance], camera: Camera, size: str) -> str:
-    """Distances as text, to print."""
+def distance_table(plan: list[ChartDistance], camera: Camera, size: str, patch_px: int) -> str:
+    """Distances as text, to print, and what cannot be done with sheets of `size`.
+
+    Args:
+        plan: The distances.
+        camera: The camera record.
+        size: Of the sheets.
+        patch_px: Side of the teacher's patch [px], which a sheet's texture must fill.
+    """
+    unit = length_unit((plan[0].distance_m, plan[-1].distance_m))
+    far = [stop for stop in plan if stop.texture_px < patch_px]
+    near = [stop for stop in plan if stop.texture_px >= patch_px]
     lines = [
         f"Camera {camera.name}: {camera.focal_length_mm:g} mm f/{camera.f_number:g}, focus "
         f"{camera.focus_distance_m:g} m; distances from the {camera.distance_reference}",
-        f"distance [m]  dioptres  blur [px]  pixel [mm]  {size} poses (across x down)",
+        f"distance [{unit.name}]  dioptres  blur [px]  pixel [mm]  {size} poses (across x down)",
     ]
-    lines += [
-        f"{stop.distance_m:12.3f}  {1 / stop.distance_m:8.3f}  {stop.blur_px:9.1f}"
-        f"  {stop.sharp_mm:10.2f}  {stop.poses:3d} ({stop.across} x {stop.down})"
-        for stop in plan
-    ]
-    total = sum(stop.poses for stop in plan)
+    for stop in plan:
+        poses = f"{stop.poses:3d} ({stop.across} x {stop.down})" if stop in near else "  -"
+        if stop in near and not stop.covering:
+            poses = f"{stop.poses:3d} of {stop.across} x {stop.down}"
+        width = 11 + len(unit.name)
+        lines.append(
+            f"{stop.distance_m * unit.per_m:{width}.3f}  {1 / stop.distance_m:8.3f}"
+            f"  {stop.blur_px:9.1f}  {_two_digits(stop.sharp_mm):>10}  {poses}"
+        )
+    total = sum(stop.poses for stop in near)
     dpi = math.ceil(25.4 / min(stop.sharp_mm for stop in plan))
-    lines.append(
-        f"{len(plan)} distances, {total} photos of each sheet. Print at {dpi} dpi or more: dots "
-        "must not be coarser than a pixel sees."
-    )
-    return "\n".join(lines)
+    counted = f"{len(near)} distances, {total} photos of each sheet."
+    if dpi <= PRINTER_DPI:
+        lines.append(
+            f"{counted} Print at {dpi} dpi or more: dots must not be coarser than a pixel sees."
+        )
+    else:
+        times = math.ceil(dpi / PRINTER_DPI)
+        lines.append(
+            f"{counted} No printer prints at the {dpi} dpi that a pixel sees: reduce the photos "
+            f"{times} times ({camera.reduced_entries(times)}), or take flat things with finer "
+            "texture, as stone or cloth, in the place of sheets."
+        )
+    lines += reduction_advice(camera, patch_px, max(stop.blur_px for stop in plan))
+    return "\n".join(lines + _what_to_do(near, far, size, patch_px))
+
+
+def _two_digits(length_mm: float) -> str:
+    """A length as 1.86, or 0.0093 where it is small."""
+    return f"{length_mm:.2f}" if length_mm >= 0.1 else f"{length_mm:.2g}"
+
+
+def _what_to_do(
+    near: list[ChartDistance], far: list[ChartDistance], size: str, patch_px: int
+) -> list[str]:
+    """Sentences on distances at which sheets do not cover the picture, or are too small."""
+    lines = []
+    few = [stop for stop in near if not stop.covering]
+    if few:
+        most = max(stop.across * stop.down for stop in few)
+        lines.append(
+            f"From {length(few[0].distance_m)} on it takes up to {most:,} photos of a sheet to "
+            f"cover the picture: take {FEW_POSES} there, in its centre, edges and corners."
+        )
+    if far:
+        larger = [other for other in SIZES_MM if SIZES_MM[other] > SIZES_MM[size]]
+        print_ = f"print {larger[-1]}, or " if larger else ""
+        lines.append(
+            f"From {length(far[0].distance_m)} on the texture of {size} is smaller than a patch "
+            f"({far[0].texture_px:.0f} of {patch_px} px): {print_}photograph flat, textured walls "
+            "that fill the picture, at measured distances."
+        )
+    return lines

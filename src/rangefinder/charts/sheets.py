@@ -23,6 +23,8 @@ from rangefinder.synthesis.shapes import random_shape
 from rangefinder.synthesis.textures import LUMINANCE, Kind, TextureSpec, make_texture
 
 SIZES_MM: Mapping[str, tuple[int, int]] = {  # width, height
+    "A6": (148, 105),
+    "A5": (210, 148),
     "A4": (297, 210),
     "A3": (420, 297),
     "A2": (594, 420),
@@ -35,7 +37,7 @@ MARKS = np.array(  # centres (x, y): corners clockwise from the upper left, then
     [(1, 1), (RIGHT, 1), (RIGHT, 23), (1, 23), (MIDDLE, 1), (MIDDLE, 23)]
 )
 MAX_PIXELS = 40_000_000  # of a sheet; drawing takes forty times as many bytes
-RULER_MM = 100
+RULERS_MM = 100, 50  # the longest that fits before the middle disc
 WHITE_PERCENTILE = 97  # of luminance, becomes the highest reflectance
 REFLECTANCE = (0.03, 0.92)  # of ink and paper
 TEXTURE_KEY = 17  # seed key of sheets
@@ -72,7 +74,7 @@ def draw_sheet(plan: SheetPlan, number: int) -> Image.Image:
             "the sheet has too many dots to draw",
             got=f"{width}x{height} at {plan.dpi} dpi",
             expected=f"at most {MAX_PIXELS // 10**6} million",
-            todo="Take fewer dots per inch.",
+            todo="Take fewer dots per inch, or a smaller sheet.",
         )
     generator = np.random.default_rng(np.random.SeedSequence([plan.seed, number]))
     unit = height / UNITS[1]
@@ -122,16 +124,18 @@ def _draw_margin(draw: ImageDraw.ImageDraw, plan: SheetPlan, number: int, unit: 
     width_mm, height_mm = SIZES_MM[plan.size]
     per_mm = plan.dpi / MM_PER_INCH
     x, y = 2.2 * unit, 0.75 * unit
-    end = x + RULER_MM * per_mm
+    room = MIDDLE * unit - MARK_RADIUS * unit - x
+    ruler_mm = next((ruler for ruler in RULERS_MM if ruler * per_mm < room), RULERS_MM[-1])
+    end = x + ruler_mm * per_mm
     thick = max(1, round(0.3 * per_mm))
     draw.line((x, y, end, y), INK, thick)
     for place in (x, end):
         draw.line((place, y - 0.3 * unit, place, y + 0.3 * unit), INK, thick)
     text = (
-        f"{plan.size} {width_mm} x {height_mm} mm, print at 100 %: this line is {RULER_MM} mm"
+        f"{plan.size} {width_mm} x {height_mm} mm, print at 100 %: this line is {ruler_mm} mm"
         f" - sheet {number}, seed {plan.seed}"
     )
-    room = (UNITS[0] / 2 - 3.4) * unit
+    room = (MIDDLE - 3.4) * unit
     font = ImageFont.load_default(0.5 * unit)
     length = font.getlength(text)
     if length > room:

@@ -148,6 +148,11 @@ _SESSION = (
         type=click.FloatRange(min=0, min_open=True),
         help="Pixels of the full photo per pixel of this one, if it was made smaller.",
     ),
+    click.option(
+        "--bits",
+        type=click.IntRange(9, 16),
+        help="Bits that 16-bit photos use which do not say it.  [default: as in training]",
+    ),
 )
 
 
@@ -164,6 +169,7 @@ def open_session(
     force: bool,
     origin: tuple[float, float] | None,
     scale: float | None,
+    bits: int | None,
     env: str,
 ) -> Session:
     """The session that `session_options` describe."""
@@ -174,7 +180,8 @@ def open_session(
     from rangefinder.tracking.registry import find_model
 
     configure_cpu(ComputeParams())
-    return Session(find_model(model, env), device, Placement.given(origin, scale), force=force)
+    placement = Placement.given(origin, scale)
+    return Session(find_model(model, env), device, placement, force=force, sample_bits=bits)
 
 
 def parameters_for(env: str, camera: Path | None = None) -> Parameters:
@@ -201,5 +208,7 @@ def parameters_for(env: str, camera: Path | None = None) -> Parameters:
         params = project.parameters()
     if camera is None:
         return params
-    record = CameraParams.model_validate(Camera.read(camera).model_dump())
+    content = Camera.read(camera).model_dump(exclude_unset=True)
+    # Of a record that names no lens, nothing is known but focal length and f-number.
+    record = CameraParams.model_validate({"lens": {"kind": "thin"}} | content)
     return params.model_copy(update={"camera": record})

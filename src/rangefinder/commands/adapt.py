@@ -18,8 +18,9 @@ def adapt(folder: str, model: str | None, env: str) -> None:
 
     The teacher predicts every local area of them, and the student is distilled further on these
     photos and the old ones. The result is scored against the current student on the held-out
-    captures, and registered as candidate. Photos that cannot be used are named and left out; those
-    added earlier are remembered. A run that was stopped goes on when it is started again.
+    captures, and registered as candidate. Photos are read as those that the student was trained on.
+    Those that cannot be used are named and left out; those added earlier are remembered. A run that
+    was stopped goes on when it is started again.
     """
     from rangefinder.adaptation import adapt_to_photos
     from rangefinder.config.project import Project

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +18,10 @@ from rangefinder.commands import (
     photos_argument,
 )
 
-SIZES = ("A4", "A3", "A2", "A1")
+if TYPE_CHECKING:
+    from rangefinder.config import Orientation
+
+SIZES = ("A6", "A5", "A4", "A3", "A2", "A1")
 size_option = click.option(
     "--size", type=click.Choice(SIZES), default="A3", show_default=True, help="Of a printed sheet."
 )
@@ -59,11 +63,13 @@ def chart(size: str, sheets: int, kind: str, dpi: int, seed: int, out: Path) -> 
 @click.command()
 @photos_argument
 @out_option("masks", "Folder for the masks.")
+@env_option
 @click.pass_context
-def mask(context: click.Context, /, photos: tuple[str, ...], out: Path) -> None:
+def mask(context: click.Context, /, photos: tuple[str, ...], out: Path, env: str) -> None:
     """Write a valid mask for every photo of a sheet: white where its texture is.
 
     All six discs must be in the photo. Others are named: those that the texture fills need no mask.
+    A mask is laid out as the configuration's captures.orientation has the photo.
     """
     from PIL import Image
     from tqdm import tqdm
@@ -75,12 +81,15 @@ def mask(context: click.Context, /, photos: tuple[str, ...], out: Path) -> None:
     from rangefinder.errors import CaptureError
     from rangefinder.inference.session import stems
 
+    captures = parameters_for(env).captures
+    orientation: Orientation = "apply" if captures.orientation == "apply" else "ignore"
     paths = find_photos(photos)
     bad = 0
     pairs = list(zip(paths, stems(paths), strict=True))
     for path, stem in tqdm(pairs, "Looking", unit="photo", disable=None):
         try:
-            sheet = find_sheet(decode(path, orientation="ignore").image)
+            photo = decode(path, orientation=orientation, sample_bits=captures.sample_bits)
+            sheet = find_sheet(photo.image)
         except CaptureError as error:
             bad += 1
             tqdm.write(f"Error: {error}", file=sys.stderr)
@@ -104,11 +113,16 @@ def distances(env: str, camera: Path | None, size: str, count: int | None) -> No
     """List distances to photograph charts at, for the camera of a configuration.
 
     They are spaced evenly in dioptres over its working range, because blur changes evenly there.
+    Where sheets would be too many, too small or too coarse, the lines below say what to do instead.
     """
     from rangefinder.camera import Camera
     from rangefinder.charts.distances import distance_table, plan_distances
+    from rangefinder.models.teacher import Teacher
+    from rangefinder.optics.blur import require_room
 
     params = parameters_for(env, camera)
     record = Camera.from_params(params.camera)
+    require_room(record, params.range.working_m)
     plan = plan_distances(record, params.range.working_m, size, count)
-    click.echo(distance_table(plan, record, size))
+    patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
+    click.echo(distance_table(plan, record, size, patch_px))

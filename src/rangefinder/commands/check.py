@@ -11,6 +11,7 @@ import click
 
 from rangefinder.commands import camera_option, env_option, out_option, parameters_for
 from rangefinder.common.files import atomic_write
+from rangefinder.common.lengths import length_unit
 from rangefinder.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def check(table: Path, env: str, camera: Path | None, out: Path | None, skip_bad
     """Look at every capture of TABLE (captures.csv, or a folder) and list what is wrong.
 
     Without --camera, the record is the camera.yml beside TABLE, else the configuration's camera.
+    Photos are read as captures.orientation and captures.sample_bits of the configuration say; files
+    of a folder that nothing here can read are named.
     """
     from rangefinder.camera import CAMERA_FILE, Camera
     from rangefinder.captures.checks import check_table
@@ -80,10 +83,14 @@ def _summary(findings: Findings, params: Parameters) -> list[str]:
         lines.append("Columns not used here: " + ", ".join(findings.table.ignored))
     if findings.chart_distances_m:
         found = coverage(camera, np.array(findings.chart_distances_m), params.range.working_m)
+        unit = length_unit(params.range.working_m)
         for gap in found.missing:
-            asked = ", ".join(f"{distance:.2f}" for distance in wanted_distances(camera, gap))
+            near, far, *asked = (
+                unit.fixed(distance, 2) for distance in (*gap, *wanted_distances(camera, gap))
+            )
             lines.append(
-                f"No chart between {gap[0]:.2f} and {gap[1]:.2f} m: take some at {asked} m."
+                f"No chart between {near} and {far} {unit.name}: take some at {', '.join(asked)} "
+                f"{unit.name}."
             )
         if found.idle:
             lines.append(f"{len(found.idle)} chart distances add next to no change of blur.")

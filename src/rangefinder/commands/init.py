@@ -11,11 +11,13 @@ import click
 
 from rangefinder.commands import camera_option
 from rangefinder.common.files import atomic_write
+from rangefinder.common.lengths import round_distances_m
 from rangefinder.errors import ConfigError
 
 if TYPE_CHECKING:
     from rangefinder.captures.tables import Table
-    from rangefinder.config import CameraParams
+    from rangefinder.config import CameraParams, Interval, Parameters
+    from rangefinder.optics.working_range import WorkingRange
 
 
 NAME = re.compile(r"[a-z0-9_-]+")
@@ -26,6 +28,14 @@ HEAD = """\
 # conf/base/parameters.yml lists every parameter; what stands here replaces its values.
 # Run it with: kedro run --pipeline distill --env {name}
 """
+THIN = (
+    "Lens: a thin one of that focal length and f-number (camera.lens.kind: thin), since the record "
+    "names none; with a prescription, add `lens: {kind: zemax, file: LENS.zmx}` to it."
+)
+MOTORCYCLE_M = (2.1, 5.0)  # distances of the real scene that is rendered by default
+WHOLE_PX = 768  # side of a photo from which on the student trains on crops
+MARGIN = 0.04  # of the range in dioptres, beyond which bins begin and end
+LEAST_LOW = 0.6  # of the width of a bin: lowest bin centre
 
 
 @click.command()
@@ -36,19 +46,28 @@ HEAD = """\
 def init(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) -> None:
     """Write conf/NAME/parameters.yml for a camera described in camera.yml.
 
-    Without --camera, the record is the camera.yml beside the first table.
+    Without --camera, the record is the camera.yml beside the first table. The range is that of the
+    charts in the tables, else around the focus as far as this camera can tell distances apart;
+    where it cannot, and how often to reduce photos whose blur is too large, is printed.
     """
     import yaml
 
     from rangefinder.camera import CAMERA_FILE, Camera
     from rangefinder.captures.tables import read_table
     from rangefinder.config import parse_parameters
+    from rangefinder.config.project import Project
+    from rangefinder.models.teacher import Teacher
+    from rangefinder.optics.working_range import Observer, plan_working_range
 
     target = _target(name, force)
     read = [read_table(path) for path in tables]
     beside = read[0].folder if read else Path()
     record = Camera.read(camera or beside / CAMERA_FILE)
-    content = _content(name, record, read)
+    base = Project(Path(), "base").parameters()
+    patch_px = Teacher(base.teacher, base.prediction.bins).patch_px
+    observer = Observer(base.bank, base.identifiability, patch_px)
+    plan = plan_working_range(record, observer, _charts_m(read))
+    content = _content(name, record, read, plan, base)
     content["captures"]["tables"] = [_from_here(path) for path in tables]
     parse_parameters(content)
     source = "camera.yml" if not tables else f"camera.yml and {len(tables)} table(s)"
@@ -57,6 +76,10 @@ def init(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) 
         text += "\n" + yaml.safe_dump({section: values}, sort_keys=False)
     atomic_write(target, lambda path: path.write_text(text, encoding="utf-8"))
     click.echo(f"Wrote {target}")
+    if "lens" not in record.model_fields_set:
+        click.echo(THIN)
+    for line in plan.report(record, observer):
+        click.echo(line)
     click.echo(f"Next: kedro run --pipeline distill --env {name}")
 
 
@@ -89,38 +112,48 @@ def _from_here(path: Path) -> str:
     return Path(os.path.relpath(path)).as_posix()
 
 
-def _content(name: str, record: CameraParams, tables: list[Table]) -> dict[str, Any]:
+def _content(
+    name: str, record: CameraParams, tables: list[Table], plan: WorkingRange, base: Parameters
+) -> dict[str, Any]:
     """Sections that differ from the defaults."""
     camera = record.model_dump(mode="json", exclude_unset=True) | {"name": name}
-    near_m, far_m = _working_m(record, tables)
+    if "lens" not in camera:
+        # Nothing is known of the lens but focal length and f-number.
+        camera["lens"] = {"kind": "thin"}
+    near_m, far_m = plan.working_m
     captures: dict[str, Any] = {"source": "files" if tables else "builtin", "tables": []}
-    if tables:
+    if tables or near_m > MOTORCYCLE_M[0] or far_m < MOTORCYCLE_M[1]:
         captures["real_scenes"] = []
-        if "lens" not in camera:
-            # Nothing is known of the lens but focal length and f-number.
-            camera["lens"] = {"kind": "thin"}
+    if tables:
         roles = {row.role for table in tables for row in table.rows}
         if "unlabelled" not in roles and roles & {"labelled", "rgbd"}:
             captures["withheld_share"] = 0.4
-    low, high = 1 / far_m, 1 / near_m
-    margin = 0.04 * (high - low)
-    edges = [edge for edge in (0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0) if near_m < edge < far_m]
-    return {
+    content: dict[str, Any] = {
         "seed": 0,
         "camera": camera,
         "range": {"working_m": [near_m, far_m], "report_m": [near_m, far_m]},
         "captures": captures,
-        "prediction": {
-            "inverse_range_dpt": [round(max(low - margin, 0.01), 4), round(high + margin, 4)]
+        "prediction": {"inverse_range_dpt": _bins_dpt(near_m, far_m, base.prediction.bins)},
+        "evaluation": {
+            "distance_edges_m": sorted({near_m, *round_distances_m(plan.working_m), far_m})
         },
-        "evaluation": {"distance_edges_m": [near_m, *edges, far_m]},
     }
+    if plan.kernel_px > base.bank.kernel_px:
+        content["bank"] = {"kernel_px": plan.kernel_px}
+    if max(record.width_px, record.height_px) > WHOLE_PX:
+        content["student"] = {"crop_px": WHOLE_PX}
+    return content
 
 
-def _working_m(record: CameraParams, tables: list[Table]) -> tuple[float, float]:
-    """Distances of the charts, else the defaults around the focus."""
+def _bins_dpt(near_m: float, far_m: float, bins: int) -> list[float]:
+    """Lowest and highest bin centre: a little more than the range, and no bin beyond infinity."""
+    low, high = 1 / far_m, 1 / near_m
+    margin = MARGIN * (high - low)
+    least = LEAST_LOW * (high - low + 2 * margin) / (bins - 1)
+    return [float(f"{end:.5g}") for end in (max(low - margin, least), high + margin)]
+
+
+def _charts_m(tables: list[Table]) -> Interval | None:
+    """Nearest and farthest chart, where they differ."""
     distances = [row.distance_m for table in tables for row in table.rows if row.distance_m]
-    if len(set(distances)) > 1:
-        return round(min(distances), 3), round(max(distances), 3)
-    focus_m = record.focus_distance_m
-    return round(focus_m * 0.45, 3), round(focus_m * 3.5, 3)
+    return (min(distances), max(distances)) if len(set(distances)) > 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
@@ -23,9 +24,11 @@ from rangefinder.commands import (
     points_option,
     session_options,
 )
+from rangefinder.common.lengths import length_unit
 from rangefinder.errors import RangefinderError
 
 if TYPE_CHECKING:
+    from rangefinder.captures.sample_bits import SampleBits
     from rangefinder.inference.session import TapeCheck
 
 OUTSIDE = 1  # exit code of `verify`
@@ -52,8 +55,10 @@ def measure(
     """Measure photos: files, folders or patterns such as 'shots/*.jpg'.
 
     Every photo gets a distance map (float32 TIFF, metres along the optical axis), an accuracy map
-    (probability of a relative error below 10 %) and a coloured overlay. A photo that the model was
-    not made for is refused; with --force it is measured and the result says so.
+    (probability of a relative error below 10 %) and a coloured overlay, turned as viewers turn the
+    photo. JPEG, PNG, TIFF, WebP, AVIF, HEIC (with rangefinder[heic]) and camera raw files (with
+    rangefinder[raw]) are read; others in a folder are named. A photo that the model was not made
+    for is refused; with --force it is measured and the result says so.
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.session import OutputRequest, stems
@@ -68,6 +73,7 @@ def measure(
         except RangefinderError as error:
             failed += 1
             print_report({"photo": str(path), "error": str(error)}, as_json)
+    _say_doubt(session.bits)
     if failed:
         if len(paths) > 1:
             click.echo(f"{failed} of {len(paths)} photos could not be measured.", err=True)
@@ -79,6 +85,13 @@ def _with_progress(items: list[Any]) -> Iterator[Any]:
 
     quiet = True if len(items) == 1 else None
     yield from tqdm(items, "Measuring", unit="photo", disable=quiet)
+
+
+def _say_doubt(bits: SampleBits) -> None:
+    """Whether 16-bit photos seem to use fewer bits, as a line."""
+    if bits.doubt:
+        unless = "unless the model was trained on such photos"
+        click.echo(f"{bits.doubt.capitalize()}. {bits.todo('Give --bits')}, {unless}.", err=True)
 
 
 def print_report(report: dict[str, Any], as_json: bool) -> None:
@@ -93,7 +106,9 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
 
     if report["forced"]:
         _write(f"{report['photo']}: FORCED, do not trust it: {'; '.join(report['forced'])}")
-    _write(f"{report['photo']}: median {report['median_m']:.2f} m")
+    median_m = report["median_m"]
+    unit = length_unit((median_m, median_m))
+    _write(f"{report['photo']}: median {unit.fixed(median_m, 2)} {unit.name}")
     for point in report["at"]:
         _write(f"  at {PointReading(**point)}")
     for name, file in report["files"].items():
@@ -136,7 +151,7 @@ def verify(
 
     The tape runs along the optical axis from where the camera record says (by default the sensor
     plane, which many cameras mark with a crossed circle). The exit code is 1 if a distance is
-    outside of the model's 80 % interval.
+    outside of the model's 80 % interval, 2 if it looks like millimetres.
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.session import tape_checks
@@ -149,6 +164,10 @@ def verify(
         )
     session = open_session(**options)
     each = distances if len(distances) == len(paths) else distances * len(paths)
+    low_dpt, high_dpt = session.card.prediction.inverse_range_dpt
+    range_m = (1 / high_dpt, 1 / low_dpt)
+    for distance in distances:
+        _require_metres(distance, range_m)
     checks = [
         one
         for path, distance in zip(paths, each, strict=True)
@@ -157,11 +176,29 @@ def verify(
     if as_json:
         for one in checks:
             content = asdict(one) | {"photo": str(one.photo), "inside": one.inside}
-            click.echo(json.dumps(content | {"error": round(one.error, 4)}))
+            in_range = range_m[0] <= one.tape_m <= range_m[1]
+            click.echo(json.dumps(content | {"error": round(one.error, 4), "in_range": in_range}))
     else:
         _print_checks(checks)
+        for distance in sorted(set(each)):
+            if not range_m[0] <= distance <= range_m[1]:
+                covered = f"{range_m[0]:.2f} to {range_m[1]:.2f} m"
+                click.echo(f"{distance:g} m is outside of the model's range, {covered}.")
     if not all(one.inside for one in checks):
         context.exit(OUTSIDE)
+
+
+def _require_metres(distance_m: float, range_m: tuple[float, float]) -> None:
+    """Refuse a tape's distance beyond the model's range that makes sense in millimetres."""
+    near_m, far_m = range_m
+    if not math.isfinite(distance_m):
+        raise click.BadParameter(f"{distance_m} is no distance", param_hint="--distance")
+    if distance_m > far_m and distance_m / 1000 >= near_m:
+        raise click.BadParameter(
+            f"{distance_m:g} m is far beyond the model's range, {near_m:.2f} to {far_m:.2f} m: "
+            f"were millimetres meant? Give {distance_m / 1000:g}",
+            param_hint="--distance",
+        )
 
 
 def _print_checks(checks: list[TapeCheck]) -> None:
@@ -170,14 +207,18 @@ def _print_checks(checks: list[TapeCheck]) -> None:
     from rangefinder.inference.predictor import REPORTED_LEVEL
 
     level = f"{REPORTED_LEVEL:.0%}"
-    head = ("photo", "at [px]", "tape [m]", "model [m]", "error", f"{level} interval [m]", "")
+    unit = length_unit((0.0, max(max(one.tape_m, one.reading.far_m) for one in checks)))
+    lengths = f"tape [{unit.name}]", f"model [{unit.name}]"
+    head = ("photo", "at [px]", *lengths, "error", f"{level} interval [{unit.name}]", "")
     rows = []
     for one in checks:
         read = one.reading
         verdict = ("inside" if one.inside else "OUTSIDE") + (" (forced)" if one.forced else "")
-        lengths = (f"{one.tape_m:.3f}", f"{read.distance_m:.3f}", f"{one.error:+.0%}")
-        interval = f"{read.near_m:.3f} - {read.far_m:.3f}"
-        rows.append((one.photo.name, f"{read.x_px:g},{read.y_px:g}", *lengths, interval, verdict))
+        tape, model, near, far = (
+            unit.fixed(value, 3) for value in (one.tape_m, read.distance_m, read.near_m, read.far_m)
+        )
+        at, error = f"{read.x_px:g},{read.y_px:g}", f"{one.error:+.0%}"
+        rows.append((one.photo.name, at, tape, model, error, f"{near} - {far}", verdict))
     print_parts([text_table(head, rows)])
     if len(checks) > 1:
         inside = sum(one.inside for one in checks)
@@ -211,8 +252,8 @@ def watch(
 ) -> None:
     """Measure the photos in FOLDER, then every one that lands there, until Ctrl-C.
 
-    Photos are measured when they are there in full. One that cannot be measured is named with the
-    reason, and watching goes on. Photos that have newer maps already are left alone.
+    Photos are measured when they are there in full. One that cannot be measured or read is named
+    with the reason, and watching goes on. Photos that have newer maps already are left alone.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -223,8 +264,12 @@ def watch(
     request = OutputRequest(points, out or folder / "measured")
     click.echo(f"Watching {folder}; Ctrl-C ends it.", err=True)
     measured = refused = 0
+    said = False
     for report in watch_folder(session, folder, request, interval, stop):
         refused += "error" in report
         measured += "error" not in report
         print_report(report, as_json)
+        if session.bits.doubt and not said:
+            said = True
+            _say_doubt(session.bits)
     click.echo(f"{measured} photos measured, {refused} refused.", err=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from rangefinder.common.lengths import length_unit, round_distances_m
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -17,7 +19,7 @@ BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
 PALETTE = (BLUE, VERMILION, GREEN, "#cc79a7", "#e69f00")  # Okabe and Ito, 2008
 DASHED: Any = {"lw": 1, "ls": (0, (4, 3))}
 _DPI = 130
-_ROUND_M = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0)
+SMALL_SHARE = 0.04  # whole per cents are too coarse below
 BASELINE = "constant"
 
 SETTINGS: Any = {  # rc_context wants a literal type of hundreds of keys
@@ -46,19 +48,20 @@ def model_colours(names: list[str]) -> dict[str, str]:
     return {name: colours.get(name, GREY) for name in names}
 
 
-def distance_ticks_m(range_m: Interval) -> list[float]:
-    """Round distances [m] within a range."""
-    return [distance for distance in _ROUND_M if range_m[0] <= distance <= range_m[1]]
+def distance_ticks(range_m: Interval) -> tuple[dict[float, str], str]:
+    """Round distances [m] within a range with their labels, and the unit of the labels."""
+    unit = length_unit(range_m)
+    return {tick: unit.text(tick) for tick in round_distances_m(range_m)}, unit.name
 
 
 def distance_axis(axes: Axes, which: Literal["x", "y"], range_m: Interval, label: str) -> None:
-    """Make an axis logarithmic in metres, with round distances written out."""
+    """Make an axis logarithmic in distance [m], with round distances and their unit written out."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    ticks = distance_ticks_m(range_m)
+    ticks, unit = distance_ticks(range_m)
     axes.set(**{f"{which}scale": "log", f"{which}lim": range_m})
-    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axis.set_ticks(list(ticks), labels=list(ticks.values()))
     axis.set_ticks([], minor=True)
-    axis.set_label_text(label)
+    axis.set_label_text(f"{label} [{unit}]")
 
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], label: str) -> None:
@@ -66,5 +69,7 @@ def percent_axis(axes: Axes, which: Literal["x", "y"], label: str) -> None:
     from matplotlib.ticker import PercentFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+    highest = max(abs(end) for end in axis.get_view_interval())
+    decimals = 0 if highest > SMALL_SHARE else 1
+    axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=decimals))
     axis.set_label_text(label)

@@ -9,9 +9,14 @@ from pydantic import Field, model_validator
 from rangefinder.config.imaging import BankParams as BankParams
 from rangefinder.config.imaging import CameraParams as CameraParams
 from rangefinder.config.imaging import CaptureParams as CaptureParams
+from rangefinder.config.imaging import Chroma as Chroma
+from rangefinder.config.imaging import EncodingParams as EncodingParams
+from rangefinder.config.imaging import GlassParams as GlassParams
 from rangefinder.config.imaging import LensParams as LensParams
 from rangefinder.config.imaging import NoiseParams as NoiseParams
+from rangefinder.config.imaging import Orientation as Orientation
 from rangefinder.config.imaging import RangeParams as RangeParams
+from rangefinder.config.imaging import SampleBits as SampleBits
 from rangefinder.config.networks import AdaptationParams as AdaptationParams
 from rangefinder.config.networks import AggregationParams as AggregationParams
 from rangefinder.config.networks import CacheParams as CacheParams

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict
+from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict, ordered
+
+Quality = Annotated[int, Field(ge=1, le=100)]
+Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
+
+Orientation = Literal["refuse", "ignore", "apply"]  # of photos whose EXIF says they are turned
+SampleBits = Annotated[int, Field(ge=9, le=16)]
+
+
+class GlassParams(Strict):
+    """Refractive index of a glass: nd and Vd, or Sellmeier's B1, B2, B3, C1, C2, C3 [um^2]."""
+
+    nd: float | None = Field(None, gt=1.0, lt=3.0)
+    vd: float | None = Field(None, gt=5.0, lt=120.0)
+    sellmeier: tuple[float, float, float, float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        abbe = self.nd is not None and self.vd is not None
+        if abbe == (self.sellmeier is not None) or (self.nd is None) != (self.vd is None):
+            raise ValueError("a glass needs nd and vd, or sellmeier: [B1, B2, B3, C1, C2, C3]")
+        return self
+
+
+FARTHEST_M = 1000.0  # as good as infinity for any blur
+MOST_KERNEL_PX = 129
 
 
 class LensParams(Strict):
@@ -16,6 +41,7 @@ class LensParams(Strict):
     name: str = "CookeTriplet"
     file: str | None = None
     sha256: str | None = None
+    glasses: dict[str, GlassParams] = Field(default_factory=dict)
     clear_radius_factor: float = Field(1.06, ge=1, le=2)
     corner_pupil: float = Field(0.3, ge=0.0, le=1.0)
     axial_colour: float = Field(0.0015, ge=0.0, le=0.05)
@@ -27,6 +53,9 @@ class LensParams(Strict):
             raise ValueError(f"kind {self.kind} needs a file")
         return self
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a mapping, as `glasses` is, has no hash
+
     @property
     def title(self) -> str:
         """For people."""
@@ -35,19 +64,29 @@ class LensParams(Strict):
         return f"{self.kind} lens" if self.file is None else f"{self.kind} lens {self.file}"
 
 
+class EncodingParams(Strict):
+    """How the camera stores its photos; simulated ones are stored alike."""
+
+    formats: tuple[Literal["linear", "srgb", "jpeg"], ...] = Field(("linear",), min_length=1)
+    jpeg_quality: Annotated[tuple[Quality, Quality], AfterValidator(ordered)] = (95, 95)
+    chroma: tuple[Chroma, ...] = Field(("4:2:0",), min_length=1)
+    colour: bool = True
+
+
 class CameraParams(Strict):
     """Lens + sensor + focus setting; one trained model belongs to one camera."""
 
     name: str = Field("default", pattern=r"^[a-z0-9_-]+$")
     focal_length_mm: float = Field(50.0, gt=1.0, le=2000.0)
     f_number: float = Field(3.5, ge=0.7, le=64.0)
-    pixel_pitch_um: float = Field(41.6667, gt=0.5, le=500.0)
+    pixel_pitch_um: float = Field(41.6667, ge=0.3, le=500.0)
     width_px: int = Field(480, ge=16, le=20000)
     height_px: int = Field(360, ge=16, le=20000)
-    focus_distance_m: float = Field(3.0, gt=0.05, le=1000.0)
+    focus_distance_m: float = Field(3.0, ge=0.01, le=FARTHEST_M)
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
     optical_centre_px: tuple[float, float] | None = None
     symmetric: bool = True
+    encoding: EncodingParams = EncodingParams()
     lens: LensParams = LensParams()
 
 
@@ -62,6 +101,9 @@ class RangeParams(Strict):
         for name, (near, far) in (("working_m", self.working_m), ("report_m", self.report_m)):
             if not 0.0 < near < far:
                 raise ValueError(f"{name} must be 0 < near < far [m], got {(near, far)}")
+            if far > FARTHEST_M:
+                meant = f"{(near, far)}: millimetres? then {(near / 1000, far / 1000)}"
+                raise ValueError(f"{name} must end at {FARTHEST_M:g} m or nearer ({meant})")
         return self
 
 
@@ -71,7 +113,7 @@ class BankParams(Strict):
     distances: int = Field(96, ge=2, le=512)
     field_rows: Odd = Field(7, ge=3, le=31)
     field_cols: Odd = Field(9, ge=3, le=31)
-    kernel_px: Odd = Field(25, ge=3, le=129)
+    kernel_px: Odd = Field(25, ge=3, le=MOST_KERNEL_PX)
     pupil_samples: int = Field(161, ge=9, le=1025)
     subpixel: int = Field(3, ge=1, le=9)
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0)
@@ -87,7 +129,6 @@ class NoiseParams(Strict):
     read_noise_e: float = Field(6.0, ge=0)
     bits: int = Field(12, ge=8, le=16)
     exposure: Ordered = (0.35, 1.0)
-    jpeg_quality: int | None = Field(None, ge=1, le=100)
 
 
 class CaptureParams(Strict):
@@ -99,7 +140,9 @@ class CaptureParams(Strict):
     test_share: float = Field(0.2, ge=0, lt=1)
     fold: int = Field(0, ge=0)
     withheld_share: float = Field(0, ge=0, le=1)
-    orientation: Literal["refuse", "ignore", "apply"] = "refuse"
+    orientation: Orientation = "refuse"
+    sample_bits: SampleBits | None = None
+    doubtful_maps: Literal["refuse", "accept"] = "refuse"
     skip_bad: bool = False
     train_charts: int = Field(600, ge=1, le=1_000_000)
     validation_charts: int = Field(40, ge=0, le=100_000)

@@ -22,6 +22,13 @@ class PredictionParams(Strict):
     def _has_a_width(self) -> Self:
         if self.inverse_range_dpt[0] == self.inverse_range_dpt[1]:
             raise ValueError("inverse_range_dpt must not be a single distance")
+        low, high = self.inverse_range_dpt
+        least = (high - low) / (self.bins - 1) / 2
+        if low <= least:
+            raise ValueError(
+                f"inverse_range_dpt begins at {low:g}: its first bin is wider and reaches beyond "
+                f"infinity; let it begin above {least:.3g}, or take more bins than {self.bins}"
+            )
         return self
 
 

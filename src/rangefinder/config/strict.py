@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from rangefinder.config.units import guessed_entry, guessed_value
 from rangefinder.errors import ConfigError
 
 Interval = tuple[float, float]
@@ -17,15 +18,16 @@ def _odd(value: int) -> int:
     return value
 
 
-def _ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
+def ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Refuse two numbers that are not positive and in order."""
     if not 0 < value[0] <= value[1]:
         raise ValueError("must be 0 < lowest <= highest")
     return value
 
 
 Odd = Annotated[int, AfterValidator(_odd)]
-Ordered = Annotated[Interval, AfterValidator(_ordered)]
-Counts = Annotated[tuple[int, int], AfterValidator(_ordered)]  # fewest and most
+Ordered = Annotated[Interval, AfterValidator(ordered)]
+Counts = Annotated[tuple[int, int], AfterValidator(ordered)]  # fewest and most
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -44,24 +46,37 @@ def parse(model: type[Model], raw: Any, place: str) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as exc:
-        problems = [_describe(model, error) for error in exc.errors()]
+        problems = [_describe(model, error, raw) for error in exc.errors()]
         raise ConfigError(
             "configuration is not valid:\n  " + "\n  ".join(problems), todo=f"\nMend it in {place}."
         ) from exc
 
 
-def _describe(model: type[BaseModel], error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+def _describe(model: type[BaseModel], error: Any, raw: Any) -> str:
+    path = error["loc"]
+    key = ".".join(str(part) for part in path)
+    section = _section(model, path[:-1]) if path else None
     if error["type"] == "extra_forbidden":
-        allowed = ", ".join(sorted(_keys_at(model, error["loc"][:-1])))
-        return f"{key}: unknown key (value {error['input']!r}); allowed here: {allowed}"
-    return f"{key}: {error['msg']}; found {error['input']!r}"
+        allowed = ", ".join(sorted(section.model_fields)) if section else ""
+        guess = guessed_entry(section, str(path[-1]), _values_at(raw, path[:-1])) if section else ""
+        meant = f"; perhaps {guess}" if guess else ""
+        return f"{key}: unknown key (value {error['input']!r}){meant}; allowed here: {allowed}"
+    guess = guessed_value(section, str(path[-1]), error["input"]) if section else ""
+    return f"{key}: {error['msg']}; found {error['input']!r}" + (f" ({guess})" if guess else "")
 
 
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+def _section(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The section of the configuration at a path."""
     for part in path:
-        annotation = model.model_fields[str(part)].annotation
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
+            return None
         model = annotation
-    return list(model.model_fields)
+    return model
+
+
+def _values_at(raw: Any, path: tuple[int | str, ...]) -> dict[str, Any]:
+    for part in path:
+        raw = raw[part]
+    return dict(raw)

@@ -118,8 +118,8 @@ def _predicted_against_true(
             label = "10 % and 90 %" if level == _BAND[0] else None
             axes.plot(histogram.centres_m, band, color=VERMILION, lw=1.3, ls=":", label=label)
         limits = (float(edges[0]), float(edges[-1]))
-        distance_axis(axes, "x", report_m, "true distance [m]")
-        distance_axis(axes, "y", limits, "predicted distance [m]")
+        distance_axis(axes, "x", report_m, "true distance")
+        distance_axis(axes, "y", limits, "predicted distance")
         axes.label_outer()
         axes.set_aspect("equal", adjustable="box")
         abs_rel = summary["models"][name]["overall"]["abs_rel"]
@@ -197,7 +197,7 @@ def _error_by_distance(evaluation: Evaluation, report_m: Interval, focus_m: floa
         axes.text(focus_m, 0.99, " in focus", va="top", color=MARK, fontsize=9, transform=corner)
     axes.set_ylim(0, 1.5 * highest or 1.0)
     axes.grid(visible=True, color=GRID)
-    distance_axis(axes, "x", report_m, "true distance [m]")
+    distance_axis(axes, "x", report_m, "true distance")
     percent_axis(axes, "y", "mean relative error")
     axes.set_title("Error by distance")
     axes.legend()
@@ -205,8 +205,9 @@ def _error_by_distance(evaluation: Evaluation, report_m: Interval, focus_m: floa
 
 
 def _bin_markers(axes: Axes, bins: dict[str, Any], colour: str, label: str) -> None:
-    for place, (name, scores) in enumerate(bins.items()):
+    for name, scores in bins.items():
         if scores["abs_rel"] is None:
             continue
         near, far = map(float, name.split("-"))
-        axes.hlines(scores["abs_rel"], near, far, colour, lw=3, label="" if place else label)
+        axes.hlines(scores["abs_rel"], near, far, colour, lw=3, label=label)
+        label = ""  # once

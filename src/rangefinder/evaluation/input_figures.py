@@ -24,6 +24,7 @@ from rangefinder.common.figures import (
     new_figure,
     percent_axis,
 )
+from rangefinder.common.lengths import LengthUnit, length_unit
 from rangefinder.config import Interval
 from rangefinder.optics.blur import blur_px
 
@@ -49,10 +50,10 @@ def draw_limits(table: pd.DataFrame, working_m: Interval, focus_m: float, title:
         figure.suptitle(title, x=0.01, ha="left")
         panels = figure.subplots(1, 3)
         _blur(panels[0], table)
-        _bound(panels[1], table)
+        _bound(panels[1], table, length_unit(working_m))
         _confusion(panels[2], table)
         for axes in panels:
-            distance_axis(axes, "x", working_m, "distance [m]")
+            distance_axis(axes, "x", working_m, "distance")
             axes.axvline(focus_m, color=MARK, **DASHED)
             axes.grid(visible=True, color=GRID)
     return figure
@@ -72,7 +73,7 @@ def _coverage(findings: Findings, camera: Camera, working_m: Interval) -> Figure
         shares, bins = axes.twinx(), np.geomspace(*working_m, 40).tolist()
         shares.hist(np.clip(findings.places[:, 0], *working_m), bins=bins, color=BLUE, alpha=0.2)
         shares.set_ylabel("textured places")
-    distance_axis(axes, "x", working_m, "distance [m]")
+    distance_axis(axes, "x", working_m, "distance")
     axes.set_ylabel("blur circle [px]")
     axes.set_title("Chart distances and their blur (red: gaps over which blur changes)")
     axes.legend()
@@ -86,7 +87,7 @@ def _sharpness(findings: Findings, camera: Camera, working_m: Interval) -> Figur
     axes.fill_between(curve.distance_m, curve.low, curve.high, color=BLUE, alpha=0.2, lw=0)
     axes.plot(curve.distance_m, curve.sharpness, "o-", color=BLUE)
     axes.axvline(camera.focus_distance_m, color=GREY, ls=":", label="focus of the camera record")
-    distance_axis(axes, "x", working_m, "distance [m]")
+    distance_axis(axes, "x", working_m, "distance")
     axes.set(ylim=(0, None), ylabel="fine / coarse detail")
     axes.set_title("Sharpness against distance: median and quartiles")
     axes.legend()
@@ -110,9 +111,10 @@ def _blur(axes: Axes, table: pd.DataFrame) -> None:
     axes.legend(title="half diagonal = 1")
 
 
-def _bound(axes: Axes, table: pd.DataFrame) -> None:
-    _by_texture(axes, table, "sd_m", ("strong grey", "weak grey"))
-    axes.set(yscale="log", ylabel="least standard deviation [m]")
+def _bound(axes: Axes, table: pd.DataFrame, unit: LengthUnit) -> None:
+    shown = table.assign(sd_m=table["sd_m"] * unit.per_m)
+    _by_texture(axes, shown, "sd_m", ("strong grey", "weak grey"))
+    axes.set(yscale="log", ylabel=f"least standard deviation [{unit.name}]")
     axes.set_title("Cramer-Rao bound, one patch")
     axes.legend()
 

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec, SubplotSpec
 from matplotlib.image import AxesImage
 
-from rangefinder.common.figures import UNKNOWN, distance_ticks_m, new_figure
+from rangefinder.common.figures import UNKNOWN, distance_ticks, new_figure
 from rangefinder.config import Interval
 from rangefinder.evaluation.metrics import Float
 from rangefinder.models.distribution import Prediction
 
 _WHITE_QUANTILE = 0.995  # of brightness; shown white
 _DISPLAY_GAMMA = 2.2
-_ERROR_LIMIT = 0.25  # ends of the colour scale
-_INTERVAL_LIMIT = 0.4  # of the half interval relative to the distance
+_ERROR_LIMIT = 0.25  # ends of the colour scale; less in a range that is narrower
+_INTERVAL_SHARE = 1.6  # of the scale of errors: end of that of half intervals over distance
 _LEVEL = 0.8  # of the interval that is shown
 _INTERVAL = f"{100 * _LEVEL:.0f} % interval"
 _PANEL_IN = 2.6
@@ -53,18 +53,25 @@ def show_distance(axes: Axes, distance_m: Float, range_m: Interval) -> AxesImage
     return axes.imshow(known, cmap="viridis_r", norm=LogNorm(*range_m))
 
 
-def show_error(axes: Axes, distance_m: Float, truth_m: Float) -> AxesImage:
+def _error_limit(range_m: Interval) -> float:
+    """End of the colour scale of relative errors within a range."""
+    return min(_ERROR_LIMIT, range_m[1] / range_m[0] - 1)
+
+
+def show_error(axes: Axes, distance_m: Float, truth_m: Float, range_m: Interval) -> AxesImage:
     """Draw the signed relative error: orange is too near, purple too far."""
+    limit = _error_limit(range_m)
     known = (truth_m > 0) & np.isfinite(distance_m)
     error = np.ma.masked_where(~known, distance_m / np.where(truth_m > 0, truth_m, 1.0) - 1.0)
-    return axes.imshow(error, cmap="PuOr", vmin=-_ERROR_LIMIT, vmax=_ERROR_LIMIT)
+    return axes.imshow(error, cmap="PuOr", vmin=-limit, vmax=limit)
 
 
-def show_interval(axes: Axes, prediction: Prediction) -> AxesImage:
+def show_interval(axes: Axes, prediction: Prediction, range_m: Interval) -> AxesImage:
     """Draw half the width of the 80 % interval relative to the distance: bright is narrow."""
+    limit = _INTERVAL_SHARE * _error_limit(range_m)
     near, far = prediction.interval_m[_LEVEL]
     half = np.ma.masked_invalid((far - near) / (2 * prediction.distance_m))
-    return axes.imshow(half, cmap="cividis_r", vmin=0, vmax=_INTERVAL_LIMIT)
+    return axes.imshow(half, cmap="cividis_r", vmin=0, vmax=limit)
 
 
 def side_by_side(scenes: Sequence[Scene], range_m: Interval) -> Figure:
@@ -78,8 +85,8 @@ def side_by_side(scenes: Sequence[Scene], range_m: Interval) -> Figure:
         shown = show_distance(row[1], scene.truth_m, range_m)
         for axes, prediction in zip(row[2:-2], scene.predictions.values(), strict=True):
             show_distance(axes, prediction.distance_m, range_m)
-        error = show_error(row[-2], scene.predictions[last].distance_m, scene.truth_m)
-        interval = show_interval(row[-1], scene.predictions[last])
+        error = show_error(row[-2], scene.predictions[last].distance_m, scene.truth_m, range_m)
+        interval = show_interval(row[-1], scene.predictions[last], range_m)
         row[0].set_ylabel(scene.title.replace(", ", "\n"), fontsize=8)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
@@ -99,8 +106,8 @@ def close_up(scene: Scene, range_m: Interval) -> Figure:
     for row, name in zip(grid, names, strict=False):
         prediction = scene.predictions[name]
         show_distance(row[1], prediction.distance_m, range_m)
-        error = show_error(row[2], prediction.distance_m, scene.truth_m)
-        interval = show_interval(row[3], prediction)
+        error = show_error(row[2], prediction.distance_m, scene.truth_m, range_m)
+        interval = show_interval(row[3], prediction, range_m)
         for axes, what in zip(row[1:], ("distance", "error", _INTERVAL), strict=True):
             axes.set_title(f"{name}: {what}")
     for axes in (panel for row in grid for panel in row):
@@ -136,10 +143,14 @@ def _colour_bars(
     images: Sequence[AxesImage], cells: Sequence[SubplotSpec], range_m: Interval
 ) -> None:
     """Colour bars of a distance map, an error map and an interval map, each in its cell."""
+    distances, unit = distance_ticks(range_m)
+    limit = _error_limit(range_m)
+    errors = {share * limit: f"{100 * share * limit:+.2g} %" for share in (-0.8, 0.8)}
+    halves = {share * limit: f"±{100 * share * limit:.2g} %" for share in (0.4, 0.8, 1.2)}
     bars = (
-        ({tick: f"{tick:g}" for tick in distance_ticks_m(range_m)}, "both", "distance [m]"),
-        ({-0.2: "-20 %", 0.0: "0", 0.2: "+20 %"}, "both", "too near  |  error  |  too far"),
-        ({0.1: "±10 %", 0.2: "±20 %", 0.3: "±30 %"}, "max", f"half the {_INTERVAL}, relative"),
+        (distances, "both", f"distance [{unit}]"),
+        ({**errors, 0.0: "0"}, "both", "too near  |  error  |  too far"),
+        (halves, "max", f"half the {_INTERVAL}, relative"),
     )
     for image, cell, (ticks, extend, label) in zip(images, cells, bars, strict=True):
         figure = cast("Figure", image.get_figure())

@@ -12,18 +12,21 @@ from rich.console import Console, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from rangefinder.common.lengths import LengthUnit, length_unit
 from rangefinder.evaluation.metrics import HIGHER_IS_BETTER
 from rangefinder.models.distribution import INTERVAL_LEVELS
 
 _COLUMNS = {
     "AbsRel": "abs_rel",
-    "MAE [m]": "mae_m",
-    "RMSE [m]": "rmse_m",
+    "MAE [{}]": "mae_m",
+    "RMSE [{}]": "rmse_m",
     "RMSE [dpt]": "rmse_dpt",
     "d1": "delta1",
     "d2": "delta2",
     "d3": "delta3",
 }
+_LENGTHS = ("mae_m", "rmse_m")
+_SMALL = 0.05  # below which three decimals are too few
 _WIDE = 1000  # characters; so no table is ever wrapped or cut
 
 
@@ -75,23 +78,27 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     """
     models, protocol = summary["models"], summary["protocol"]
     near, far = protocol["report_m"]
+    unit = length_unit((near, far))
     head = (
         f"Evaluation: {summary['dataset']['captures']} captures, {protocol['scenes']} scenes, "
-        f"{protocol['pixels']['overall']:,} pixels within {near:g}-{far:g} m, the same for every "
-        "model"
+        f"{protocol['pixels']['overall']:,} pixels within {unit.text(near)}-{unit.text(far)} "
+        f"{unit.name}, the same for every model"
     )
     if "limits" in summary:
         head += "\n" + textwrap.fill(summary["limits"], 100)
-    tables = head, _overall(models), "AbsRel by region", _regions(models, protocol)
+    tables = head, _overall(models, unit), "AbsRel by region", _regions(models, protocol, unit)
     ratios = _ratios(summary["comparisons"])
     print_parts([*tables, ratios] if ratios else tables, stream)
 
 
-def _overall(models: dict[str, Any]) -> Table:
+def _overall(models: dict[str, Any], unit: LengthUnit) -> Table:
     columns: dict[str, list[RenderableType]] = {"model": list(models)}
     for heading, score in _COLUMNS.items():
         ideal = 1.0 if score in HIGHER_IS_BETTER else 0.0
-        columns[heading] = _cells([model["overall"][score] for model in models.values()], ideal)
+        values = [model["overall"][score] for model in models.values()]
+        if score in _LENGTHS:
+            values = [value and value * unit.per_m for value in values]
+        columns[heading.format(unit.name)] = _cells(values, ideal)
     columns["risk@50%"] = _cells([model["selective_risk_50"] for model in models.values()])
     for level in INTERVAL_LEVELS:
         shares = [model["coverage"][str(level)] for model in models.values()]
@@ -99,7 +106,7 @@ def _overall(models: dict[str, Any]) -> Table:
     return text_table(list(columns), zip(*columns.values(), strict=True))
 
 
-def _regions(models: dict[str, Any], protocol: dict[str, Any]) -> Table:
+def _regions(models: dict[str, Any], protocol: dict[str, Any], unit: LengthUnit) -> Table:
     rows: list[list[RenderableType]] = []
     groups = {"texture": "by_texture", "": "by_position", "edge": "by_edge", "m": "by_distance_m"}
     total = protocol["pixels"]["overall"]
@@ -109,6 +116,9 @@ def _regions(models: dict[str, Any], protocol: dict[str, Any]) -> Table:
             label = f"{region} {suffix}".strip()
             if group == "by_edge":
                 label = f"{region} {'an' if region == 'near' else 'from'} edge"
+            if group == "by_distance_m" and unit.per_m > 1:
+                label = "-".join(unit.text(float(end)) for end in region.split("-"))
+                label += f" {unit.name}"
             rows.append([label, f"{count / total:.0%}", *_cells(values)])
     for scene in next(iter(models.values()))["real_scenes"]:
         values = [model["real_scenes"][scene]["abs_rel"] for model in models.values()]
@@ -132,7 +142,12 @@ def _ratios(comparisons: dict[str, Any]) -> str:
 def _cells(
     values: Sequence[float | None], ideal: float = 0.0, form: str = ".3f"
 ) -> list[RenderableType]:
-    """Formatted values, `-` for None; those nearest to the ideal are bold."""
+    """Formatted values, `-` for None; those nearest to the ideal are bold.
+
+    Where three decimals are too few for all of them, they have two digits.
+    """
+    if form == ".3f" and max((value for value in values if value is not None), default=1) < _SMALL:
+        form = ".2g"
     least = min((abs(value - ideal) for value in values if value is not None), default=None)
     return [
         "-"

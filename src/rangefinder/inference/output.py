@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.common.figures import distance_ticks_m
+from rangefinder.common.figures import distance_ticks
 from rangefinder.common.files import atomic_write
 from rangefinder.config import Interval
 from rangefinder.coordinates import Placement
@@ -100,9 +100,10 @@ def scale_bar_labels(
 ) -> Iterator[tuple[float, str]]:
     """Place [px from the near end] and text of round distances, as many as can be read."""
     free = -math.inf
-    for distance in distance_ticks_m(range_m):
+    ticks, unit = distance_ticks(range_m)
+    for distance, number in ticks.items():
         x = (1 - float(_place(np.array(distance), range_m))) * (length - 1)
-        text = f"{distance:g} m"
+        text = f"{number} {unit}"
         half = font.getlength(text) / 2
         if free <= x - half:
             yield x, text

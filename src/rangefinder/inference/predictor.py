@@ -22,6 +22,7 @@ from rangefinder.models.device import inference_autocast, torch_device
 from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
 from rangefinder.models.model_files import Card, TrainedModel
 from rangefinder.models.student import Student, full_frame
+from rangefinder.photo_domain import Shift
 from rangefinder.sweep.sweep import Sweep
 
 REPORTED_LEVEL = 0.8  # of the interval that commands report
@@ -53,6 +54,7 @@ class Posterior:
     lattice: Lattice  # where the cells sit, in pixels at the scale of the camera record
     size_px: tuple[int, int]  # height and width of the photo
     at_scale_px: tuple[int, int]  # the same at the scale of the camera record
+    shifts: tuple[Shift, ...] = ()  # domain shifts of the photo
 
     @torch.inference_mode()
     def decode(self, outputs: Outputs = REPORTED) -> Prediction:
@@ -74,7 +76,7 @@ class Posterior:
         estimate = distribution.estimate_dpt(probs)
         decoded = [estimate[None]]
         if outputs.levels:
-            tails = [self.model.tail(level) for level in outputs.levels]
+            tails = [self.model.tail(level, self.shifts) for level in outputs.levels]
             ends = (*(1 - tail for tail in tails), *tails)  # near ends first
             decoded.append(distribution.quantile_dpt(probs, ends))
         if outputs.sd:
@@ -137,7 +139,9 @@ class Predictor:
         return self.posterior(image, placement).decode(outputs)
 
     @torch.inference_mode()
-    def posterior(self, image: Tensor, placement: Placement = WHOLE) -> Posterior:
+    def posterior(
+        self, image: Tensor, placement: Placement = WHOLE, shifts: tuple[Shift, ...] = ()
+    ) -> Posterior:
         """Predictive distributions of one photo.
 
         Blur is learned in pixels of the stored image, so a photo of another scale is first brought
@@ -146,6 +150,7 @@ class Predictor:
         Args:
             image: `[3, H, W]` linear light.
             placement: Where it sits on the sensor.
+            shifts: Domain shifts of the photo, for which intervals are widened.
 
         Raises:
             CaptureError: If the photo is smaller than a patch.
@@ -157,12 +162,13 @@ class Predictor:
             image, placement = resize_sharp(image, *at_scale), Placement(placement.origin_px)
         if card.kind == "teacher":
             lattice = Lattice(card.patch_px / 2, card.stride_px)
-            return Posterior(self.model, self._sweep(image, placement), lattice, size, at_scale)
+            probs = self._sweep(image, placement)
+            return Posterior(self.model, probs, lattice, size, at_scale, shifts)
         location = torch.from_numpy(location_map(card.camera, placement, *at_scale))
         with inference_autocast(self._device):
             logits = self._network(image[None].to(self._device), location[None].to(self._device))
         probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
-        return Posterior(self.model, probs, Student.lattice, size, at_scale)
+        return Posterior(self.model, probs, Student.lattice, size, at_scale, shifts)
 
 
 def capture_predictions(

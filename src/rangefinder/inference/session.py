@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, photos_in, read_photo
+from rangefinder.captures.formats import say_skipped, sort_photos
+from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, read_photo
+from rangefinder.captures.sample_bits import SampleBits
+from rangefinder.common.lengths import length_unit
 from rangefinder.config import Device
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, RangefinderError
 from rangefinder.inference.output import DISTANCE, FORCED, accuracy_of, write_cloud, write_maps
 from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Posterior, Predictor
 from rangefinder.models.distribution import Float, Prediction
-from rangefinder.models.model_files import TrainedModel
+from rangefinder.models.model_files import Card, TrainedModel
 
 Point = tuple[float, float]
 
@@ -46,25 +50,39 @@ class PointReading:
     accuracy_probability: float
 
     def __str__(self) -> str:
-        interval = f"{REPORTED_LEVEL:.0%} interval {self.near_m:.2f}-{self.far_m:.2f} m"
-        return f"({self.x_px:g}, {self.y_px:g}): {self.distance_m:.3f} m, {interval}"
+        unit = length_unit((self.near_m, self.far_m))
+        near, far = (unit.fixed(end, 2) for end in (self.near_m, self.far_m))
+        distance = f"{unit.fixed(self.distance_m, 3)} {unit.name}"
+        interval = f"{REPORTED_LEVEL:.0%} interval {near}-{far} {unit.name}"
+        return f"({self.x_px:g}, {self.y_px:g}): {distance}, {interval}"
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One measured photo.
+    """One measured photo. Its maps and points are turned as viewers turn the photo.
 
     Attributes:
         photo: The photo.
         posterior: Its predictive distributions.
-        prediction: Distance, 80 % interval and accuracy probability of every pixel.
+        stored: Distance, 80 % interval and accuracy probability of every pixel, laid out as the
+            sensor is.
         fingerprint: Of the model.
     """
 
     photo: Photo
     posterior: Posterior
-    prediction: Prediction
+    stored: Prediction
     fingerprint: str
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """Distance, 80 % interval and accuracy probability of every pixel as viewers show it."""
+        shown, intervals = self.photo.shown, self.stored.interval_m.items()
+        return Prediction(
+            distance_m=shown(self.stored.distance_m),
+            interval_m={level: (shown(near), shown(far)) for level, (near, far) in intervals},
+            accuracy_probability=shown(accuracy_of(self.stored)),
+        )
 
     @property
     def distance_m(self) -> Float:
@@ -87,7 +105,8 @@ class Measurement:
         if level in self.prediction.interval_m:
             return self.prediction.interval_m[level]
         outputs = Outputs(levels=(level,), accuracy=False)
-        return self.posterior.decode(outputs).interval_m[level]
+        near, far = self.posterior.decode(outputs).interval_m[level]
+        return self.photo.shown(near), self.photo.shown(far)
 
     def at(self, x_px: float, y_px: float) -> PointReading:
         """Prediction at column `x_px` and row `y_px`.
@@ -114,14 +133,13 @@ class Measurement:
         `cloud` asks for a point cloud too.
         """
         folder, stem = Path(folder), stem or self.photo.path.stem
-        card, image = self.posterior.model.card, self.photo.image
+        card, photo = self.posterior.model.card, self.photo
         low_dpt, high_dpt = card.prediction.inverse_range_dpt
         range_m, title = (1 / high_dpt, 1 / low_dpt), self._title()
-        files = write_maps(folder, stem, image, self.prediction, range_m, title)
+        files = write_maps(folder, stem, photo.shown_image, self.prediction, range_m, title)
         if cloud:
-            placement = self.photo.placement
             files["cloud"] = write_cloud(
-                folder, stem, image, self.prediction, card.camera, placement
+                folder, stem, photo.image, self.stored, card.camera, photo.placement
             )
         return files
 
@@ -141,14 +159,30 @@ class OutputRequest:
     cloud: bool = False
 
 
+def photo_policy(
+    card: Card,
+    placement: Placement | None = None,
+    *,
+    force: bool = False,
+    sample_bits: int | None = None,
+) -> PhotoPolicy:
+    """Which photos a model accepts, and that they are read as those it was trained on."""
+    bits = sample_bits or card.sample_bits
+    return PhotoPolicy(card.camera, placement, force, card.orientation, bits, card.photos)
+
+
 class Session:
     """Measures photos with one loaded model.
+
+    Attributes:
+        bits: Of the 16-bit photos measured so far.
 
     Args:
         model: Teacher or student.
         device: `auto`, `cpu` or `cuda`.
         placement: Where photos sit on the sensor; None: each is the whole stored image.
         force: Measure photos of other cameras too, with a warning.
+        sample_bits: That 16-bit photos use which do not say it; None: as in training.
     """
 
     def __init__(
@@ -158,9 +192,11 @@ class Session:
         placement: Placement | None = None,
         *,
         force: bool = False,
+        sample_bits: int | None = None,
     ) -> None:
         self.card, self.fingerprint = model.card, model.fingerprint
-        self.policy = PhotoPolicy(model.card.camera, placement, force)
+        self.policy = photo_policy(model.card, placement, force=force, sample_bits=sample_bits)
+        self.bits = SampleBits()
         self._predictor = Predictor(model, device)
 
     def measure(
@@ -188,7 +224,8 @@ class Session:
             read = photo_of_array(photo, policy)
         else:
             read = read_photo(Path(photo), policy)
-        posterior = self._predictor.posterior(read.image, read.placement)
+        self.bits.add(read.largest)
+        posterior = self._predictor.posterior(read.image, read.placement, read.shifts)
         return Measurement(read, posterior, posterior.decode(), self.fingerprint)
 
     def report(self, path: Path, stem: str, request: OutputRequest) -> dict[str, Any]:
@@ -279,9 +316,10 @@ class Arrivals:
     def __init__(self, folder: Path, done: Callable[[Path], bool]) -> None:
         self.folder = folder
         self._seen: dict[Path, Stamp] = {}
+        self._skipped: set[Path] = set()
         self._handed: dict[Path, Stamp] = {
             path: stamp
-            for path in photos_in(folder)
+            for path in sort_photos(folder.iterdir())[0]
             if (stamp := _stamp(path)) is not None and done(path)
         }
 
@@ -292,9 +330,11 @@ class Arrivals:
             CaptureError: If the folder has gone.
         """
         try:
-            present = photos_in(self.folder)
+            present, skipped = sort_photos(self.folder.iterdir())
         except FileNotFoundError as exc:
             raise CaptureError(f"the watched folder {self.folder} has gone") from exc
+        say_skipped([path for path in skipped if path not in self._skipped])
+        self._skipped |= set(skipped)
         ready = []
         now = {path: stamp for path in present if (stamp := _stamp(path)) is not None}
         for path, stamp in now.items():

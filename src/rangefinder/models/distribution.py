@@ -13,7 +13,7 @@ to near distances, where an error is at most 1, and too much so for too wide pos
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -219,9 +219,13 @@ class Calibration(Strict):
             tilt_power=tilt_power,
         )
 
-    def central_mass(self, level: float) -> float:
-        """Central mass of a distribution that holds the truth with probability `level`."""
-        return float(np.interp(level, (0.0, *CALIBRATION_LEVELS, 1.0), (0.0, *self.central, 1.0)))
+
+def central_mass(central: Sequence[float], level: float) -> float:
+    """Central mass of a distribution that holds the truth with probability `level`.
+
+    `central` is that of a `Calibration`.
+    """
+    return float(np.interp(level, (0.0, *CALIBRATION_LEVELS, 1.0), (0.0, *central, 1.0)))
 
 
 def _fit_tilt(

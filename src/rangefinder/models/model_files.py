@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,22 +19,30 @@ from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.common.files import atomic_write
-from rangefinder.config import PredictionParams, Strict, StudentParams, TeacherParams
+from rangefinder.config import (
+    Orientation,
+    PredictionParams,
+    SampleBits,
+    Strict,
+    StudentParams,
+    TeacherParams,
+)
 from rangefinder.errors import ModelError
-from rangefinder.models.distribution import Calibration, DistanceDistribution
+from rangefinder.models.distribution import Calibration, DistanceDistribution, central_mass
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
+from rangefinder.photo_domain import PhotoDomain, Shift
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 _SEAL = "card_sha256"  # in the header of the weights' file
-FORMAT: Literal[2] = 2  # of cards; raise it whenever their fields or the networks change
+FORMAT: Literal[3] = 3  # of cards; raise it whenever their fields or the networks change
 _PICKLES = (b"\x80", b"PK")  # first bytes of a pickle, and of what torch.save writes
 
 
 class Card(Strict):
     """What weights are: enough to build the network, to place its patches and to refuse mix-ups."""
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     kind: Literal["teacher", "student"]
     camera: Camera
     camera_fingerprint: str
@@ -43,10 +52,15 @@ class Card(Strict):
     patch_px: int = Field(ge=1, description="side of the teacher's patch")
     stride_px: int = Field(ge=1)
     input_encoding: Literal["linear_light"] = "linear_light"
+    orientation: Orientation = Field("refuse", description="of photos stored turned, in training")
+    sample_bits: SampleBits | None = Field(
+        None, description="of 16-bit photos that do not say it, in training; None: all"
+    )
     dataset: str = Field(description="digest of the captures trained on")
     seed: int
     cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
     calibration: Calibration | None = None
+    photos: PhotoDomain | None = Field(None, description="photos trained on")
     weights_sha256: str = ""
 
 
@@ -68,10 +82,18 @@ class TrainedModel:
         calibration = self.card.calibration
         return self.distribution.tilted(probs, calibration.tilt_power if calibration else 0.0)
 
-    def tail(self, level: float) -> float:
-        """Probability mass on either side of the calibrated central interval of this level."""
+    def tail(self, level: float, shifts: Collection[Shift] = ()) -> float:
+        """Probability mass on either side of the calibrated central interval of this level.
+
+        Args:
+            level: Probability that the interval should hold the truth.
+            shifts: Domain shifts of the photo, for which intervals are widened.
+        """
         calibration = self.card.calibration
-        return (1 - (calibration.central_mass(level) if calibration else level)) / 2
+        fitted = [calibration.central] if calibration else []
+        fitted += [shift.effect.central for shift in shifts if shift.effect is not None]
+        masses = [central_mass(central, level) for central in fitted]
+        return (1 - max(masses, default=level)) / 2
 
     @property
     def fingerprint(self) -> str:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from rangefinder.camera import Camera
+from rangefinder.config import Interval
 from rangefinder.errors import LensError
 
 if TYPE_CHECKING:
@@ -42,6 +43,54 @@ def from_lens_m(camera: Camera, distance_m: NDArray[np.floating] | float) -> Flo
     return np.maximum(np.asarray(distance_m, dtype=np.float64) - behind, 0.0)
 
 
+def nearest_focus_m(camera: Camera) -> float:
+    """Focus distance [m] at unit magnification; the record cannot tell nearer ones apart."""
+    return (4 if camera.distance_reference == "sensor" else 2) * camera.focal_length_mm / 1000
+
+
+def nearest_object_m(camera: Camera) -> float:
+    """Distance [m] of objects two focal lengths from the lens, nearer than which nothing is traced.
+
+    Raises:
+        LensError: If the lens does not focus as near as the camera record says.
+    """
+    if camera.focus_distance_m <= nearest_focus_m(camera):
+        raise LensError(
+            f"a lens of {camera.focal_length_mm:g} mm does not focus this near",
+            got=f"camera.focus_distance_m {camera.focus_distance_m:g}",
+            expected=f"more than {nearest_focus_m(camera):g} m",
+            todo="Measure it from the sensor, in metres, or set camera.distance_reference.",
+        )
+    behind = image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
+    return 2 * camera.focal_length_mm / 1000 + behind
+
+
+def require_room(camera: Camera, distances_m: NDArray[np.floating] | Interval) -> None:
+    """Refuse distances [m] nearer than `nearest_object_m`.
+
+    Raises:
+        LensError: If one is, or the lens does not focus as near as the camera record says.
+    """
+    nearest_m, found_m = nearest_object_m(camera), float(np.min(distances_m))
+    if found_m < nearest_m:
+        raise LensError(
+            f"a lens of {camera.focal_length_mm:g} mm does not work this near",
+            got=f"{found_m:g} m in range.working_m",
+            expected=f"{math.ceil(1e4 * nearest_m) / 1e4:g} m or more",
+            todo="Let range.working_m begin there.",
+        )
+
+
+def blur_limits_m(camera: Camera, most_px: float) -> Interval:
+    """Nearest and farthest distance [m] of points that blur over at most `most_px`."""
+    behind = image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
+    focus_dpt = 1 / float(from_lens_m(camera, camera.focus_distance_m))
+    change_dpt = most_px / blur_px_per_dpt(camera)
+    farthest_dpt = focus_dpt - change_dpt
+    near_m = 1 / (focus_dpt + change_dpt) + behind
+    return near_m, 1 / farthest_dpt + behind if farthest_dpt > 0 else math.inf
+
+
 def blur_px(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:
     """Circle of confusion [px] of points at a distance [m]: linear in dioptres of defocus."""
     aperture_m = camera.focal_length_mm / 1000 / camera.f_number
@@ -49,6 +98,12 @@ def blur_px(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:
     defocus_dpt = np.abs(1 / from_lens_m(camera, distance_m) - focus_dpt)
     pitch_m = camera.pixel_pitch_um * 1e-6
     return np.asarray(aperture_m * image_distance_m(camera) * defocus_dpt / pitch_m)
+
+
+def blur_px_per_dpt(camera: Camera) -> float:
+    """Change of the blur circle [px] with inverse distance [dpt]."""
+    aperture_m = camera.focal_length_mm / 1000 / camera.f_number
+    return aperture_m * image_distance_m(camera) / (camera.pixel_pitch_um * 1e-6)
 
 
 def pixel_m(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:

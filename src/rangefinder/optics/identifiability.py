@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rangefinder.camera import Camera
+from rangefinder.common.lengths import length, span
 from rangefinder.config import BankParams, IdentifiabilityParams, Interval
 from rangefinder.optics.blur import disc_px
 from rangefinder.optics.psf_bank import PsfBank, build_bank
@@ -30,6 +31,9 @@ DERIVATIVE_STEP = 1e-4  # of the texture's parameters
 LEARNING_RATE = 0.15  # of the search for the least favourable texture
 MIN_DETERMINANT = 1e-30
 ROUNDING = 1e-10  # relative
+STEPS = 4  # that a range has at least
+FINE = 2000  # distances at which a bound is interpolated
+END = 0.02  # relative distance from the end of a range that counts as its end
 
 
 @dataclass(frozen=True)
@@ -353,6 +357,70 @@ def strong_texture_bound_m(
     bounds = [_FieldView(bank, node, patch_px, params).sd_m(texture) for node in nodes]
     weights = np.outer(_trapezoid(rows), _trapezoid(cols)).ravel()
     return bank.distances_m.numpy(), np.average(bounds, axis=0, weights=weights)
+
+
+def weak_texture_bound_m(
+    bank: PsfBank, patch_px: int, params: IdentifiabilityParams
+) -> tuple[Float, Float]:
+    """Cramer-Rao lower bound of weak texture, grey or coloured, in the middle of the field.
+
+    Returns:
+        Distances `[D]` [m] and smallest standard deviations `[D]` [m], of the worse of the two.
+    """
+    middle = bank.kernels.shape[1] // 2, bank.kernels.shape[2] // 2
+    view = _FieldView(bank, middle, patch_px, params)
+    textures = nuisance_textures(params)
+    bounds = [view.sd_m(textures[name]) for name in ("weak grey", "weak coloured")]
+    return bank.distances_m.numpy(), np.max(bounds, axis=0)
+
+
+def gap_within(range_m: Interval, least_gap: float) -> float:
+    """Relative difference of distances to be told apart: less where the range [m] is narrow."""
+    return min(least_gap, float(f"{(range_m[1] / range_m[0] - 1) / STEPS:.1g}"))
+
+
+def told_apart_m(distances_m: Float, sd_m: Float, gap: float) -> Interval | None:
+    """Nearest and farthest distance [m] at which the bound is below a relative `gap`.
+
+    Between them there may be some at which it is not: in focus blur hardly changes.
+
+    Args:
+        distances_m: `[D]` distances [m], far to near, equally spaced in dioptres.
+        sd_m: `[D]` smallest standard deviations [m].
+        gap: Relative difference of distances that are to be told apart.
+    """
+    inverse_dpt = 1 / distances_m
+    fine_dpt = 1 / np.geomspace(distances_m[0], distances_m[-1], FINE)
+    # In dioptres the bound changes slowly, in metres it does not.
+    sd_dpt = np.minimum(sd_m * inverse_dpt**2, inverse_dpt[-1])
+    told = fine_dpt[np.interp(fine_dpt, inverse_dpt, sd_dpt) <= gap * fine_dpt]
+    return (1 / float(told[-1]), 1 / float(told[0])) if told.size else None
+
+
+def verdict(range_m: Interval, told_m: Interval | None, gap: float) -> str:
+    """Where in a range [m] a camera can tell distances apart, and where not, as a sentence.
+
+    Args:
+        range_m: The range.
+        told_m: `told_apart_m` within it.
+        gap: As for `told_apart_m`.
+    """
+    apart = f"{100 * gap:g} % apart look"
+    cannot = f"this camera cannot tell distances apart by blur: {apart} alike"
+    if told_m is None:
+        return (
+            f"From {span(range_m)} {cannot}; focus nearer, open the aperture, or take a longer "
+            "focal length."
+        )
+    near_m, far_m = told_m
+    if far_m < range_m[1] * (1 - END):
+        return f"Beyond {length(far_m, 2)} {cannot}; from {span(told_m)} it can."
+    if near_m > range_m[0] * (1 + END):
+        return f"Nearer than {length(near_m, 2)} {cannot}; from {span(told_m)} it can."
+    return (
+        f"From {span(range_m)} this camera can tell distances apart by blur: {apart} different "
+        "where there is texture."
+    )
 
 
 def _trapezoid(nodes: tuple[int, ...]) -> list[float]:

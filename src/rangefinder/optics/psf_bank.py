@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ Float = NDArray[np.float64]
 Nodes = tuple[NDArray[np.int64], NDArray[np.float32]]
 BANK_VERSION = 2  # raise it whenever the code that builds banks changes their content
 REBUILD = "Delete it; ingestion builds it again."
+log = logging.getLogger(__name__)
 _TENSORS = ("kernels", "relative_illumination", "inverse_distance_dpt", "field_y_px", "field_x_px")
 
 
@@ -194,6 +196,8 @@ def bank_for(
     path = folder / f"{fingerprint}.safetensors"
     if path.exists():
         return PsfBank.load(path, fingerprint)
+    if camera.lens.kind == "thin":
+        log.warning("Point spread functions are those of a thin lens: no real prescription")
     bank = build_bank(camera, params, working_m, home)
     bank.save(path)
     return bank

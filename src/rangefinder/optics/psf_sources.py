@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 
 from rangefinder.camera import Camera
 from rangefinder.common.files import png_samples
-from rangefinder.config import BankParams, CameraParams
+from rangefinder.config import BankParams, CameraParams, Interval
 from rangefinder.errors import LensError
-from rangefinder.optics.blur import from_lens_m, image_distance_m
+from rangefinder.optics.blur import from_lens_m, image_distance_m, require_room
 from rangefinder.optics.psf_tracing import (
+    GAUSSIAN_REACH,
     GREEN,
     MAX_LOST_LIGHT,
     FieldPoints,
     Sampling,
     kernel_too_small,
+    larger_kernel,
     trace_kernels,
 )
 from rangefinder.optics.sensor import srgb_curve
@@ -35,7 +38,6 @@ BACKGROUND_QUANTILE = 0.2  # of a crop's border
 NEIGHBOURS = 3  # point sources that a field node is interpolated from
 MIN_DISTANCES = 3  # of point sources
 RANGE_SLACK = 1e-3  # relative, beyond the measured distances
-log = logging.getLogger(__name__)
 
 
 def camera_record(params: CameraParams, home: Path) -> Camera:
@@ -86,7 +88,6 @@ def lens_kernels(
         LensError: If nothing is known of the lens, or what is known does not suffice.
     """
     if camera.lens.kind == "thin":
-        log.warning("Point spread functions are those of a thin lens: no real prescription")
         return _thin_kernels(camera, params, distances_m, field)
     if camera.lens.kind == "measured":
         folder = home / str(camera.lens.file)
@@ -114,7 +115,11 @@ def _thin_kernels(
     """
     sampling = Sampling.of(camera, params)
     object_mm, image_mm = _conjugates_mm(camera, distances_m)
-    kernels = np.stack([_thin_kernel(camera, sampling, u, image_mm) for u in object_mm])
+    planes = [_thin_kernel(camera, sampling, u, image_mm) for u in object_mm]
+    if (lost := max(lost for _, lost in planes)) > MAX_LOST_LIGHT:
+        needed = _kernel_px(camera, params, object_mm, image_mm)
+        raise kernel_too_small(lost, params, larger_kernel(camera, needed))
+    kernels = np.stack([plane for plane, _ in planes])
     angle = np.arctan(field.radii_px * camera.pixel_pitch_um / 1000 / image_mm)
     flux = (np.cos(angle) ** 4)[field.point_radius]
     points = field.point_radius.size
@@ -128,22 +133,15 @@ def _conjugates_mm(camera: Camera, distances_m: Float) -> tuple[Float, float]:
     Raises:
         LensError: If the focus distance or an object is too near.
     """
-    focal, focus = camera.focal_length_mm, 1000 * camera.focus_distance_m
-    nearest = (4 if camera.distance_reference == "sensor" else 2) * focal  # unit magnification
-    objects = 1000 * from_lens_m(camera, distances_m) if focus > nearest else np.zeros(1)
-    if np.any(objects <= 2 * focal):
-        raise LensError(
-            "the lens does not work this near",
-            got=f"camera.focus_distance_m {camera.focus_distance_m:g}, "
-            f"nearest distance {np.min(distances_m):g} m",
-            expected=f"more than {4 * focal / 1000:g} m",
-            todo="Set camera.focus_distance_m and range.working_m farther away.",
-        )
+    require_room(camera, distances_m)
+    objects = 1000 * from_lens_m(camera, distances_m)
     return objects, 1000 * image_distance_m(camera)
 
 
-def _thin_kernel(camera: Camera, sampling: Sampling, object_mm: float, image_mm: float) -> Float:
-    """Kernels of the three colours `[3, k, k]` of a point on the axis."""
+def _thin_kernel(
+    camera: Camera, sampling: Sampling, object_mm: float, image_mm: float
+) -> tuple[Float, float]:
+    """Kernels of the colours `[3, k, k]` of a point on the axis, and the share of lost light."""
     params = sampling.params
     groups = params.wavelengths_um
     cells = np.zeros((3, *(sampling.response.shape[1],) * 2))
@@ -153,9 +151,30 @@ def _thin_kernel(camera: Camera, sampling: Sampling, object_mm: float, image_mm:
     kernels = sampling.response @ cells @ sampling.response.T
     kept = kernels.sum(axis=(1, 2), keepdims=True)
     lost = 1 - float((kept.ravel() / [len(group) for group in groups]).min())
-    if lost > MAX_LOST_LIGHT:
-        raise kernel_too_small(lost, params, "Raise bank.kernel_px")
-    return np.asarray(kernels / kept)
+    return np.asarray(kernels / kept), lost
+
+
+def thin_kernel_px(camera: Camera, params: BankParams, range_m: Interval) -> int:
+    """Side of the kernels [px, odd] that hold the blur of a thin lens over a range [m].
+
+    Raises:
+        LensError: If the lens does not focus this near.
+    """
+    return _kernel_px(camera, params, *_conjugates_mm(camera, np.asarray(range_m)))
+
+
+def _kernel_px(
+    camera: Camera, params: BankParams, objects_mm: Iterable[float], image_mm: float
+) -> int:
+    radius2 = np.linspace(0, 1, 65)
+    wavelengths = [wavelength for group in params.wavelengths_um for wavelength in group]
+    heights_mm = [
+        np.sqrt(radius2) * _ray_height_mm(camera, (object_mm, image_mm, wavelength), radius2)
+        for object_mm in objects_mm
+        for wavelength in wavelengths
+    ]
+    reach_px = 1000 * float(np.abs(heights_mm).max()) / camera.pixel_pitch_um
+    return 2 * math.ceil(reach_px + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
 
 
 def _splat_thin(

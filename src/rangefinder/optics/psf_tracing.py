@@ -17,6 +17,7 @@ from tqdm import tqdm
 from rangefinder.camera import Camera
 from rangefinder.common.compute import usable_cores
 from rangefinder.config import BankParams
+from rangefinder.config.imaging import MOST_KERNEL_PX
 from rangefinder.errors import LensError
 from rangefinder.optics.prescription import FocusedLens
 
@@ -122,9 +123,7 @@ def trace_kernels(
             ends = [(object_z[end], height) for end in (0, -1) for height in heights[end]]
             reach = max(_reach_px(lens, sampling, green, point) for point in ends)
             needed = 2 * math.ceil(reach + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
-            raise kernel_too_small(
-                lost, params, f"Set bank.kernel_px to about {needed} (an odd number)"
-            )
+            raise kernel_too_small(lost, params, larger_kernel(camera, needed))
         return kernels, flux
 
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -221,3 +220,11 @@ def kernel_too_small(lost: float, params: BankParams, larger: str) -> LensError:
         expected=f"at most {MAX_LOST_LIGHT:.1%}",
         todo=f"{larger}, narrow range.working_m or raise camera.f_number.",
     )
+
+
+def larger_kernel(camera: Camera, needed_px: int) -> str:
+    """What to do about blur that needs kernels of this side."""
+    if needed_px <= MOST_KERNEL_PX:
+        return f"Set bank.kernel_px to {needed_px}"
+    times = math.ceil(needed_px / MOST_KERNEL_PX)
+    return f"Reduce the photos {times} times ({camera.reduced_entries(times)})"

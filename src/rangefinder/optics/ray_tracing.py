@@ -1,4 +1,4 @@
-"""Sequential ray tracing through centred conic surfaces; the open pupil; chief rays.
+"""Sequential ray tracing through centred conics and aspheres; the open pupil; chief rays.
 
 Import this module only where a PSF bank is built: it compiles on first use.
 """
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from rangefinder.common.compute import compiled
 from rangefinder.errors import LensError
+from rangefinder.optics.lens_formats import OTHER_LENS
 from rangefinder.optics.prescription import FocusedLens, outside_image_circle
 
 PROBE_RAYS = 49  # rays across the pupil that find which part of it is open
 PROBE_EXTENTS = (2.0, 4.0, 8.0)  # half sides searched [paraxial pupil radii]
 HEIGHT_STEPS = 60  # fixed-point steps; each shrinks the error by about the relative distortion
 HEIGHT_TOLERANCE = 1e-9  # relative
+NEWTON_STEPS = 50  # a few suffice, but where a ray hardly meets the surface
+NEWTON_STEP_MM = 1e-6  # the last step: the error that is left is about its square / radius
 Float = NDArray[np.float64]
 # x, y, z, direction cosines and weight as separate arrays: in one 2-D array the compiler cannot
 # see that they do not overlap, and uses no vector instructions (6 times the time).
@@ -32,20 +35,27 @@ def trace_rays(rays: Float, surfaces: Float, indices: Float) -> None:
         rays: `[7, N]` x, y, z [mm], direction cosines along them, weight. Positions end on the
             last surface. The weight of a ray that misses a surface, is totally reflected or passes
             outside a clear radius becomes 0, and its position is undefined.
-        surfaces: `[S, 4]` vertex z [mm], radius of curvature [mm] (inf: plane), conic constant,
-            clear radius [mm] (inf: unlimited).
+        surfaces: `[S, 4 + P]` vertex z [mm], radius of curvature [mm] (inf: plane), conic constant,
+            clear radius [mm] (inf: unlimited), coefficients of r, r^2, ... r^P [mm^(1 - power)].
         indices: `[S + 1]` refractive index before the first and after each surface.
     """
     rows = (rays[0], rays[1], rays[2], rays[3], rays[4], rays[5], rays[6])
     for s in range(surfaces.shape[0]):
-        vertex, radius, conic, clear = surfaces[s]
+        vertex, radius, conic, clear = surfaces[s, :4]
+        ratio = indices[s] / indices[s + 1]
+        even, odd = _nonzero(surfaces[s, 5::2]), _nonzero(surfaces[s, 6::2])
         _translate(rays[2], -vertex)
         if math.isinf(radius):
-            _intersect_plane(rows, clear)
-            _refract(rows, 0.0, conic, indices[s] / indices[s + 1])
+            _intersect_plane(rows)
         else:
             _intersect_conic(rows, radius, conic, clear)
-            _refract(rows, 1.0 / radius, conic, indices[s] / indices[s + 1])
+        if even.size + odd.size > 0:
+            _intersect_asphere(rows, (1.0 / radius, conic), even, odd)
+            _clip(rows, clear)
+            _refract_asphere(rows, (1.0 / radius, conic), even, odd, ratio)
+        else:
+            _clip(rows, clear)
+            _refract(rows, 1.0 / radius, conic, ratio)
         _translate(rays[2], vertex)
 
 
@@ -57,21 +67,28 @@ def _translate(z: Float, offset: float) -> None:
 
 
 @compiled
-def _intersect_plane(rays: Rays, clear: float) -> None:
-    """Move rays to the plane z = 0 and clip them to the clear aperture."""
-    x, y, z, u, v, w, weight = rays
+def _intersect_plane(rays: Rays) -> None:
+    """Move rays to the plane z = 0."""
+    x, y, z, u, v, w, _ = rays
     for i in range(x.size):
         step = -z[i] / w[i]
         x[i] += step * u[i]
         y[i] += step * v[i]
         z[i] = 0.0
+
+
+@compiled
+def _clip(rays: Rays, clear: float) -> None:
+    """Stop rays outside the clear aperture, and those that have no position."""
+    x, y, _, _, _, _, weight = rays
+    for i in range(x.size):
         inside = x[i] * x[i] + y[i] * y[i] <= clear * clear
         weight[i] = weight[i] if inside else 0.0
 
 
 @compiled
 def _intersect_conic(rays: Rays, radius: float, conic: float, clear: float) -> None:
-    """Move rays to the conic with its vertex at the origin and clip them to the clear aperture.
+    """Move rays to the conic with its vertex at the origin; those that miss it are stopped.
 
     Of the two intersections, one ahead of the ray and on the vertex's side of the conic is taken,
     preferably inside the clear radius and near; without such a one, that nearest the vertex.
@@ -95,13 +112,98 @@ def _intersect_conic(rays: Rays, radius: float, conic: float, clear: float) -> N
         x[i] = x2 if pick2 else x1
         y[i] = y2 if pick2 else y1
         z[i] = z2 if pick2 else z1
-        inside = (square >= 0.0) & ((r2 if pick2 else r1) <= clear2)
-        weight[i] = weight[i] if inside else 0.0
+        weight[i] = weight[i] if square >= 0.0 else 0.0
+
+
+@compiled
+def _nonzero(coefficients: Float) -> Float:
+    """The coefficients without the zeros at their end."""
+    size = coefficients.size
+    while size > 0 and coefficients[size - 1] == 0.0:
+        size -= 1
+    return coefficients[:size]
+
+
+@compiled
+def _asphere(r2: float, base: tuple[float, float], even: Float, odd: Float) -> tuple[float, float]:
+    """Sag z(r) [mm] of an asphere, and its slope over the radius, dz/dr / r [1/mm]; nan: no z.
+
+    Args:
+        r2: Squared distance from the axis [mm^2].
+        base: Curvature [1/mm] and conic constant.
+        even: Coefficients of r^2, r^4, ... added to the conic.
+        odd: Coefficients of r^3, r^5, ...; a surface with one of r is a cone.
+    """
+    curvature, conic = base
+    root = math.sqrt(1.0 - (1.0 + conic) * curvature * curvature * r2)
+    sag, slope = curvature / (1.0 + root), curvature / root
+    power = 1.0
+    for k in range(even.size):
+        sag += even[k] * power
+        slope += 2 * (k + 1) * even[k] * power
+        power *= r2
+    power = math.sqrt(r2)
+    for k in range(odd.size):
+        sag += odd[k] * power
+        slope += (2 * k + 3) * odd[k] * power
+        power *= r2
+    return sag * r2, slope
+
+
+@compiled
+def _intersect_asphere(rays: Rays, base: tuple[float, float], even: Float, odd: Float) -> None:
+    """Move rays from a conic to the asphere on it by Newton's method; lost ones are stopped."""
+    x, y, z, u, v, w, weight = rays
+    for i in range(x.size):
+        step = math.inf
+        for _ in range(NEWTON_STEPS if weight[i] > 0.0 else 0):
+            sag, slope = _asphere(x[i] * x[i] + y[i] * y[i], base, even, odd)
+            step = (sag - z[i]) / (w[i] - slope * (x[i] * u[i] + y[i] * v[i]))
+            x[i] += step * u[i]
+            y[i] += step * v[i]
+            z[i] += step * w[i]
+            if not abs(step) > NEWTON_STEP_MM:
+                break
+        weight[i] = weight[i] if abs(step) <= NEWTON_STEP_MM else 0.0
+
+
+@compiled
+def _snell(
+    direction: tuple[float, float, float], normal: tuple[float, float, float], ratio: float
+) -> tuple[float, float, float, bool]:
+    """Refract a direction at a surface (Snell's law in vector form); False: totally reflected.
+
+    Args:
+        direction: Unit vector.
+        normal: Of any length, on either side.
+        ratio: Refractive index before / after.
+    """
+    u, v, w = direction
+    p, q, s = normal
+    norm = 1.0 / math.sqrt(p * p + q * q + s * s)
+    cosine = (u * p + v * q + w * s) * norm
+    square = 1.0 - ratio * ratio * (1.0 - cosine * cosine)
+    root = math.copysign(math.sqrt(max(square, 0.0)), cosine)
+    along = (root - ratio * cosine) * norm
+    return ratio * u + along * p, ratio * v + along * q, ratio * w + along * s, square >= 0.0
+
+
+@compiled
+def _refract_asphere(
+    rays: Rays, base: tuple[float, float], even: Float, odd: Float, ratio: float
+) -> None:
+    """`_refract` at the asphere that the rays are on."""
+    x, y, _, u, v, w, weight = rays
+    for i in range(x.size):
+        _, slope = _asphere(x[i] * x[i] + y[i] * y[i], base, even, odd)
+        normal = (slope * x[i], slope * y[i], -1.0)
+        u[i], v[i], w[i], passes = _snell((u[i], v[i], w[i]), normal, ratio)
+        weight[i] = weight[i] if passes else 0.0
 
 
 @compiled
 def _refract(rays: Rays, curvature: float, conic: float, ratio: float) -> None:
-    """Refract rays at the surface they are on (Snell's law in vector form).
+    """Refract rays at the conic they are on.
 
     Args:
         rays: Positions relative to the vertex, in place.
@@ -113,15 +215,8 @@ def _refract(rays: Rays, curvature: float, conic: float, ratio: float) -> None:
     for i in range(x.size):
         p, q = curvature * x[i], curvature * y[i]
         s = (1.0 + conic) * curvature * z[i] - 1.0
-        norm = 1.0 / math.sqrt(p * p + q * q + s * s)
-        cosine = (u[i] * p + v[i] * q + w[i] * s) * norm
-        square = 1.0 - ratio * ratio * (1.0 - cosine * cosine)
-        root = math.copysign(math.sqrt(max(square, 0.0)), cosine)
-        along = (root - ratio * cosine) * norm
-        u[i] = ratio * u[i] + along * p
-        v[i] = ratio * v[i] + along * q
-        w[i] = ratio * w[i] + along * s
-        weight[i] = weight[i] if square >= 0.0 else 0.0
+        u[i], v[i], w[i], passes = _snell((u[i], v[i], w[i]), (p, q, s), ratio)
+        weight[i] = weight[i] if passes else 0.0
 
 
 @compiled
@@ -137,7 +232,7 @@ def trace_pupil(
     """Trace a grid of rays through the upper half of the pupil; the lower half is its mirror image.
 
     Args:
-        surfaces: `[S, 4]`, see `trace_rays`.
+        surfaces: `[S, 4 + P]`, see `trace_rays`.
         indices: `[W, S + 1]`.
         point: Object point (z, x) [mm]; y = 0.
         pupil_z: Plane of the grid [mm].
@@ -237,10 +332,10 @@ def open_pupil(
             top = (lines[-1] + 2) * side / rows
             return -side + (cols[0] - 1) * cell, -side + (cols[-1] + 2) * cell, top
     raise LensError(
-        "the lens sends no light to part of the sensor",
+        f"{lens.name} sends no light to part of the sensor",
         got=f"no open pupil for an object {point[1]:.0f} mm off the axis",
-        todo="Make the sensor smaller (camera.width_px, camera.pixel_pitch_um), raise "
-        "camera.f_number or camera.lens.clear_radius_factor, or choose another camera.lens.name.",
+        todo="Make the sensor smaller (camera.width_px, camera.pixel_pitch_um), or raise "
+        f"camera.f_number or camera.lens.clear_radius_factor. {OTHER_LENS}",
     )
 
 
@@ -278,4 +373,4 @@ def object_heights_mm(
         if np.all(error <= HEIGHT_TOLERANCE * radii_mm.max(initial=1.0)):
             return height
         height = height * np.divide(radii_mm, landed, out=np.ones_like(height), where=landed > 0.0)
-    raise outside_image_circle(radii_mm.max())
+    raise outside_image_circle(lens.name, radii_mm.max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from rangefinder.config import NoiseParams
+from rangefinder.config import Chroma, EncodingParams, NoiseParams
+from rangefinder.photo_domain import Storage
+
+T = TypeVar("T")
 
 NORMAL_FROM_ELECTRONS = 500.0  # from here a normal distribution is as good as Poisson's, and faster
 
@@ -42,13 +46,52 @@ def srgb_pixels(image: Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(encoded.transpose(1, 2, 0))
 
 
-def through_jpeg(image: Tensor, quality: int) -> Tensor:
-    """`[3, H, W]` linear light 0..1 after JPEG: 8-bit sRGB, colour at half resolution (4:2:0)."""
+def through_srgb(image: Tensor) -> Tensor:
+    """`[3, H, W]` linear light 0..1 after storage as 8-bit sRGB."""
+    return _linear(srgb_pixels(image))
+
+
+def through_jpeg(image: Tensor, quality: int, chroma: Chroma = "4:2:0") -> Tensor:
+    """`[3, H, W]` linear light 0..1 after JPEG: 8-bit sRGB, chroma subsampled as stated."""
     file = BytesIO()
-    Image.fromarray(srgb_pixels(image)).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    Image.fromarray(srgb_pixels(image)).save(file, "JPEG", quality=quality, subsampling=chroma)
     with Image.open(file) as decoded:
-        linear = LINEAR_OF_8_BIT[np.asarray(decoded)]
-    return torch.from_numpy(np.ascontiguousarray(linear.transpose(2, 0, 1)))
+        return _linear(np.asarray(decoded))
+
+
+def _linear(pixels: NDArray[np.uint8]) -> Tensor:
+    """Linear light `[3, H, W]` of 8-bit sRGB `[H, W, 3]`."""
+    return torch.from_numpy(np.ascontiguousarray(LINEAR_OF_8_BIT[pixels].transpose(2, 0, 1)))
+
+
+def stored(
+    image: Tensor, params: EncodingParams, generator: np.random.Generator
+) -> tuple[Tensor, Storage]:
+    """A simulated photo as the camera stores it.
+
+    Args:
+        image: `[3, H, W]` linear light 0..1.
+        params: Formats, of which one is drawn, and their settings.
+        generator: Source of randomness, used only where there is something to draw.
+
+    Returns:
+        `[3, H, W]` linear light 0..1 as read from the file, and how it is stored.
+    """
+    if not params.colour:
+        image = image.mean(dim=0, keepdim=True).expand(3, -1, -1).contiguous()
+    format_ = _drawn(params.formats, generator)
+    if format_ == "linear":
+        return image, Storage()
+    if format_ == "srgb":
+        return through_srgb(image), Storage("srgb")
+    low, high = params.jpeg_quality
+    quality = low if low == high else int(generator.integers(low, high + 1))
+    chroma = _drawn(params.chroma, generator)
+    return through_jpeg(image, quality, chroma), Storage("jpeg", quality, chroma)
+
+
+def _drawn(options: tuple[T, ...], generator: np.random.Generator) -> T:
+    return options[int(generator.integers(len(options))) if len(options) > 1 else 0]
 
 
 def expose(
@@ -97,20 +140,20 @@ def _shot_noise(mean: NDArray[np.float32], generator: np.random.Generator) -> ND
 
 
 def photograph(
-    light: Tensor, params: NoiseParams, generator: np.random.Generator
-) -> tuple[Tensor, float]:
-    """Scale light to a maximum of 1, `expose` it at random, and compress it if JPEG is set.
+    light: Tensor, params: NoiseParams, encoding: EncodingParams, generator: np.random.Generator
+) -> tuple[Tensor, float, Storage]:
+    """Scale light to a maximum of 1, `expose` it at random, and store it.
 
     Args:
         light: `[3, H, W]` linear light.
-        params: Range of exposures, noise, bits and `jpeg_quality`.
+        params: Range of exposures, noise and bits.
+        encoding: How the camera stores photos.
         generator: Source of randomness.
 
     Returns:
-        The photo, `[3, H, W]` float32 linear light 0..1, and its exposure.
+        The photo, `[3, H, W]` float32 linear light 0..1; its exposure; and how it is stored.
     """
     exposure = float(generator.uniform(*params.exposure))
     photo = expose(light / light.max().clamp(min=1e-6), exposure, params, generator)
-    if params.jpeg_quality is not None:
-        photo = through_jpeg(photo, params.jpeg_quality)
-    return photo, exposure
+    photo, storage = stored(photo, encoding, generator)
+    return photo, exposure, storage

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from kedro.pipeline import Pipeline, node
 
-from rangefinder.config import ComputeParams, Parameters, PredictionParams, TeacherParams
+from rangefinder.config import (
+    CaptureParams,
+    ComputeParams,
+    Parameters,
+    PredictionParams,
+    RangeParams,
+    TeacherParams,
+)
 from rangefinder.pipelines import sections
 
 if TYPE_CHECKING:
@@ -17,8 +24,10 @@ if TYPE_CHECKING:
 
 def train(
     seed: int,
+    range_: RangeParams,
     prediction: PredictionParams,
     teacher: TeacherParams,
+    decoding: CaptureParams,
     compute: ComputeParams,
     captures: CaptureSet,
     checkpoints: Path,
@@ -27,7 +36,14 @@ def train(
     from rangefinder.tracking.runs import epoch_logger
     from rangefinder.training.assembly import train_teacher
 
-    params = Parameters.only(seed=seed, prediction=prediction, teacher=teacher, compute=compute)
+    params = Parameters.only(
+        seed=seed,
+        range=range_,
+        prediction=prediction,
+        teacher=teacher,
+        captures=decoding,
+        compute=compute,
+    )
     return train_teacher(captures, params, checkpoints, epoch_logger("teacher"))
 
 
@@ -38,7 +54,7 @@ def create_pipeline() -> Pipeline:
             node(
                 train,
                 [
-                    *sections("seed", "prediction", "teacher", "compute"),
+                    *sections("seed", "range", "prediction", "teacher", "captures", "compute"),
                     "captures",
                     "teacher_checkpoints",
                 ],

@@ -24,6 +24,7 @@ from rangefinder.config import Parameters
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.rendering import render, render_rgbd
 from rangefinder.optics.sensor import photograph
+from rangefinder.photo_domain import Storage
 from rangefinder.synthesis.rgbd import motorcycle
 from rangefinder.synthesis.scenes import (
     CHART_PIECES,
@@ -102,6 +103,7 @@ class RenderedCapture:
     distance_m: NDArray[np.float32] | None
     texture: NDArray[np.float32] | None
     sources: tuple[str, ...]
+    storage: Storage
 
 
 class Renderer:
@@ -138,13 +140,14 @@ class Renderer:
                 blurred = render(self._bank, scene.layers)
             gains = np.exp(generator.normal(0, WHITE_BALANCE_SD, 3) * (1, 0, 1))
             blurred = blurred * torch.from_numpy(gains).float()[:, None, None]
-            image, exposure = photograph(blurred, self._params.noise, generator)
+            encoding = self._params.camera.encoding
+            image, exposure, storage = photograph(blurred, self._params.noise, encoding, generator)
             texture = None
             if spec.role == "labelled":
                 window_px = self._params.captures.texture_window_px
                 texture = texture_energy(scene.sharp, window_px).numpy()
         known = None if spec.role == "chart" else scene.distance_m.numpy()
-        return RenderedCapture(image.numpy(), exposure, known, texture, scene.sources)
+        return RenderedCapture(image.numpy(), exposure, known, texture, scene.sources, storage)
 
     def _real(self, spec: CaptureSpec) -> tuple[Tensor, Composition]:
         """A real scene through this lens: the blurred picture, and its sharp source."""
@@ -165,6 +168,7 @@ def _capture(spec: CaptureSpec, rendered: RenderedCapture) -> Capture:
         texture=None if rendered.texture is None else torch.from_numpy(rendered.texture),
         texture_sources=rendered.sources,
         exposure=rendered.exposure,
+        storage=rendered.storage,
     )
 
 

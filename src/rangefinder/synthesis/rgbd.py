@@ -122,7 +122,7 @@ def simulate_rgbd(
 
     Args:
         bank: PSF bank of the camera.
-        params: Working range, noise and texture window.
+        params: Encoding of the camera, working range, noise and texture window.
         picture: `[3, h, w]` linear light.
         distance_m: `[h, w]` [m], 0 unknown.
         generator: Source of exposure and noise.
@@ -134,7 +134,8 @@ def simulate_rgbd(
     sharp, known_m, shown_m = fit_frame(picture, distance_m.numpy(), size, working_m)
     with one_thread():
         blurred = render_rgbd(bank, sharp, shown_m)
-    image, exposure = photograph(blurred, params.noise, generator)
+    encoding = params.camera.encoding
+    image, exposure, storage = photograph(blurred, params.noise, encoding, generator)
     return Capture(
         image=image,
         role="labelled",
@@ -143,4 +144,5 @@ def simulate_rgbd(
         distance_map=known_m,
         texture=texture_energy(sharp, params.captures.texture_window_px),
         exposure=exposure,
+        storage=storage,
     )

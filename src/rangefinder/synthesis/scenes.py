@@ -30,7 +30,8 @@ SLANT = (0.03, 0.2)  # inverse distance from middle to edge / that of the range
 WALL_RISE = (0.1, 0.7)  # of what is left of the range
 FOLD_RISE = (0.1, 0.9)
 TILT = (-0.15, 0.15)  # of horizons and corners [rad]
-MIN_GAP_DPT = 0.005  # from an object to what it occludes
+MIN_GAP_DPT = 0.005  # from an object to what it occludes, but no more than
+MIN_GAP_SHARE = 0.005  # of the range
 TRIES = 12
 
 
@@ -195,6 +196,7 @@ def _place(
         The shape and its inverse distance (`[]` or `shape.size`); None if no shape covers a pixel.
     """
     last: tuple[Shape, Tensor] | None = None
+    gap_dpt = min(MIN_GAP_DPT, MIN_GAP_SHARE * (range_dpt[1] - range_dpt[0]))
     for _ in range(TRIES):
         radius = _log_uniform(OBJECT_RADIUS, generator) * frame.height_px
         shape = random_shape(*frame.padded_size, radius, generator)
@@ -202,7 +204,7 @@ def _place(
             continue
         plane = _plane(shape, target_dpt, slanted, range_dpt, generator)
         occluded = below[shape.window]
-        behind = float((occluded - plane)[shape.alpha > 0].max()) + MIN_GAP_DPT
+        behind = float((occluded - plane)[shape.alpha > 0].max()) + gap_dpt
         moved = plane + max(behind, 0.0)
         if float(moved.max()) <= range_dpt[1]:
             return shape, moved

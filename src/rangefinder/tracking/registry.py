@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +21,13 @@ from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
 from rangefinder.tracking.runs import Store, TrackedRun
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
 REGISTRY = "models:/"
+MODELS = "data/06_models"  # where pipelines leave theirs
 ALIASES = ("champion", "candidate")
+log = logging.getLogger(__name__)
 _NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "scipy", "torch")
 
 
@@ -130,15 +136,38 @@ def _from_registry(name: str | None, env: str) -> TrainedModel:
         name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            downloaded = download_artifacts(artifact_uri=name, dst_path=folder)
-        except (MlflowException, OSError) as exc:
+            found = _folder(Path(download_artifacts(artifact_uri=name, dst_path=folder)))
+        except (MlflowException, OSError, ModelError) as exc:  # an empty folder, if files are gone
+            if (local := _same_model(client, name, project.root)) is not None:
+                log.warning("The files of %s have moved; using the same model in %s", name, local)
+                return load_model(local)
             raise ModelError(
                 f"{name} is not in the registry at {store.uri} ({exc})",
                 expected=", ".join(
                     f"{n}@{a}" for n, aliases in registered.items() for a in aliases
                 ),
             ) from exc
-        return load_model(_folder(Path(downloaded)))
+        return load_model(found)
+
+
+def _same_model(client: MlflowClient, name: str, root: Path) -> Path | None:
+    """Folder of the project that holds the registered model, if one does.
+
+    Artifacts have absolute addresses, which a project's folder leaves behind when it is moved.
+    """
+    from mlflow.exceptions import MlflowException
+
+    title, label, *_ = *re.split("[@/]", name.removeprefix(REGISTRY), maxsplit=1), ""
+    get = client.get_model_version_by_alias if "@" in name else client.get_model_version
+    try:
+        version = get(title, label)
+    except MlflowException:
+        return None
+    for card in sorted(root.glob(f"{MODELS}/*/{CARD}")):
+        with suppress(ModelError):  # another folder's, which nobody asked for
+            if load_model(card.parent).fingerprint == version.tags.get("fingerprint"):
+                return card.parent
+    return None
 
 
 def _no_student(uri: str) -> ModelError:

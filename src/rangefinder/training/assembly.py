@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
-import torch
 from lightning import seed_everything
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
@@ -26,24 +25,19 @@ from rangefinder.common.compute import explain_worker_death
 from rangefinder.config import AdaptationParams, Interval, Parameters, StudentParams
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.models.device import threads_beside_workers, torch_device
-from rangefinder.models.distribution import Calibration, DistanceDistribution
+from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.model_files import Card, TrainedModel, build_network
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
 from rangefinder.training.augmentation import ContrastAttenuation
+from rangefinder.training.calibration import calibrate, with_photo_domain
 from rangefinder.training.chart_crops import ChartCrops, CropPlan, EpochNumbers, crop_loader
 from rangefinder.training.compositing import CompositedScenes
 from rangefinder.training.frames import LabelledFrames, SameSizeBatches, UnlabelledFrames
-from rangefinder.training.lightning_modules import (
-    Batch,
-    DistanceModule,
-    StudentModule,
-    TeacherModule,
-)
+from rangefinder.training.lightning_modules import StudentModule, TeacherModule
 from rangefinder.training.runner import DataWait, NewEpoch, Prefetcher, TrainingRun, training_key
 from rangefinder.training.targets import DistillationTargets
 
-CELLS_PER_SCENE = 10_000  # for calibration; neighbouring cells are highly correlated
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +60,7 @@ def train_teacher(
     Args:
         captures: All captures. Charts and labelled captures of the training split are trained on,
             labelled captures of the validation split stop the training early.
-        params: `seed`, `prediction`, `teacher` and `compute` are used.
+        params: `seed`, `range`, `prediction`, `teacher` and `compute` are used.
         checkpoints: Folder for checkpoints; removed when training is finished.
         logger: Where epoch metrics go, or None.
 
@@ -108,8 +102,10 @@ def train_teacher(
         explain_worker_death(workers, "compute.workers"),
     ):
         run.fit(module, batches, frames, [NewEpoch(numbers), DataWait()])
-    card = teacher_card(captures, network, params)
-    return calibrate(TrainedModel(network, card), module, frames)
+    model = calibrate(
+        TrainedModel(network, teacher_card(captures, network, params)), module, frames
+    )
+    return with_photo_domain(model, module, frames, train, params.range.report_m)
 
 
 @dataclass(frozen=True)
@@ -201,7 +197,10 @@ class Distillation:
         run.fit(module, data.loaders, data.validation, [NewEpoch(*data.epoch_aware), DataWait()])
         made_from = {"dataset": photos, "seed": params.seed, "cache": self.cache.fingerprint}
         model = TrainedModel(network, card.model_copy(update=made_from))
-        return calibrate(model, module, data.validation, tilt_range_m(self.captures, params))
+        model = calibrate(model, module, data.validation, tilt_range_m(self.captures, params))
+        trained_on = self.captures.select(role="unlabelled", split="train")
+        report_m = params.range.report_m
+        return with_photo_domain(model, module, data.validation, trained_on, report_m)
 
 
 @dataclass(frozen=True)
@@ -327,43 +326,11 @@ def teacher_card(
         prediction=params.prediction,
         patch_px=network.patch_px,
         stride_px=network.stride_px,
+        orientation=params.captures.orientation,
+        sample_bits=params.captures.sample_bits,
         dataset=training_split(captures).digest,
         seed=params.seed,
     )
-
-
-@torch.inference_mode()
-def calibrate(
-    model: TrainedModel,
-    module: DistanceModule,
-    validation: DataLoader[Batch],
-    tilt_m: Interval | None = None,
-) -> TrainedModel:
-    """Fit interval calibration, and posterior tilting, on validation captures.
-
-    Args:
-        model: The trained model.
-        module: Its module, in the state that training ended with.
-        validation: Labelled captures, one at a time.
-        tilt_m: Distances whose relative error posterior tilting minimises [m]; None: no tilting, as
-            for teachers.
-
-    Returns:
-        The same network with a card that has the calibration.
-    """
-    probs, truth_dpt = [], []
-    module.eval()
-    for batch in validation:
-        known = (batch["inverse_dpt"] > 0).nonzero(as_tuple=True)
-        chosen = tuple(index[:: 1 + len(known[0]) // CELLS_PER_SCENE] for index in known)
-        logits = module.grid_logits(batch).movedim(1, -1)[chosen]
-        probs.append(logits.float().softmax(-1))
-        truth_dpt.append(batch["inverse_dpt"][chosen])
-    calibration = Calibration.fit(
-        model.distribution, torch.cat(probs), torch.cat(truth_dpt), tilt_m
-    )
-    card = model.card.model_copy(update={"calibration": calibration})
-    return TrainedModel(model.network, card)
 
 
 def tilt_range_m(captures: CaptureSet, params: Parameters) -> Interval | None:
