@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -12,6 +15,7 @@ from rangefinder.charts.sheets import SIZES_MM, SheetPlan, draw_sheet
 from rangefinder.commands import BAD_INPUT, main
 from rangefinder.commands.charts import SIZES
 
+from ..conftest import ROOT
 from ..dng import FULL, LINEAR_RAW, LONG, write_dng
 
 
@@ -28,8 +32,8 @@ def photos(tmp_path, monkeypatch):
     return tmp_path / "photos"
 
 
-def mask():
-    return CliRunner().invoke(main, ["mask", "photos", "--out", "masks"])
+def mask(*options):
+    return CliRunner().invoke(main, ["mask", "photos", "--out", "masks", *options])
 
 
 def test_a_photo_without_marks_is_named_and_no_error(photos):
@@ -48,6 +52,22 @@ def test_a_file_that_is_no_photo_is_named_and_the_others_are_masked(photos):
     assert done.exit_code == BAD_INPUT
     assert "a.jpg is no JPEG" in done.output
     assert (photos.parent / "masks/sheet.png").is_file()
+
+
+def test_a_mask_is_laid_out_as_the_configuration_has_the_photo(photos):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photos / "sheet.png") as picture:
+        picture.save(photos / "sheet.png", exif=exif)
+    shutil.copytree(ROOT / "conf/base", "conf/base")
+    shutil.copy(ROOT / "pyproject.toml", "pyproject.toml")
+    for choice, size in (("ignore", (480, 360)), ("apply", (360, 480))):
+        Path("conf", choice).mkdir()
+        Path("conf", choice, "parameters.yml").write_text(f"captures: {{orientation: {choice}}}")
+        done = mask("--env", choice)
+        assert done.exit_code == 0, done.output
+        with Image.open("masks/sheet.png") as found:
+            assert found.size == size
 
 
 def test_raw_photos_are_read(photos):
