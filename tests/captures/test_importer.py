@@ -244,6 +244,17 @@ def test_photos_that_are_stored_unlike_simulated_ones_are_said(tmp_path, caplog)
         assert (doubt in caplog.text) == said
 
 
+@pytest.mark.parametrize(("distance", "accepted"), [(1.2, True), (6.0, True), (70, False)])
+def test_charts_far_outside_of_the_working_range_are_in_another_unit(tmp_path, distance, accepted):
+    save_photo(tmp_path / "a.png")
+    path = table_of(tmp_path, "image,role,distance_m,scene", f"a.png,chart,{distance},sheet")
+    if accepted:
+        (capture,) = imported(path)
+        assert capture.distance_m == distance
+    else:
+        assert "70 m; expected range.working_m, 0.7 to 5 m" in refusal(path)
+
+
 def save_room(folder: Path) -> np.ndarray:
     """Save the photo of a room as a.png; its distances `[48, 64]` [m]."""
     photo, distance_m = room(size=(48, 64))

@@ -37,6 +37,7 @@ OTHER_SIZE = (
 )
 OTHER_STORAGE = "Set camera.encoding to what the camera writes, so that simulated photos are alike."
 MEANT = "If the map is right: captures.doubtful_maps: accept."
+FAR_OFF = 10.0  # factor beyond the working range from which the unit must be another
 SLACK_PX = 1.0  # sensor pixels that rounding in binning may add beyond the sensor's edge
 log = logging.getLogger(__name__)
 
@@ -165,6 +166,8 @@ class Importer:
         if row.role != "rgbd":
             self._require_camera(row, decoded)
             self.bits.add(decoded.largest)
+        if row.role == "chart":
+            self._require_plausible(row)
         placement = Placement((row.origin_x_px, row.origin_y_px), row.scale)
         capture = Capture(
             image=decoded.image,
@@ -231,6 +234,18 @@ class Importer:
         if first != row.image:
             raise CaptureError(
                 f"{row.image} has the same content as {first}", todo="Take one of them out."
+            )
+
+    def _require_plausible(self, row: Row) -> None:
+        """Refuse a chart so far from the working range that its unit must be another."""
+        near_m, far_m = self.params.range.working_m
+        distance_m = cast("float", row.distance_m)
+        if not near_m / FAR_OFF < distance_m < far_m * FAR_OFF:
+            raise CaptureError(
+                f"{row.image} has an implausible distance_m",
+                got=f"{distance_m:g} m",
+                expected=f"range.working_m, {near_m:g} to {far_m:g} m, or close to it",
+                todo="Were these millimetres or centimetres? Else widen range.working_m.",
             )
 
     def _require_camera(self, row: Row, decoded: Decoded) -> None:

@@ -15,6 +15,7 @@ from rangefinder.captures.distance_maps import KINDS, Kind, MapMeaning
 from rangefinder.captures.formats import say_skipped, skipped_lines, sort_photos
 from rangefinder.captures.manifest import ROLES
 from rangefinder.captures.splits import SPLITS
+from rangefinder.config.imaging import FARTHEST_M
 from rangefinder.errors import CaptureError, RangefinderError
 
 SHOWN = 10  # problems that an error lists; `rangefinder check` lists all
@@ -24,7 +25,7 @@ TEXTS = (
     *("scene", "split", "encoding"),
 )
 LIMITS = {  # of numbers: above, and up to
-    "distance_m": (0.0, 200.0, "metres; were these millimetres?"),
+    "distance_m": (0.0, FARTHEST_M, "metres; were these millimetres?"),
     "origin_x_px": (-1.0, 1e5, "px"),
     "origin_y_px": (-1.0, 1e5, "px"),
     "scale": (0.0, 64.0, "sensor px"),
