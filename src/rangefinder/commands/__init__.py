@@ -139,7 +139,11 @@ _SESSION = (
     click.option(
         "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
     ),
-    click.option("--force", is_flag=True, help="Measure photos of another camera, focus or size."),
+    click.option(
+        "--force",
+        is_flag=True,
+        help="Measure photos of another camera, focus or size, or unlike those of training.",
+    ),
     click.option(
         "--origin", type=Point(), help="Upper left corner of a crop on the full photo [px]."
     ),

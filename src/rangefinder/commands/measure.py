@@ -58,7 +58,9 @@ def measure(
     (probability of a relative error below 10 %) and a coloured overlay, turned as viewers turn the
     photo. JPEG, PNG, TIFF, WebP, AVIF, HEIC (with rangefinder[heic]) and camera raw files (with
     rangefinder[raw]) are read; others in a folder are named. A photo that the model was not made
-    for is refused; with --force it is measured and the result says so.
+    for is refused: of another camera, focus or size, or stored or processed unlike those of its
+    training (JPEG, grey, sharpened, enlarged, too few bits). With --force it is measured, the
+    result says so, and intervals are widened for how it was processed.
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.session import OutputRequest, stems
