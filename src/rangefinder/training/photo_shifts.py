@@ -40,7 +40,7 @@ def _gamma(image: Tensor) -> Tensor:
 
 def _dark(image: Tensor, bits: int) -> Tensor:
     """Values of so many bits in 16-bit samples."""
-    return image * (2.0**bits - 1) / (2**16 - 1)
+    return (image * (2.0**bits - 1)).round() / (2**16 - 1)
 
 
 def _sharpened(image: Tensor, amount: float) -> Tensor:
