@@ -70,3 +70,13 @@ def test_a_large_photo_is_looked_at_in_parts():
     small = photo_statistics(large[:, :1024, :1024])
     for name, value in photo_statistics(large).items():
         assert value == pytest.approx(small[name], abs=0.25), name
+
+
+@pytest.mark.parametrize("size", [(250, 6000), (6000, 250)])
+def test_a_long_photo_is_looked_at_whatever_its_shape(size):
+    long = photo(500, size)
+    part = photo_statistics(long[:, : min(size[0], 1024), : min(size[1], 1024)])
+    found = photo_statistics(long)
+    assert np.isfinite(list(found.values())).all()
+    for name in ("noise_floor", "chroma", "blocks"):  # the mosaic's falls with the area
+        assert found[name] == pytest.approx(part[name], abs=0.3), name

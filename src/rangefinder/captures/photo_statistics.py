@@ -74,8 +74,9 @@ def _tiles(light: Float) -> Iterator[Float]:
     if height * width <= MAX_TILES * TILE_PX**2:
         yield light
         return
+    steps = round(MAX_TILES**0.5)
     rows, cols = (
-        np.linspace(0, size - TILE_PX, round(MAX_TILES**0.5)).astype(int) // BLOCK_PX * BLOCK_PX
+        np.linspace(0, max(size - TILE_PX, 0), steps).astype(int) // BLOCK_PX * BLOCK_PX
         for size in (height, width)
     )
     for top in rows:
