@@ -64,6 +64,11 @@ def _linear(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(LINEAR_OF_8_BIT[pixels].transpose(2, 0, 1)))
 
 
+def grey(image: Tensor) -> Tensor:
+    """The mean of the colours of `[3, H, W]` in each of them."""
+    return image.mean(dim=0, keepdim=True).expand(3, -1, -1).contiguous()
+
+
 def stored(
     image: Tensor, params: EncodingParams, generator: np.random.Generator
 ) -> tuple[Tensor, Storage]:
@@ -78,7 +83,7 @@ def stored(
         `[3, H, W]` linear light 0..1 as read from the file, and how it is stored.
     """
     if not params.colour:
-        image = image.mean(dim=0, keepdim=True).expand(3, -1, -1).contiguous()
+        image = grey(image)
     format_ = _drawn(params.formats, generator)
     if format_ == "linear":
         return image, Storage()

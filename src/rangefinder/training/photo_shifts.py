@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from rangefinder.captures.images import resize_sharp
 from rangefinder.config import Chroma
-from rangefinder.optics.sensor import linear_to_srgb, srgb_to_linear, through_jpeg
+from rangefinder.optics.sensor import grey, linear_to_srgb, srgb_to_linear, through_jpeg
 from rangefinder.photo_domain import jpeg_kind
 
 JPEG_QUALITIES = (98, 95, 90, 80, 65)
@@ -26,11 +26,6 @@ DARK_BITS = (8, 10, 12, 14)  # in 16-bit samples
 AMOUNTS = (0.5, 1.0, 2.0)  # of unsharp masking
 FACTORS = (1.5, 2.0)  # of reduction
 UNSHARP_SD_PX = 1.5  # of the blur that an unsharp mask subtracts
-
-
-def _grey(image: Tensor) -> Tensor:
-    """The mean of the colours in each of them."""
-    return image.mean(dim=0, keepdim=True).expand(3, -1, -1).contiguous()
 
 
 def _gamma(image: Tensor) -> Tensor:
@@ -105,7 +100,7 @@ def changes() -> Mapping[str, tuple[Degree, ...]]:
         jpeg_kind("4:4:4"): _jpegs("4:4:4"),
         jpeg_kind("4:2:0"): _jpegs("4:2:0"),
         "half_chroma": (Degree(partial(through_jpeg, quality=100, chroma="4:2:0")),),
-        "grey": (Degree(_grey),),
+        "grey": (Degree(grey),),
         "gamma": (Degree(_gamma),),
         "mosaic": (Degree(_mosaic),),
         "cfa": (Degree(_cfa),),
