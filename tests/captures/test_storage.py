@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rangefinder.captures.decoding import decode
@@ -31,3 +32,15 @@ def test_other_formats_are_linear_srgb_or_lossy(tmp_path):
     assert found == {"png": "srgb", "webp": "lossy", "tif": "linear"}
     assert decode(tmp_path / "a.png", "linear").storage == Storage("linear")
     assert decode(tmp_path / "a.tif", "srgb").storage == Storage("srgb")
+
+
+def test_a_jpeg_with_previews_behind_its_photo_is_that_photo(tmp_path):
+    photo, preview = Image.fromarray(PIXELS), Image.fromarray(PIXELS[::2, ::2])
+    options = {"quality": 95, "subsampling": "4:2:0"}
+    photo.save(tmp_path / "a.jpg", **options)
+    photo.save(tmp_path / "b.jpg", format="MPO", save_all=True, append_images=[preview], **options)
+    with Image.open(tmp_path / "b.jpg") as picture:
+        assert (picture.format, picture.n_frames) == ("MPO", 2)
+    plain, several = decode(tmp_path / "a.jpg"), decode(tmp_path / "b.jpg")
+    assert torch.equal(several.image, plain.image)
+    assert several.storage == plain.storage == Storage("jpeg", 95, "4:2:0")

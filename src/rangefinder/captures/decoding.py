@@ -19,7 +19,7 @@ from rangefinder.captures.exif import exif_tags, is_turned, upright
 from rangefinder.captures.formats import RAW_SUFFIXES, install
 from rangefinder.captures.heif import heif_samples, is_heif, open_heif
 from rangefinder.captures.images import SAVE_AS, TIFF_SUFFIXES, linear_light
-from rangefinder.captures.storage import coded_storage, plain_storage
+from rangefinder.captures.storage import JPEGS, coded_storage, plain_storage
 from rangefinder.captures.tiff import photo_page, photo_samples
 from rangefinder.common.files import png_samples
 from rangefinder.config import Orientation
@@ -205,7 +205,7 @@ def _heif_samples(path: Path) -> Samples:
 def _pillow_samples(path: Path, untold_bits: int | None) -> Samples:
     with Image.open(path, formats=FORMATS) as picture:
         require_size(path.name, *picture.size)
-        if picture.format != "JPEG" and getattr(picture, "is_animated", False):
+        if picture.format not in JPEGS and getattr(picture, "is_animated", False):
             raise CaptureError(f"{path.name} is animated", expected="one photo")
         pixels, exif = _pillow_pixels(path, picture), exif_tags(picture.getexif())
         coded = coded_storage(picture)

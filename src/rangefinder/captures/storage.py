@@ -8,12 +8,13 @@ from PIL.JpegImagePlugin import get_sampling
 from rangefinder.config import Chroma
 from rangefinder.photo_domain import CHROMA, Storage
 
+JPEGS = ("JPEG", "MPO")  # the latter has previews or a gain map behind the photo
 STANDARD_MEAN = 3692 / 64  # of the luminance quantisation table in ITU-T T.81, annex K: quality 50
 
 
 def coded_storage(picture: Image.Image) -> Storage | None:
     """Storage of an open picture of a lossy format; None for any other."""
-    if picture.format == "JPEG":
+    if picture.format in JPEGS:
         return Storage("jpeg", _quality(picture), _chroma(picture))
     if picture.format in ("WEBP", "AVIF"):
         return Storage("lossy")
