@@ -157,6 +157,18 @@ def test_photos_are_added_as_the_model_reads_them(tmp_path, caplog):
     assert stored.image(1).max() > 0.9
 
 
+def test_added_photos_keep_how_their_files_store_them(tmp_path):
+    (tmp_path / "set").mkdir()
+    first = Capture(torch.rand(3, 48, 64), "unlabelled", "s", "train")
+    captures = write_captures(tmp_path / "set/captures", CAMERA, [first])
+    jpeg, png = tmp_path / "a.jpg", tmp_path / "b.png"
+    Image.fromarray(random_pixels(seed=1)).save(jpeg, quality=90, subsampling="4:2:0")
+    Image.fromarray(random_pixels(seed=2)).save(png)
+    add_photos(tmp_path / "added", captures, [jpeg], POLICY)
+    add_photos(tmp_path / "added", captures, [png], POLICY)  # the first is written again
+    assert read_captures(tmp_path / "added").table["storage"].tolist() == ["jpeg 90 4:2:0", "srgb"]
+
+
 def test_photos_are_found_by_file_folder_and_pattern(photo_folder):
     (photo_folder / "notes.txt").write_text("no photo")
     every = [photo_folder / name for name in ("a.tif", "b.png", "c.jpg")]

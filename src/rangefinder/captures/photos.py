@@ -298,12 +298,26 @@ def _captures(
 ) -> Iterator[Capture]:
     if before is not None:
         for index in range(len(before)):
-            scene, placement = before.row(index)["scene"], before.placement(index)
-            yield Capture(before.image(index), "unlabelled", scene, "train", placement=placement)
+            row = before.row(index)
+            yield Capture(
+                image=before.image(index),
+                role="unlabelled",
+                scene=row["scene"],
+                split="train",
+                placement=before.placement(index),
+                storage=Storage.parse(row["storage"]),
+            )
+    accepted = replace(policy, domain=None)  # its statistics need not be taken again
     for identity, path in new.items():
-        photo = read_photo(path, policy)
-        scene = f"added-{identity}"  # never the name of a scene that is held out
-        yield Capture(photo.image, "unlabelled", scene, "train", placement=photo.placement)
+        photo = read_photo(path, accepted)
+        yield Capture(
+            image=photo.image,
+            role="unlabelled",
+            scene=f"added-{identity}",  # never the name of a scene that is held out
+            split="train",
+            placement=photo.placement,
+            storage=photo.storage,
+        )
 
 
 def with_added(captures: CaptureSet, folder: Path) -> CaptureSet:
