@@ -95,10 +95,10 @@ def with_photo_domain(
         trained_on: The training's captures, of which some are looked at.
         range_m: True distances [m] that what shifts cost is measured over.
     """
-    step = 1 + len(trained_on) // STATISTICS_OF
+    looked_at = range(0, len(trained_on), 1 + len(trained_on) // STATISTICS_OF)
     domain = PhotoDomain.of(
         map(Storage.parse, trained_on.table["storage"]),
-        [photo_statistics(trained_on.image(index)) for index in range(0, len(trained_on), step)],
+        [photo_statistics(trained_on.image(i), trained_on.placement(i)) for i in looked_at],
     )
     photos = domain.model_copy(update={"effects": _effects(model, module, validation, range_m)})
     return TrainedModel(model.network, model.card.model_copy(update={"photos": photos}))
