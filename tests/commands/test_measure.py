@@ -81,6 +81,7 @@ def test_a_set_of_16_bit_photos_of_12_bits_is_doubted_once(model_folder, photo_f
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 4
     doubt = "No sample of 2 16-bit photos is above 4095. 12 bits in 16? Give --bits 12"
     assert done.stderr.count(doubt) == 1
+    assert doubt in call("verify", photo_folder, *model[:2], "--distance", 1).stderr
     assert "bits" not in call("measure", photo_folder, *model, "--bits", 12).stderr
     tifffile.imwrite(photo_folder / "full.tif", np.full((48, 64), 60000, np.uint16))
     assert "bits" not in call("measure", photo_folder, *model).stderr

@@ -154,9 +154,10 @@ def test_bits_of_samples_are_those_of_training_unless_others_are_given(tmp_path)
         for photo in (tmp_path / "a.tif", twelve):
             np.testing.assert_allclose(session.measure(photo).distance_m, expected, rtol=1e-4)
         assert not session.bits.doubt
-    session = Session(make_model("student"), "cpu")
-    session.measure(tmp_path / "a.tif")
-    assert session.bits.suspected == 12
+    for photo in (tmp_path / "a.tif", twelve):
+        session = Session(make_model("student"), "cpu")
+        session.measure(photo)
+        assert session.bits.suspected == 12
 
 
 def test_unreadable_photos_that_land_are_named_once(photo_folder, caplog):

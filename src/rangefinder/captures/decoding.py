@@ -20,7 +20,7 @@ from rangefinder.captures.formats import RAW_SUFFIXES, install
 from rangefinder.captures.heif import heif_samples, is_heif, open_heif
 from rangefinder.captures.images import SAVE_AS, TIFF_SUFFIXES, linear_light
 from rangefinder.captures.storage import JPEGS, coded_storage, plain_storage
-from rangefinder.captures.tiff import photo_page, photo_samples
+from rangefinder.captures.tiff import open_tiff, photo_page, photo_samples
 from rangefinder.common.files import png_samples
 from rangefinder.config import Orientation
 from rangefinder.errors import CaptureError
@@ -135,25 +135,6 @@ def require_size(name: str, width: int, height: int) -> None:
         raise CaptureError(f"{name} is too small to show blur", got=found, expected=limit)
 
 
-def read_tiff(path: Path) -> tuple[Pixels, str]:
-    """Samples of a TIFF's first page, and its photometric interpretation.
-
-    Raises:
-        CaptureError: If it is no TIFF, or its size is refused.
-        DECODE_ERRORS: If it is damaged.
-    """
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0].aspage()
-            require_size(path.name, page.imagewidth, page.imagelength)
-            colours = str(getattr(page.photometric, "name", page.photometric))
-            return np.asarray(page.asarray()), colours
-    except tifffile.TiffFileError as exc:
-        raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
-
-
 def _samples(path: Path, start: bytes, untold_bits: int | None) -> Samples:
     """Samples of a file that begins so; `untold_bits`: of 16-bit ones, where it says nothing."""
     if path.suffix.lower() in RAW_SUFFIXES:
@@ -181,15 +162,10 @@ def _samples(path: Path, start: bytes, untold_bits: int | None) -> Samples:
 
 
 def _tiff_samples(path: Path, untold_bits: int | None) -> Samples:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = photo_page(path.name, file)
-            require_size(path.name, page.imagewidth, page.imagelength)
-            pixels, bits = photo_samples(path.name, page, untold_bits)
-    except tifffile.TiffFileError as exc:
-        raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
+    with open_tiff(path) as file:
+        page = photo_page(path.name, file)
+        require_size(path.name, page.imagewidth, page.imagelength)
+        pixels, bits = photo_samples(path.name, page, untold_bits)
     exif = Image.Exif()  # also of a TIFF whose pixels Pillow cannot read
     with path.open("rb") as file:
         exif.load_from_fp(file)

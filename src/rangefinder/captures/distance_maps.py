@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.captures.images import TIFF_SUFFIXES
+from rangefinder.captures.images import TIFF_SUFFIXES, write_tiff
 from rangefinder.captures.map_formats import Numbers, read_numbers
 from rangefinder.coordinates import Placement, axis_cosine
 from rangefinder.errors import CaptureError
@@ -224,11 +223,8 @@ def write_stored(stem: Path, distance_m: Tensor) -> Path:
         path = stem.with_name(f"{stem.name}.png")
         Image.fromarray(millimetres.astype(np.uint16)).save(path, compress_level=1)
         return path
-    import tifffile
-
-    file, path = BytesIO(), stem.with_name(f"{stem.name}.tif")
-    tifffile.imwrite(file, metres.astype(np.float32), compression="deflate", predictor=True)
-    path.write_bytes(file.getbuffer())
+    path = stem.with_name(f"{stem.name}.tif")
+    write_tiff(path, metres.astype(np.float32), compression="deflate", predictor=True)
     return path
 
 

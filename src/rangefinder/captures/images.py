@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,7 +99,7 @@ def read_linear(path: Path) -> Tensor:
 
 def write_linear(path: Path, image: Tensor) -> None:
     """Write `[3, H, W]` linear light 0..1 as uncompressed 16-bit TIFF `[H, W, 3]`."""
-    _write_tiff(path, quantise(image), "rgb")
+    write_tiff(path, quantise(image), photometric="rgb", metadata=None)
 
 
 def read_map(path: Path) -> Tensor:
@@ -112,7 +113,7 @@ def read_map(path: Path) -> Tensor:
 
 def write_map(path: Path, values: Tensor) -> None:
     """Write `[H, W]` as half-precision TIFF."""
-    _write_tiff(path, values.numpy().astype(np.float16), "minisblack")
+    write_tiff(path, values.numpy().astype(np.float16), photometric="minisblack", metadata=None)
 
 
 def read_mask(path: Path) -> Tensor:
@@ -138,11 +139,16 @@ def _read_pixels(path: Path) -> NDArray[np.generic]:
         raise CaptureError(f"{path} cannot be read as a picture ({exc})") from exc
 
 
-def _write_tiff(path: Path, pixels: NDArray[np.generic], photometric: str) -> None:
+def write_tiff(path: Path, pixels: NDArray[np.generic], **options: Any) -> None:
+    """Write samples with options of `tifffile.imwrite`.
+
+    Raises:
+        OSError: If the disk is full.
+    """
     import tifffile
 
     file = BytesIO()  # on a full disk NumPy, writing by itself, would raise nothing
-    tifffile.imwrite(file, pixels, photometric=photometric, metadata=None)
+    tifffile.imwrite(file, pixels, **options)
     path.write_bytes(file.getbuffer())
 
 

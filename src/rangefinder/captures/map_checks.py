@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
 from torch import Tensor
 
 from rangefinder.captures.distance_maps import MILLIMETRES, MapMeaning
@@ -250,6 +249,8 @@ def _depth_edges(distance_m: Float) -> Float:
 
 def _image_edges(image: Tensor) -> Float:
     """`[2, h, w]` contrast of light along x, and along y: 0 to 1, half at the local mean."""
+    from scipy import ndimage
+
     light = image.mean(dim=0).numpy()
     step = _step(light.shape)
     rows, cols = (size // step for size in light.shape)
@@ -268,6 +269,8 @@ def _shift_scores(edges: Float, gradients: Float, reach: int) -> tuple[Float, Fl
     Returns:
         `[N, 2 reach + 1, 2 reach + 1]`, and weights `[N]`.
     """
+    from scipy.signal import fftconvolve
+
     padded = np.empty((2, *(size + 2 * reach for size in edges.shape[1:])))
     for axis in range(2):
         padded[axis] = np.pad(gradients[axis], reach, constant_values=gradients[axis].mean())
@@ -280,8 +283,7 @@ def _shift_scores(edges: Float, gradients: Float, reach: int) -> tuple[Float, Fl
                 continue
             part = padded[:, top : bottom + 2 * reach, left : right + 2 * reach]
             sums = [
-                signal.fftconvolve(part[axis], own[axis, ::-1, ::-1], mode="valid")
-                for axis in range(2)
+                fftconvolve(part[axis], own[axis, ::-1, ::-1], mode="valid") for axis in range(2)
             ]
             scores.append(np.sum(sums, axis=0) / own.sum())
             weights.append(np.sqrt(own.sum()))

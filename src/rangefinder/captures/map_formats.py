@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from rangefinder.captures.decoding import read_tiff, require_content, require_size
+from rangefinder.captures.decoding import require_content, require_size
+from rangefinder.captures.formats import install
 from rangefinder.captures.images import TIFF_SUFFIXES
+from rangefinder.captures.tiff import open_tiff
 from rangefinder.errors import CaptureError
 
 Numbers = NDArray[np.generic]
@@ -64,7 +66,15 @@ def _samples(path: Path, suffix: str) -> Numbers:
         return _pillow(path, "PNG", ("L", "I", "I;16"), "grey PNG of 8 or 16 bits")
     if suffix == ".pfm":
         return _pillow(path, "PPM", ("F",), "grey PFM, with Pf in its first line")
-    return _exr(path) if suffix == ".exr" else read_tiff(path)[0]
+    return _exr(path) if suffix == ".exr" else _tiff(path)
+
+
+def _tiff(path: Path) -> Numbers:
+    """The first page."""
+    with open_tiff(path) as file:
+        page = file.pages[0].aspage()
+        require_size(path.name, page.imagewidth, page.imagelength)
+        return np.asarray(page.asarray())
 
 
 def _npy(path: Path) -> Numbers:
@@ -94,7 +104,7 @@ def _exr(path: Path) -> Numbers:
     except ImportError as exc:
         raise CaptureError(
             f"{path.name} is an EXR file, and no reader is installed",
-            todo="pip install 'rangefinder[exr]', or write it as 32-bit floating-point TIFF.",
+            todo=f"{install('exr')}, or write it as 32-bit floating-point TIFF.",
         ) from exc
     headers = OpenEXR.File(str(path), header_only=True).parts
     for part in headers:

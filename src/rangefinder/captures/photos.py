@@ -131,7 +131,9 @@ def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
     image = linear_light(name, pixels, bits=bits)
     require_size(name, image.shape[2], image.shape[1])
     storage = plain_storage(pixels.dtype == np.uint8)
-    return _accept(Path("array"), name, image, storage, policy)
+    photo = _accept(Path("array"), name, image, storage, policy)
+    is_untold = pixels.dtype == np.uint16 and bits is None
+    return replace(photo, largest=int(pixels.max()) if is_untold else None)
 
 
 def _accept(

@@ -5,6 +5,9 @@ Tags and their values are those of TIFF 6.0 (Aldus, 1992).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +21,22 @@ if TYPE_CHECKING:
 
 COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR", "LINEAR_RAW")
 JPEG = (6, 7, 33007, 34892)  # compressions whose decoder turns YCbCr into RGB
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[TiffFile]:
+    """An open TIFF.
+
+    Raises:
+        CaptureError: If it is none, also while it is read.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    except tifffile.TiffFileError as exc:
+        raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
 
 
 def photo_page(name: str, file: TiffFile) -> TiffPage:

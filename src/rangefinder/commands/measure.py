@@ -166,8 +166,7 @@ def verify(
         )
     session = open_session(**options)
     each = distances if len(distances) == len(paths) else distances * len(paths)
-    low_dpt, high_dpt = session.card.prediction.inverse_range_dpt
-    range_m = (1 / high_dpt, 1 / low_dpt)
+    range_m = session.card.prediction.range_m
     for distance in distances:
         _require_metres(distance, range_m)
     checks = [
@@ -175,6 +174,7 @@ def verify(
         for path, distance in zip(paths, each, strict=True)
         for one in tape_checks(session, path, distance, points)
     ]
+    _say_doubt(session.bits)
     if as_json:
         for one in checks:
             content = asdict(one) | {"photo": str(one.photo), "inside": one.inside}

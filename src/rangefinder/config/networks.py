@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rangefinder.config.strict import Counts, Ordered, Strict
+from rangefinder.config.strict import Counts, Interval, Ordered, Strict
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -17,6 +17,12 @@ class PredictionParams(Strict):
     bins: int = Field(48, ge=4, le=512)
     inverse_range_dpt: Ordered = (0.16, 1.47)
     label_sd_bins: float = Field(0.7, gt=0, le=10)
+
+    @property
+    def range_m(self) -> Interval:
+        """Nearest and farthest bin centre [m]."""
+        low, high = self.inverse_range_dpt
+        return 1 / high, 1 / low
 
     @model_validator(mode="after")
     def _has_a_width(self) -> Self:

@@ -134,8 +134,7 @@ class Measurement:
         """
         folder, stem = Path(folder), stem or self.photo.path.stem
         card, photo = self.posterior.model.card, self.photo
-        low_dpt, high_dpt = card.prediction.inverse_range_dpt
-        range_m, title = (1 / high_dpt, 1 / low_dpt), self._title()
+        range_m, title = card.prediction.range_m, self._title()
         files = write_maps(folder, stem, photo.shown_image, self.prediction, range_m, title)
         if cloud:
             files["cloud"] = write_cloud(
