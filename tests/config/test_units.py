@@ -50,6 +50,8 @@ def test_a_value_in_another_unit_is_refused_with_the_guess(name, value, guess):
         ("aperture", "f/1.8", "f_number: 1.8"),
         ("sensor_width_mm", 36, "pixel_pitch_um: 6 (sensor width / photo width)"),
         ("focus_distance_mm", 3000, "focus_distance_m: 3.0"),
+        ("focus_distance_cm", 300, "focus_distance_m: 3.0"),
+        ("pixel_pitch_nm", 6000, "pixel_pitch_um: 6.0"),
         ("pixel_pitch", 6, "pixel_pitch_um: 6"),
     ],
 )
@@ -74,3 +76,13 @@ def test_a_range_in_millimetres_is_refused_with_the_guess():
 @pytest.mark.parametrize("focus_m", [0.08, 0.25, 80, 500])
 def test_close_and_far_focus_distances_are_allowed(focus_m):
     assert parse(CameraParams, GOOD | {"focus_distance_m": focus_m}, "").focus_distance_m == focus_m
+
+
+def test_no_entry_is_offered_that_would_be_refused_too():
+    assert "perhaps" not in refusal(CameraParams, {"focus_distance_mm": -3})
+
+
+def test_a_wrong_key_of_a_glass_is_refused_with_those_it_may_have():
+    lens = {"kind": "zemax", "file": "a.zmx", "glasses": {"X": {"nd": 1.5, "v": 60}}}
+    message = refusal(CameraParams, {"lens": lens})
+    assert "lens.glasses.X.v: unknown key (value 60); allowed here: nd, sellmeier, vd" in message

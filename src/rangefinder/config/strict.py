@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -66,14 +66,15 @@ def _describe(model: type[BaseModel], error: Any, raw: Any) -> str:
 
 
 def _section(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The section of the configuration at a path."""
+    """The section of the configuration at a path; also one of a mapping of sections."""
+    found: Any = model
     for part in path:
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return None
-        model = annotation
-    return model
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            field = found.model_fields.get(str(part))
+            found = field.annotation if field else None
+        else:  # `part` is a key of a mapping
+            found = next(iter(get_args(found)[1:]), None)
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def _values_at(raw: Any, path: tuple[int | str, ...]) -> dict[str, Any]:

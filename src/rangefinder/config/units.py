@@ -14,7 +14,7 @@ _OTHER_UNITS = {
     "_um": (("millimetres", 1e3), ("metres", 1e6), ("nanometres", 1e-3)),
 }
 _METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "\N{MICRO SIGN}m": 1e-6, "nm": 1e-9}
-_WITH_UNIT = re.compile(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*([^\W\d]+)\s*", re.IGNORECASE)
+_WITH_UNIT = re.compile(r"\s*(-?[0-9.]+(?:e-?[0-9]+)?)\s*([^\W\d]+)\s*", re.IGNORECASE)
 _F_NUMBER = re.compile(r"\s*f\s*/?\s*([0-9.]+)\s*", re.IGNORECASE)
 _F_NUMBER_NAMES = ("aperture", "f", "fnumber", "f_stop")
 
@@ -29,7 +29,7 @@ def guessed_value(model: type[BaseModel], name: str, value: Any) -> str:
     """
     if isinstance(value, str):
         meant = _as_number(name, value)
-        return "" if meant is None else f"write {meant:g}"
+        return f"write {meant:g}" if meant is not None and _accepts(model, name, meant) else ""
     if not isinstance(value, int | float):
         return ""
     for unit, size in _other_units(name):
@@ -56,11 +56,21 @@ def guessed_entry(model: type[BaseModel], name: str, given: dict[str, Any]) -> s
         match = _F_NUMBER.fullmatch(str(value))
         number = match[1] if match else value
         return f"f_number: {number}" if isinstance(number, str | int | float) else ""
-    for unit in ("", *_OTHER_UNITS):
-        meant = f"{name.rpartition('_')[0] if name.endswith(tuple(_OTHER_UNITS)) else name}{unit}"
+    stem, _, unit = name.rpartition("_")
+    base = stem if unit in _METRES else name
+    for meant in (base, *(f"{base}{end}" for end in _OTHER_UNITS)):
         if meant in model.model_fields and meant not in given:
-            return f"{meant}: {_converted(name, meant, value)}"
+            return _entry(model, meant, _converted(name, meant, value))
     return ""
+
+
+def _entry(model: type[BaseModel], name: str, text: str) -> str:
+    """An entry that the section would take, of a converted value; empty if it would not."""
+    try:
+        accepted = _accepts(model, name, float(text))
+    except ValueError:  # not a number
+        accepted = True
+    return f"{name}: {text}" if accepted else ""
 
 
 def other_readings(name: str, value: float) -> str:
