@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 
 import numpy as np
@@ -266,11 +265,9 @@ def test_no_change_of_a_file_ends_in_a_traceback(tmp_path):
                 changes = ["", f"{lines[i]}\n{lines[i]}", " ".join(words)]
                 lines[i] = changes[rng.integers(len(changes))]
             path = write(tmp_path, "\n".join(lines), name)
-            with contextlib.suppress(LensError):
+            try:
                 focused_optic(camera_for(path))
-                continue
-            with pytest.raises(LensError) as refusal:
-                focused_optic(camera_for(path))
-            refusals.append(name in str(refusal.value))
+            except LensError as refusal:
+                refusals.append(name in str(refusal))
     assert all(refusals)
     assert 10 < len(refusals) < 70

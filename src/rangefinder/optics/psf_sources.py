@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from rangefinder.config import BankParams, CameraParams, Interval
 from rangefinder.errors import LensError
 from rangefinder.optics.blur import from_lens_m, image_distance_m, require_room
 from rangefinder.optics.psf_tracing import (
-    GAUSSIAN_REACH,
     GREEN,
     MAX_LOST_LIGHT,
     FieldPoints,
     Sampling,
+    kernel_side_px,
     kernel_too_small,
     larger_kernel,
     trace_kernels,
@@ -174,7 +173,7 @@ def _kernel_px(
         for wavelength in wavelengths
     ]
     reach_px = 1000 * float(np.abs(heights_mm).max()) / camera.pixel_pitch_um
-    return 2 * math.ceil(reach_px + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
+    return kernel_side_px(reach_px, params)
 
 
 def _splat_thin(

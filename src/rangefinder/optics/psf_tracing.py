@@ -122,7 +122,7 @@ def trace_kernels(
         if lost > MAX_LOST_LIGHT:
             ends = [(object_z[end], height) for end in (0, -1) for height in heights[end]]
             reach = max(_reach_px(lens, sampling, green, point) for point in ends)
-            needed = 2 * math.ceil(reach + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
+            needed = kernel_side_px(reach, params)
             raise kernel_too_small(lost, params, larger_kernel(camera, needed))
         return kernels, flux
 
@@ -220,6 +220,11 @@ def kernel_too_small(lost: float, params: BankParams, larger: str) -> LensError:
         expected=f"at most {MAX_LOST_LIGHT:.1%}",
         todo=f"{larger}, narrow range.working_m or raise camera.f_number.",
     )
+
+
+def kernel_side_px(reach_px: float, params: BankParams) -> int:
+    """Side [px, odd] of kernels for light that lands up to so far from the middle."""
+    return 2 * math.ceil(reach_px + GAUSSIAN_REACH / 2 * params.gaussian_px) + 1
 
 
 def larger_kernel(camera: Camera, needed_px: int) -> str:
