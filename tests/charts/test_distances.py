@@ -1,5 +1,7 @@
 """Distances to photograph charts at follow from the lens."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,12 @@ def test_a_macro_camera_gets_centimetres_and_is_not_sent_to_a_printer_that_does_
     assert " 0.00 " not in table
     assert "No printer prints at the 2900 dpi that a pixel sees: reduce the photos 3 times" in table
     assert "Reduce the photos 3 times, by area averages" in table
+
+
+def test_blur_and_print_ask_for_one_reduction():
+    macro = MACRO.model_copy(update={"pixel_pitch_um": 2.0, "f_number": 1.4, "width_px": 6000})
+    plan = plan_distances(macro, (0.245, 0.256), "A6")
+    table = distance_table(plan, macro, "A6", 57)
+    asked = re.findall(r"educe the photos (\d+) times", table)
+    assert len(asked) == 2
+    assert len(set(asked)) == 1

@@ -8,7 +8,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from rangefinder.commands import BAD_INPUT, COMMANDS, main
+from rangefinder.commands import BAD_INPUT, COMMANDS, main, patch_px_of
+from rangefinder.config import Parameters
+
+from .. import custom_networks
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -34,3 +37,10 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_patch_is_that_of_the_network_that_is_trained() -> None:
+    own = f"{custom_networks.__name__}:{custom_networks.Pooled.__name__}"
+    raw = {"teacher": {"network": own}, "student": {"sharing": "none"}}
+    assert patch_px_of(Parameters.model_validate(raw)) == custom_networks.Pooled.patch_px
+    assert patch_px_of(Parameters()) == 57

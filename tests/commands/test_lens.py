@@ -122,6 +122,12 @@ def test_a_prescription_is_shown_beside_the_camera_record_that_agrees(tmp_path, 
     assert "strong grey" in done.output
 
 
+def test_a_prescription_without_an_aperture_is_not_said_to_be_stopped_down(tmp_path, monkeypatch):
+    done = lens_of(tmp_path, monkeypatch, singlet(front="", aperture=""))
+    assert "no f-number" in done.output
+    assert "Stopped down" not in done.output
+
+
 def test_a_focal_length_that_is_off_is_said_with_which_is_used(tmp_path, monkeypatch):
     done = lens_of(tmp_path, monkeypatch, focal_length_mm=46.0)
     assert done.exit_code == 0, done.output

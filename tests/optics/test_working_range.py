@@ -132,3 +132,24 @@ def test_the_verdict_is_one_sentence(told_m, words):
 
 def test_in_a_narrow_range_smaller_differences_count():
     assert gap_within((0.2457, 0.2546), 0.1) == pytest.approx(0.009)
+
+
+CLOSE_MACRO = camera(60, 2.8, 18.0, 400, 0.25)
+FAST = camera(50, 1.8, 30.0, 400, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "charts_m", "said", "unsaid"),
+    [
+        (CLOSE_MACRO, (0.3, 0.5), "In all of that range blur is larger", "look alike"),
+        (FAST, (0.4, 0.9), "In all of that range blur is larger", "look alike"),
+        (FAST, (0.6, 5.0), "Outside of 1.", "Nearer than"),
+        (FAST, (2.0, 5.0), "can tell distances apart", "blur is larger"),
+    ],
+)
+def test_charts_where_blur_does_not_fit_are_said_to_be_that(record, charts_m, said, unsaid):
+    plan = plan_working_range(record, OBSERVER, charts_m)
+    text = "\n".join(plan.report(record, OBSERVER))
+    assert plan.working_m == charts_m
+    assert said in text
+    assert unsaid not in text

@@ -13,8 +13,7 @@ from rangefinder.camera import Camera
 from rangefinder.charts.sheets import MARGIN, SIZES_MM, UNITS
 from rangefinder.common.lengths import length, length_unit
 from rangefinder.config import Interval
-from rangefinder.optics.blur import blur_px, pixel_m
-from rangefinder.optics.working_range import reduction_advice
+from rangefinder.optics.blur import blur_px, pixel_m, reduction_advice, reduction_times
 
 STEP_PX = 1.5  # largest change of blur between neighbouring chart distances
 IDLE_PX = 0.1  # smallest that adds something
@@ -138,18 +137,19 @@ def distance_table(plan: list[ChartDistance], camera: Camera, size: str, patch_p
     total = sum(stop.poses for stop in near)
     dpi = math.ceil(25.4 / min(stop.sharp_mm for stop in plan))
     counted = f"{len(near)} distances, {total} photos of each sheet."
+    ends_m = plan[0].distance_m, plan[-1].distance_m
+    times = max(math.ceil(dpi / PRINTER_DPI), reduction_times(camera, patch_px, ends_m))
     if dpi <= PRINTER_DPI:
         lines.append(
             f"{counted} Print at {dpi} dpi or more: dots must not be coarser than a pixel sees."
         )
     else:
-        times = math.ceil(dpi / PRINTER_DPI)
         lines.append(
             f"{counted} No printer prints at the {dpi} dpi that a pixel sees: reduce the photos "
             f"{times} times ({camera.reduced_entries(times)}), or take flat things with finer "
             "texture, as stone or cloth, in the place of sheets."
         )
-    lines += reduction_advice(camera, patch_px, max(stop.blur_px for stop in plan))
+    lines += reduction_advice(camera, patch_px, ends_m, times)
     return "\n".join(lines + _what_to_do(near, far, size, patch_px))
 
 

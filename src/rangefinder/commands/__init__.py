@@ -216,3 +216,10 @@ def parameters_for(env: str, camera: Path | None = None) -> Parameters:
     # Of a record that names no lens, nothing is known but focal length and f-number.
     record = CameraParams.model_validate({"lens": {"kind": "thin"}} | content)
     return params.model_copy(update={"camera": record})
+
+
+def patch_px_of(params: Parameters) -> int:
+    """Side of the teacher's patch [px], a custom one's too."""
+    from rangefinder.models.teacher import build_teacher
+
+    return build_teacher(params.teacher, params.prediction.bins).patch_px

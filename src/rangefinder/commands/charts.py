@@ -15,6 +15,7 @@ from rangefinder.commands import (
     env_option,
     out_option,
     parameters_for,
+    patch_px_of,
     photos_argument,
 )
 
@@ -117,12 +118,10 @@ def distances(env: str, camera: Path | None, size: str, count: int | None) -> No
     """
     from rangefinder.camera import Camera
     from rangefinder.charts.distances import distance_table, plan_distances
-    from rangefinder.models.teacher import Teacher
     from rangefinder.optics.blur import require_room
 
     params = parameters_for(env, camera)
     record = Camera.from_params(params.camera)
     require_room(record, params.range.working_m)
     plan = plan_distances(record, params.range.working_m, size, count)
-    patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
-    click.echo(distance_table(plan, record, size, patch_px))
+    click.echo(distance_table(plan, record, size, patch_px_of(params)))

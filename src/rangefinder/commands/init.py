@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rangefinder.commands import camera_option
+from rangefinder.commands import camera_option, patch_px_of
 from rangefinder.common.files import atomic_write
 from rangefinder.common.lengths import round_distances_m
 from rangefinder.errors import ConfigError
@@ -56,7 +56,6 @@ def init(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) 
     from rangefinder.captures.tables import read_table
     from rangefinder.config import parse_parameters
     from rangefinder.config.project import Project
-    from rangefinder.models.teacher import Teacher
     from rangefinder.optics.working_range import Observer, plan_working_range
 
     target = _target(name, force)
@@ -64,9 +63,9 @@ def init(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) 
     beside = read[0].folder if read else Path()
     record = Camera.read(camera or beside / CAMERA_FILE)
     base = Project(Path(), "base").parameters()
-    patch_px = Teacher(base.teacher, base.prediction.bins).patch_px
-    observer = Observer(base.bank, base.identifiability, patch_px)
+    observer = Observer(base.bank, base.identifiability, patch_px_of(base))
     plan = plan_working_range(record, observer, _charts_m(read))
+    report = plan.report(record, observer)
     content = _content(name, record, read, plan, base)
     content["captures"]["tables"] = [_from_here(path) for path in tables]
     parse_parameters(content)
@@ -78,7 +77,7 @@ def init(name: str, tables: tuple[Path, ...], camera: Path | None, force: bool) 
     click.echo(f"Wrote {target}")
     if "lens" not in record.model_fields_set:
         click.echo(THIN)
-    for line in plan.report(record, observer):
+    for line in report:
         click.echo(line)
     click.echo(f"Next: kedro run --pipeline distill --env {name}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rangefinder.commands import camera_option, env_option, out_option, parameters_for
+from rangefinder.commands import camera_option, env_option, out_option, parameters_for, patch_px_of
 from rangefinder.common.files import atomic_write
 from rangefinder.common.lengths import length_unit
 
@@ -39,8 +39,7 @@ def lens(env: str, camera: Path | None, out: Path) -> None:
     """
     from rangefinder.camera import Camera
     from rangefinder.evaluation.input_figures import draw_limits
-    from rangefinder.models.teacher import Teacher
-    from rangefinder.optics.blur import blur_px
+    from rangefinder.optics.blur import reduction_advice
     from rangefinder.optics.identifiability import (
         gap_within,
         identifiability_bank,
@@ -49,13 +48,12 @@ def lens(env: str, camera: Path | None, out: Path) -> None:
         verdict,
         weak_texture_bound_m,
     )
-    from rangefinder.optics.working_range import reduction_advice
 
     params = parameters_for(env, camera)
     record = Camera.from_params(params.camera)
     if record.lens.kind == "zemax":
         click.echo(describe_prescription(record))
-    patch_px = Teacher(params.teacher, params.prediction.bins).patch_px
+    patch_px = patch_px_of(params)
     working_m = params.range.working_m
     gap = gap_within(working_m, params.identifiability.least_gap)
     sampling = params.identifiability.model_copy(update={"least_gap": gap})
@@ -66,8 +64,7 @@ def lens(env: str, camera: Path | None, out: Path) -> None:
     click.echo(f"{title}\n\n{describe(table)}")
     bound = weak_texture_bound_m(bank, patch_px, sampling)
     click.echo(verdict(working_m, told_apart_m(*bound, gap), gap))
-    most_px = max(float(blur_px(record, end)) for end in working_m)
-    for advice in reduction_advice(record, patch_px, most_px):
+    for advice in reduction_advice(record, patch_px, working_m):
         click.echo(advice)
     csv, png = out / "lens_limit.csv", out / "lens_limit.png"
     atomic_write(csv, lambda path: table.to_csv(path, index=False))
@@ -94,7 +91,7 @@ def describe_prescription(camera: Camera) -> str:
         )
     else:
         lines.append(f"The camera record's {camera.focal_length_mm:g} mm agrees.")
-    if camera.f_number > own.f_number * (1 + AGREEMENT):
+    if own.f_number and camera.f_number > own.f_number * (1 + AGREEMENT):
         lines.append(f"Stopped down to the camera record's f/{camera.f_number:g}.")
     return "\n".join(lines) + "\n"
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Float = NDArray[np.float64]
+BLUR_SHARE = 0.42  # of the side of the teacher's patch: larger blur is more than a patch shows
 DIAMETER_OVER_RMS = 2.0 * math.sqrt(2.0)  # of a uniform disc: diameter / rms radius
 _ARRAYS = ("discs_px", "inverse_dpt", "field_y_px", "field_x_px")
 
@@ -37,10 +38,14 @@ def image_distance_m(camera: Camera) -> float:
     return (focus_m - math.sqrt(max(focus_m**2 - 4 * focal_m * focus_m, 0.0))) / 2
 
 
+def _reference_m(camera: Camera) -> float:
+    """Distance from the camera record's reference to the lens [m]."""
+    return image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
+
+
 def from_lens_m(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:
     """Distances from the lens [m] of distances from the camera record's reference [m]."""
-    behind = image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
-    return np.maximum(np.asarray(distance_m, dtype=np.float64) - behind, 0.0)
+    return np.maximum(np.asarray(distance_m, dtype=np.float64) - _reference_m(camera), 0.0)
 
 
 def nearest_focus_m(camera: Camera) -> float:
@@ -61,8 +66,7 @@ def nearest_object_m(camera: Camera) -> float:
             expected=f"more than {nearest_focus_m(camera):g} m",
             todo="Measure it from the sensor, in metres, or set camera.distance_reference.",
         )
-    behind = image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
-    return 2 * camera.focal_length_mm / 1000 + behind
+    return 2 * camera.focal_length_mm / 1000 + _reference_m(camera)
 
 
 def require_room(camera: Camera, distances_m: NDArray[np.floating] | Interval) -> None:
@@ -83,7 +87,7 @@ def require_room(camera: Camera, distances_m: NDArray[np.floating] | Interval) -
 
 def blur_limits_m(camera: Camera, most_px: float) -> Interval:
     """Nearest and farthest distance [m] of points that blur over at most `most_px`."""
-    behind = image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
+    behind = _reference_m(camera)
     focus_dpt = 1 / float(from_lens_m(camera, camera.focus_distance_m))
     change_dpt = most_px / blur_px_per_dpt(camera)
     farthest_dpt = focus_dpt - change_dpt
@@ -104,6 +108,38 @@ def blur_px_per_dpt(camera: Camera) -> float:
     """Change of the blur circle [px] with inverse distance [dpt]."""
     aperture_m = camera.focal_length_mm / 1000 / camera.f_number
     return aperture_m * image_distance_m(camera) / (camera.pixel_pitch_um * 1e-6)
+
+
+def reduction_times(camera: Camera, patch_px: int, range_m: Interval) -> int:
+    """How often to reduce photos, so that a patch shows the largest blur over a range [m]."""
+    return math.ceil(_most_px(camera, range_m) / (BLUR_SHARE * patch_px))
+
+
+def _most_px(camera: Camera, range_m: Interval) -> float:
+    return float(blur_px(camera, np.asarray(range_m)).max())
+
+
+def reduction_advice(
+    camera: Camera, patch_px: int, range_m: Interval, least_times: int = 1
+) -> list[str]:
+    """How often to reduce photos whose blur is too much for a patch; empty if it is not.
+
+    Args:
+        camera: The camera record.
+        patch_px: Side of the teacher's patch [px].
+        range_m: Nearest and farthest distance [m].
+        least_times: Reduction that is needed for another reason.
+    """
+    for_blur = reduction_times(camera, patch_px, range_m)
+    if for_blur <= 1:
+        return []
+    times = max(for_blur, least_times)
+    return [
+        f"Reduce the photos {times} times, by area averages: their blur of up to "
+        f"{_most_px(camera, range_m):.0f} px is more than the {BLUR_SHARE * patch_px:.0f} px that "
+        f"a patch of {patch_px} px shows; in the camera record write "
+        f"{camera.reduced_entries(times)}."
+    ]
 
 
 def pixel_m(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:

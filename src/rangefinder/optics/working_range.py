@@ -17,7 +17,14 @@ from rangefinder.config import BankParams, IdentifiabilityParams, Interval
 from rangefinder.config.imaging import FARTHEST_M, MOST_KERNEL_PX
 from rangefinder.config.units import other_readings
 from rangefinder.errors import LensError
-from rangefinder.optics.blur import blur_limits_m, blur_px, blur_px_per_dpt, nearest_object_m
+from rangefinder.optics.blur import (
+    BLUR_SHARE,
+    blur_limits_m,
+    blur_px,
+    blur_px_per_dpt,
+    nearest_object_m,
+    reduction_advice,
+)
 from rangefinder.optics.identifiability import (
     gap_within,
     identifiability_bank,
@@ -28,7 +35,6 @@ from rangefinder.optics.identifiability import (
 from rangefinder.optics.psf_sources import thin_kernel_px
 
 AROUND_FOCUS = (0.45, 3.5)  # range that is worked over / focus distance
-BLUR_SHARE = 0.42  # of the side of the teacher's patch: larger blur is more than a patch shows
 LEAST_PX = (320, 240)  # width and height of photos that were reduced
 CLOSE = 1.25  # near end / where it should be
 WIDEST_TANGENT = 3.0  # half diagonal of the sensor / focal length, 143 degrees across
@@ -43,7 +49,7 @@ class WorkingRange:
     """A range to work over, and what photos of it need."""
 
     working_m: Interval  # nearest and farthest distance [m]
-    looked_at_m: Interval  # distances that were looked at [m]
+    looked_at_m: Interval | None  # distances that were looked at [m]; None: nowhere blur fits
     told_m: Interval | None  # those of them that can be told apart [m]
     most_blur_px: float  # largest blur in the working range [px]
     kernel_px: int  # side of the kernels that hold it, or the largest [px, odd]
@@ -51,19 +57,22 @@ class WorkingRange:
 
     def report(self, camera: Camera, observer: Observer) -> list[str]:
         """The range, what can be told apart in it, and what to do about its blur, in sentences."""
-        range_m = self.working_m[0], self.looked_at_m[1]
-        gap = gap_within(range_m, observer.identifiability.least_gap)
         lines = [
             f"Range: {span(self.working_m, 3)}, with blur of up to {self.most_blur_px:.1f} px in "
-            f"kernels of {self.kernel_px} px.",
-            verdict(range_m, self.told_m, gap),
+            f"kernels of {self.kernel_px} px."
         ]
+        if self.looked_at_m is not None:
+            gap = gap_within(self.looked_at_m, observer.identifiability.least_gap)
+            lines.append(verdict(self.looked_at_m, self.told_m, gap))
         if self.is_cut:
+            where = "In all of that range"
+            if self.looked_at_m is not None:
+                where = f"Outside of {span(self.looked_at_m, 3)}"
             lines.append(
-                "Outside of that range blur is larger than photos of this size show even when "
-                f"reduced: raise f_number above {camera.f_number:g} for a wider one."
+                f"{where} blur is larger than photos of this size show even when "
+                f"reduced: raise f_number above {camera.f_number:g}."
             )
-        advice = reduction_advice(camera, observer.patch_px, self.most_blur_px)
+        advice = reduction_advice(camera, observer.patch_px, self.working_m)
         lines += advice or _size_advice(camera, self.most_blur_px)
         return lines + doubts(camera, self.told_m)
 
@@ -107,10 +116,11 @@ def plan_working_range(
     reducible = max(1, min(side // least for side, least in sides))
     near_m, far_m = _fitting_m(camera, observer, BLUR_SHARE * observer.patch_px * reducible)
     if charts_m is not None:
-        looked_at_m = max(near_m, charts_m[0]), min(far_m, charts_m[1])
-        some = looked_at_m[0] < looked_at_m[1]
-        told_m = observer.told_m(camera, looked_at_m) if some else None
-        return _planned(camera, observer, charts_m, looked_at_m, told_m, is_cut=False)
+        fitting_m = max(near_m, charts_m[0]), min(far_m, charts_m[1])
+        if fitting_m[0] >= fitting_m[1]:
+            return _planned(camera, observer, charts_m, None, None, is_cut=True)
+        told_m = observer.told_m(camera, fitting_m)
+        return _planned(camera, observer, charts_m, fitting_m, told_m, fitting_m != charts_m)
     wanted_m = tuple(share * camera.focus_distance_m for share in AROUND_FOCUS)
     farthest_m = min(far_m, max(wanted_m[1], 2 * blur_px_per_dpt(camera)), FARTHEST_M)
     nearest_m, near_m = near_m, max(near_m, wanted_m[0])
@@ -124,18 +134,6 @@ def plan_working_range(
     is_cut = nearest_m > wanted_m[0] and nearest_m > nearest_object_m(camera)
     range_m = _rounded((near_m, far_m))
     return _planned(camera, observer, range_m, (near_m, farthest_m), told_m, is_cut)
-
-
-def reduction_advice(camera: Camera, patch_px: int, most_blur_px: float) -> list[str]:
-    """How often to reduce photos whose largest blur is too much for a patch; empty if it is not."""
-    times = math.ceil(most_blur_px / (BLUR_SHARE * patch_px))
-    if times <= 1:
-        return []
-    return [
-        f"Reduce the photos {times} times, by area averages: their blur of up to "
-        f"{most_blur_px:.0f} px is more than the {BLUR_SHARE * patch_px:.0f} px that a patch of "
-        f"{patch_px} px shows; in the camera record write {camera.reduced_entries(times)}."
-    ]
 
 
 def _size_advice(camera: Camera, most_blur_px: float) -> list[str]:
@@ -209,7 +207,7 @@ def _planned(
     camera: Camera,
     observer: Observer,
     working_m: Interval,
-    looked_at_m: Interval,
+    looked_at_m: Interval | None,
     told_m: Interval | None,
     is_cut: bool,
 ) -> WorkingRange:
