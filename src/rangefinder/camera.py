@@ -22,7 +22,7 @@ ONE_CAMERA = "Use data and models of one camera, or run ingestion again."
 _LENS_CONTENT = {
     "optiland_sample": ("kind", "name", "clear_radius_factor", "corner_pupil"),
     "zemax": ("kind", "sha256", "clear_radius_factor", "corner_pupil"),
-    "thin": ("kind", "axial_colour", "spherical"),
+    "thin": ("kind", "axial_colour", "secondary_spectrum", "spherical"),
     "measured": ("kind", "sha256"),
     "none": ("kind",),
 }

@@ -174,6 +174,15 @@ def test_a_split_column_takes_precedence_and_contradictions_are_refused():
         plan_splits(rows, CaptureParams())
 
 
+def test_only_wanted_splits_are_imported(tmp_path):
+    for name in "abc":
+        save_photo(tmp_path / f"{name}.png", seed=ord(name))
+    rows = ("a.png,chart,1,train", "b.png,chart,1,validation", "c.png,chart,1,test")
+    table = table_of(tmp_path, "image,role,distance_m,split", *rows)
+    (capture,) = imported(table, params_of(import_splits=("test",)))
+    assert capture.split == "test"
+
+
 def test_withheld_scenes_become_unlabelled(tmp_path):
     params = params_of(withheld_share=1.0, validation_share=0, test_share=0)
     save_photo(tmp_path / "a.png")

@@ -43,7 +43,10 @@ def test_a_thin_lens_blurs_alike_everywhere():
 
 @pytest.mark.parametrize("node", [0, 6, 8])
 def test_kernels_of_a_thin_lens_have_the_width_of_its_geometry(node):
-    thin = Camera(f_number=2.4, lens=LensParams(kind="thin", axial_colour=0.0, spherical=0.0))
+    thin = Camera(
+        f_number=2.4,
+        lens=LensParams(kind="thin", axial_colour=0.0, secondary_spectrum=0.0, spherical=0.0),
+    )
     blur = traced(thin)
     inverse_dpt = float(blur.inverse_dpt[node])
     pixel_sd = np.hypot(COARSE.gaussian_px, 12**-0.5)
@@ -102,3 +105,18 @@ def test_blur_of_a_disc_is_its_diameter():
     place = np.hypot(*np.mgrid[-20:21, -20:21])
     disc = torch.from_numpy((place <= 15.0).astype(float))
     assert disc_px(torch.roll(disc, 3, 0)) == pytest.approx(30.0, rel=0.02)
+
+
+@pytest.mark.parametrize("lens", [LensParams(kind="thin"), LensParams()])
+@pytest.mark.parametrize("reference", ["sensor", "entrance_pupil"])
+def test_an_offset_moves_the_zero_of_all_distances_towards_the_scene(lens, reference):
+    plain = Camera(lens=lens, distance_reference=reference, focus_distance_m=1.5)
+    moved = plain.model_copy(update={"focus_distance_m": 1.4, "distance_offset_m": 0.1})
+    assert from_lens_m(moved, 0.9) == pytest.approx(from_lens_m(plain, 1.0))
+    assert image_distance_m(moved) == pytest.approx(image_distance_m(plain))
+    few = COARSE.model_copy(update={"distances": 2, "field_cols": 3, "pupil_samples": 31})
+    expected, found = (
+        build_bank(camera, few, range_m).kernels
+        for camera, range_m in ((plain, (1.0, 5.0)), (moved, (0.9, 4.9)))
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

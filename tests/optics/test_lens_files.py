@@ -102,6 +102,20 @@ def test_a_glass_outside_catalogues_has_the_index_that_its_file_states(tmp_path,
     assert index_of(read_lens(path, {})) == pytest.approx(1.5311)
 
 
+@pytest.mark.parametrize(
+    ("glass", "warned"),
+    [
+        ("N-BK7 0 0 1.5311 55.9", True),  # of the patent; the name is that of the nearest glass
+        ("N-BK7 0 0 1.5168 64.17", False),
+        ("N-BK7 0 0 1.5 40.0", False),  # a placeholder
+        ("SF6 1 0 1.5311 55.9", False),  # a model glass: the name means nothing
+    ],
+)
+def test_an_index_that_contradicts_the_catalogue_is_warned_of(tmp_path, caplog, glass, warned):
+    read_lens(write(tmp_path, singlet(glass=glass)), {})
+    assert ("N-BK7: {nd: 1.5311, vd: 55.9}" in caplog.text) == warned
+
+
 def test_given_glasses_that_the_lens_does_not_have_are_refused(tmp_path):
     camera = camera_for(
         write(tmp_path, singlet()), lens={"glasses": {"N-BK": {"nd": 1.5, "vd": 60.0}}}

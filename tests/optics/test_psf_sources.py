@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rangefinder.config import BankParams, CameraParams
+from rangefinder.config.imaging import SpectrumParams
 from rangefinder.errors import LensError
 from rangefinder.optics.prescription import focused_optic
 from rangefinder.optics.psf_bank import PsfBank, build_bank
@@ -101,12 +102,16 @@ def disc_px(bank: PsfBank):
     return np.sqrt(8.0 * (square - 2 * BANK.gaussian_px**2 - 2 / 12))
 
 
+LINES = SpectrumParams(
+    wavelengths_um=(0.615, 0.535, 0.465), red=(1, 0, 0), green=(0, 1, 0), blue=(0, 0, 1)
+)
 RF50_BANK = BankParams(
     distances=5,  # 0.6, 0.75, 1, 1.5 and 3 m
     field_rows=3,
     field_cols=3,
     kernel_px=33,
-    wavelengths_um=((0.615,), (0.535,), (0.465,)),
+    pupil_samples=161,
+    spectrum=LINES,
 )
 
 
@@ -131,9 +136,51 @@ def test_a_real_lens_with_aspheres_has_the_blur_and_the_colours_that_optiland_fi
     np.testing.assert_allclose(red - green, [0.42, -0.43, -0.43], atol=0.03)
 
 
+@pytest.mark.parametrize(("plane", "sign"), [(0, -1), (-1, 1)])
+def test_an_achromat_focuses_red_and_blue_behind_green(plane, sign):
+    """So before the focus both blur more than green, and behind it less."""
+    camera = CameraParams.model_validate(
+        {"lens": {"kind": "thin", "axial_colour": 0.0, "secondary_spectrum": 0.002}}
+    )
+    bank = build_bank(camera_record(camera, Path()), BANK, (1.5, 20.0))
+    red, green, blue = disc_px(bank)[plane]
+    assert sign * (red - green) > 0.05
+    assert sign * (blue - green) > 0.05
+
+
+def test_blue_depends_on_how_much_violet_counts():
+    thin = {"kind": "thin", "axial_colour": 0.0, "secondary_spectrum": 0.002}
+    record = camera_record(CameraParams.model_validate({"lens": thin}), Path())
+    violet = SpectrumParams(
+        wavelengths_um=(0.42, 0.48, 0.55, 0.62),
+        red=(0, 0, 0, 1),
+        green=(0, 0, 1, 0),
+        blue=(1, 0, 0, 0),
+    )
+    cyan = violet.model_copy(update={"blue": (0, 1, 0, 0)})
+    discs = [
+        disc_px(build_bank(record, BANK.model_copy(update={"spectrum": s}), (1.5, 20.0)))[-1, 2]
+        for s in (violet, cyan)
+    ]
+    assert discs[0] > discs[1] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"red": (1, 0)}, "one weight for each of 4"),
+        ({"green": (0, 0, 0, 0)}, "green has no light"),
+    ],
+)
+def test_a_spectrum_without_a_weight_for_each_wavelength_is_refused(change, why):
+    weights = {"red": (0, 0, 0, 1), "green": (0, 0, 1, 0), "blue": (1, 0, 0, 0)}
+    with pytest.raises(ValueError, match=why):
+        SpectrumParams(wavelengths_um=(0.42, 0.48, 0.55, 0.62), **(weights | change))
+
+
 def test_an_aspheric_lens_has_the_blur_that_optiland_finds(tmp_path):
     camera = camera_for(write(tmp_path, singlet()), f_number=4.0, distance_reference="sensor")
-    params = BANK.model_copy(update={"wavelengths_um": RF50_BANK.wavelengths_um})
+    params = BANK.model_copy(update={"spectrum": LINES})
     bank = build_bank(camera, params, (0.8, 5.0))
     optic = focused_optic(camera)
     sensor_mm = float(optic.image_surface.geometry.cs.z)

@@ -97,7 +97,7 @@ def test_the_cameras_of_the_readme_fit_the_default_kernel():
 def test_front_has_rings_and_back_has_cores(bank):
     """Spherical aberration resolves the front/back ambiguity."""
     near, far = bank.kernels[-1, 1, 2, 1], bank.kernels[0, 1, 2, 1]
-    assert near[15, 15] < 0.9 * near[near > 0.2 * near.max()].mean()
+    assert near[15, 15] < 0.95 * near[near > 0.2 * near.max()].mean()
     assert far[15, 15] > 1.1 * far[far > 0.2 * far.max()].mean()
 
 
@@ -121,18 +121,23 @@ def _optiland_spots_px(optic, lens: FocusedLens, point: np.ndarray, wavelength: 
 @pytest.mark.parametrize("plane", [0, 4])
 def test_kernel_equals_histogram_of_optiland_rays(bank, plane):
     """Height, rotation, mirroring and sign, above and right of the optical centre."""
-    optic, wavelengths = focused_optic(CAMERA), np.array(COARSE.wavelengths_um[1])
+    optic, wavelengths = focused_optic(CAMERA), np.array(COARSE.spectrum.wavelengths_um)
     lens = focused_lens(CAMERA, wavelengths)
     place = np.array([120.0, -180.0])  # of node (0, 3) from the optical centre, x and y [px]
     radius_mm = np.hypot(*place) * CAMERA.pixel_pitch_um / 1000
     z = lens.object_z_mm(bank.distances_m[[plane]].numpy())
-    height = object_heights_mm(lens, 1, z, np.array([radius_mm]))[0, 0]
+    shares = COARSE.spectrum.shares[1]
+    height = object_heights_mm(lens, int(shares.argmax()), z, np.array([radius_mm]))[0, 0]
     point = np.array([*(height * place / np.hypot(*place)), z[0]])
-    spots = np.concatenate([_optiland_spots_px(optic, lens, point, w) for w in wavelengths], axis=1)
-    centre = spots.mean(axis=1)
+    found = [_optiland_spots_px(optic, lens, point, w) for w in wavelengths]
+    spots = np.concatenate(found, axis=1)
+    weights = np.repeat(shares, [part.shape[1] for part in found])
+    centre = np.average(spots, axis=1, weights=weights)
     assert np.abs(centre - place).max() < 3.0
     edges = np.linspace(-15.5, 15.5, 94)
-    cells, _, _ = np.histogram2d(*(spots - centre[:, None])[::-1], bins=[edges, edges])
+    cells, _, _ = np.histogram2d(
+        *(spots - centre[:, None])[::-1], bins=[edges, edges], weights=weights
+    )
     cells = gaussian_filter(cells, 3 * COARSE.gaussian_px)
     expected = cells.reshape(31, 3, 31, 3).sum((1, 3)) / cells.sum()
     kernel = bank.kernels[plane, 0, 3, 1].double().numpy()

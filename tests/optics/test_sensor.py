@@ -15,6 +15,8 @@ from rangefinder.optics.sensor import (
     expose,
     linear_to_srgb,
     noise_sd,
+    photo_colours,
+    sensor_light,
     srgb_to_linear,
     stored,
     through_jpeg,
@@ -122,3 +124,31 @@ def test_formats_are_drawn_and_only_where_there_is_a_choice(generator: np.random
     for photo, storage in jpegs:
         assert 80 <= storage.jpeg_quality <= 90
         assert torch.equal(photo, through_jpeg(image, storage.jpeg_quality, storage.chroma))
+
+
+MATRIX = ((1.6, -0.5, -0.1), (-0.2, 1.5, -0.3), (0.0, -0.5, 1.5))
+
+
+def test_the_colour_matrix_mixes_the_light_of_the_sensor_to_the_colours_of_the_photo():
+    encoding = EncodingParams(colour_matrix=MATRIX)
+    picture = 0.3 + 0.4 * torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    light = sensor_light(picture, encoding)
+    torch.testing.assert_close(photo_colours(light, encoding), picture, rtol=0, atol=1e-5)
+    point = torch.zeros(3, 1, 1)
+    point[0] = 0.5  # light that red alone sees
+    np.testing.assert_allclose(photo_colours(point, encoding).ravel(), [0.8, 0.0, 0.0], atol=1e-6)
+    grey = torch.full((3, 2, 2), 0.4)
+    torch.testing.assert_close(photo_colours(grey, encoding), grey, rtol=0, atol=1e-6)
+    assert sensor_light(picture, EncodingParams()) is picture
+
+
+@pytest.mark.parametrize(
+    ("matrix", "why"),
+    [
+        (((1.6, -0.5, 0.1), (0, 1, 0), (0, 0, 1)), "sum to 1"),
+        (((0.4, 0.3, 0.3), (0.4, 0.3, 0.3), (0, 0, 1)), "determinant"),
+    ],
+)
+def test_a_matrix_that_colours_grey_or_merges_colours_is_refused(matrix, why):
+    with pytest.raises(ValueError, match=why):
+        EncodingParams(colour_matrix=matrix)

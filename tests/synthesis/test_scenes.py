@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from rangefinder.config import CaptureParams
-from rangefinder.synthesis.scenes import Composition, Frame, compose_chart, compose_scene
+from rangefinder.synthesis.scenes import (
+    Composition,
+    Frame,
+    compose_chart,
+    compose_scene,
+    inverse_distance_dpt,
+)
 from rangefinder.synthesis.textures import TextureSampler, texture_energy
 
 FRAME = Frame(height_px=48, width_px=64, margin_px=4)
@@ -123,3 +129,25 @@ def test_scenes_have_weakly_textured_areas(scenes: list[Composition]):
     energy = torch.stack([texture_energy(scene.sharp, 3) for scene in scenes])
     weak = float((energy < 1e-3).float().mean())
     assert 0.05 < weak < 0.6
+
+
+def test_a_logarithmic_prior_puts_as_many_things_into_every_octave(textures):
+    params = CaptureParams(distance_prior="log", objects=(4, 4))
+    sampler = TextureSampler(textures, params)
+    generator = np.random.default_rng(5)
+    nearest = [
+        1 / float(np.max(_inverse(layer.distance_m).numpy()))
+        for _ in range(40)
+        for layer in compose_scene(FRAME, sampler, (0.5, 8.0), params, generator).layers[1:]
+    ]
+    before, behind = np.mean(np.array(nearest) < 1.0), np.mean(np.array(nearest) >= 2.0)
+    assert 0.15 < before < 0.55
+    assert behind > 0.2
+
+
+def test_shares_of_a_range_are_even_in_dioptres_or_in_the_logarithm():
+    assert inverse_distance_dpt((0.125, 2.0), 0.5, "inverse") == pytest.approx(1.0625)
+    assert inverse_distance_dpt((0.125, 2.0), 0.5, "log") == pytest.approx(0.5)
+    for prior in ("inverse", "log"):
+        assert inverse_distance_dpt((0.125, 2.0), 0.0, prior) == pytest.approx(0.125)
+        assert inverse_distance_dpt((0.125, 2.0), 1.0, prior) == pytest.approx(2.0)

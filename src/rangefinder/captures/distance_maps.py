@@ -17,7 +17,7 @@ from rangefinder.captures.images import TIFF_SUFFIXES, write_tiff
 from rangefinder.captures.map_formats import Numbers, read_numbers
 from rangefinder.coordinates import Placement, axis_cosine
 from rangefinder.errors import CaptureError
-from rangefinder.optics.blur import image_distance_m
+from rangefinder.optics.blur import image_distance_m, reference_m
 
 Kind = Literal["z", "radial", "inverse", "disparity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -164,8 +164,7 @@ def from_rays(
     focal_px = focal_length_px or image_m / (camera.pixel_pitch_um * 1e-6) / placement.scale
     centre_px = placement.to_image(camera.centre_px)
     depth_m = ray_m * torch.from_numpy(axis_cosine(focal_px, centre_px, *ray_m.shape))
-    behind_m = image_m if camera.distance_reference == "sensor" else 0.0
-    return torch.where(ray_m > 0, depth_m + behind_m, 0.0)
+    return torch.where(ray_m > 0, depth_m + reference_m(camera), 0.0)
 
 
 def frame_from_rays(ray_m: Tensor, focal_length_px: float) -> Tensor:

@@ -104,6 +104,8 @@ class Importer:
         rows = [(table, row) for table in tables for row in table.rows]
         self.problems += [problem for table in tables for problem in table.problems]
         plan = plan_splits([row for _, row in rows], self.params.captures)
+        wanted = self.params.captures.import_splits
+        rows = [(table, row) for table, row in rows if plan.splits[row.scene] in wanted]
         for table, row in tqdm(rows, desc="importing captures", unit="capture", disable=None):
             try:
                 yield _assigned(self._load(table, row), plan)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
 from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict, ordered
@@ -11,6 +13,10 @@ from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict, or
 Quality = Annotated[int, Field(ge=1, le=100)]
 Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
 
+Split = Literal["train", "validation", "test"]
+DistancePrior = Literal["inverse", "log"]  # distances are uniform in it
+Wavelength = Annotated[float, Field(ge=0.35, le=1.1)]
+Weight = Annotated[float, Field(ge=0.0)]
 Orientation = Literal["refuse", "ignore", "apply"]  # of photos whose EXIF says they are turned
 SampleBits = Annotated[int, Field(ge=9, le=16)]
 
@@ -30,6 +36,10 @@ class GlassParams(Strict):
         return self
 
 
+Row = tuple[float, float, float]
+Matrix = tuple[Row, Row, Row]
+GREY_TOLERANCE = 0.01
+LEAST_DETERMINANT = 0.01
 FARTHEST_M = 1000.0  # as good as infinity for any blur
 MOST_KERNEL_PX = 129
 
@@ -44,7 +54,8 @@ class LensParams(Strict):
     glasses: dict[str, GlassParams] = Field(default_factory=dict)
     clear_radius_factor: float = Field(1.06, ge=1, le=2)
     corner_pupil: float = Field(0.3, ge=0.0, le=1.0)
-    axial_colour: float = Field(0.0015, ge=0.0, le=0.05)
+    axial_colour: float = Field(0.0015, ge=-0.05, le=0.05)
+    secondary_spectrum: float = Field(0.0008, ge=0.0, le=0.05)
     spherical: float = Field(0.002, ge=-0.1, le=0.1)
 
     @model_validator(mode="after")
@@ -57,11 +68,33 @@ class LensParams(Strict):
         return hash(self.model_dump_json())  # a mapping, as `glasses` is, has no hash
 
     @property
+    def caveat(self) -> str:
+        """What is not this lens's own about its point spread functions; empty if nothing."""
+        if self.kind != "thin":
+            return ""
+        return (
+            "A thin lens: axial colour, secondary spectrum and spherical aberration are typical, "
+            "not this lens's."
+        )
+
+    @property
     def title(self) -> str:
         """For people."""
         if self.kind == "optiland_sample":
             return self.name
         return f"{self.kind} lens" if self.file is None else f"{self.kind} lens {self.file}"
+
+
+def _keeps_grey(matrix: Matrix) -> Matrix:
+    rows = [sum(row) for row in matrix]
+    if max(abs(total - 1.0) for total in rows) > GREY_TOLERANCE:
+        raise ValueError(f"each row must sum to 1, so that grey stays grey; got {rows}")
+    if abs(np.linalg.det(matrix)) < LEAST_DETERMINANT:
+        raise ValueError("its colours cannot be told apart: the determinant is 0")
+    return matrix
+
+
+ColourMatrix = Annotated[Matrix, AfterValidator(_keeps_grey)]
 
 
 class EncodingParams(Strict):
@@ -71,6 +104,7 @@ class EncodingParams(Strict):
     jpeg_quality: Annotated[tuple[Quality, Quality], AfterValidator(ordered)] = (95, 95)
     chroma: tuple[Chroma, ...] = Field(("4:2:0",), min_length=1)
     colour: bool = True
+    colour_matrix: ColourMatrix | None = None
 
 
 class CameraParams(Strict):
@@ -84,6 +118,7 @@ class CameraParams(Strict):
     height_px: int = Field(360, ge=16, le=20000)
     focus_distance_m: float = Field(3.0, ge=0.01, le=FARTHEST_M)
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
+    distance_offset_m: float = Field(0.0, ge=-10.0, le=10.0)
     optical_centre_px: tuple[float, float] | None = None
     symmetric: bool = True
     encoding: EncodingParams = EncodingParams()
@@ -107,6 +142,52 @@ class RangeParams(Strict):
         return self
 
 
+class SpectrumParams(Strict):
+    """Spectral responses of the three channels: sensitivity of the pixels times light.
+
+    The defaults are typical of colour cameras in daylight (shapes as in Jiang et al., What is the
+    space of spectral sensitivity functions for digital color cameras?, 2013).
+    """
+
+    wavelengths_um: tuple[Wavelength, ...] = tuple(round(0.42 + 0.02 * i, 2) for i in range(14))
+    red: tuple[Weight, ...] = (0, 0, 0, 0, 0, 0.05, 0.05, 0.12, 0.6, 1, 0.9, 0.65, 0.4, 0.12)
+    green: tuple[Weight, ...] = (
+        0,
+        0.05,
+        0.1,
+        0.25,
+        0.55,
+        0.95,
+        1,
+        0.85,
+        0.58,
+        0.3,
+        0.13,
+        0.06,
+        0,
+        0,
+    )
+    blue: tuple[Weight, ...] = (0.45, 0.85, 1, 0.75, 0.35, 0.12, 0.05, 0, 0, 0, 0, 0, 0, 0)
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Self:
+        for name, weights in (("red", self.red), ("green", self.green), ("blue", self.blue)):
+            if len(weights) != len(self.wavelengths_um):
+                raise ValueError(
+                    f"{name} needs one weight for each of {len(self.wavelengths_um)} wavelengths, "
+                    f"got {len(weights)}"
+                )
+            if sum(weights) <= 0.0:
+                raise ValueError(f"{name} has no light: a weight must be above 0")
+        return self
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """`[3, W]` share of each wavelength in the light of red, green and blue."""
+        weights = np.array([self.red, self.green, self.blue], dtype=np.float64)
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
 class BankParams(Strict):
     """Sampling of the point spread functions."""
 
@@ -114,12 +195,10 @@ class BankParams(Strict):
     field_rows: Odd = Field(7, ge=3, le=31)
     field_cols: Odd = Field(9, ge=3, le=31)
     kernel_px: Odd = Field(25, ge=3, le=MOST_KERNEL_PX)
-    pupil_samples: int = Field(161, ge=9, le=1025)
+    pupil_samples: int = Field(101, ge=9, le=1025)
     subpixel: int = Field(3, ge=1, le=9)
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0)
-    wavelengths_um: tuple[tuple[float, ...], ...] = Field(
-        ((0.595, 0.615, 0.64), (0.515, 0.535, 0.56), (0.45, 0.465, 0.485))
-    )
+    spectrum: SpectrumParams = SpectrumParams()
 
 
 class NoiseParams(Strict):
@@ -149,6 +228,8 @@ class CaptureParams(Strict):
     unlabelled: int = Field(480, ge=0, le=1_000_000)
     validation: int = Field(40, ge=0, le=100_000)
     test: int = Field(40, ge=0, le=100_000)
+    import_splits: tuple[Split, ...] = ("train", "validation", "test")
+    distance_prior: DistancePrior = "inverse"
     objects: Counts = (4, 10)
     slanted_share: float = Field(0.4, ge=0, le=1)
     weak_texture_share: float = Field(0.25, ge=0, le=1)

@@ -46,6 +46,7 @@ class Card(Strict):
     kind: Literal["teacher", "student"]
     camera: Camera
     camera_fingerprint: str
+    lens_caveat: str = Field("", description="what is not the lens's own about simulated blur")
     teacher: TeacherParams
     student: StudentParams | None = None
     prediction: PredictionParams

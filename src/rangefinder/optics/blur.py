@@ -31,26 +31,29 @@ _ARRAYS = ("discs_px", "inverse_dpt", "field_y_px", "field_x_px")
 
 def image_distance_m(camera: Camera) -> float:
     """Distance from the lens to the sensor [m] at the camera record's focus distance."""
-    focal_m, focus_m = camera.focal_length_mm / 1000, camera.focus_distance_m
+    focal_m = camera.focal_length_mm / 1000
+    focus_m = camera.focus_distance_m + camera.distance_offset_m
     if camera.distance_reference != "sensor":
         return focal_m * focus_m / (focus_m - focal_m)
     # The two parts of `focus_m` obey the lens equation: their product is focal_m times their sum.
     return (focus_m - math.sqrt(max(focus_m**2 - 4 * focal_m * focus_m, 0.0))) / 2
 
 
-def _reference_m(camera: Camera) -> float:
-    """Distance from the camera record's reference to the lens [m]."""
-    return image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
+def reference_m(camera: Camera) -> float:
+    """Distance from the zero of the camera record's distances to the lens [m]."""
+    reference_m = image_distance_m(camera) if camera.distance_reference == "sensor" else 0.0
+    return reference_m - camera.distance_offset_m
 
 
 def from_lens_m(camera: Camera, distance_m: NDArray[np.floating] | float) -> Float:
-    """Distances from the lens [m] of distances from the camera record's reference [m]."""
-    return np.maximum(np.asarray(distance_m, dtype=np.float64) - _reference_m(camera), 0.0)
+    """Distances from the lens [m] of distances in the camera record's terms [m]."""
+    return np.maximum(np.asarray(distance_m, dtype=np.float64) - reference_m(camera), 0.0)
 
 
 def nearest_focus_m(camera: Camera) -> float:
     """Focus distance [m] at unit magnification; the record cannot tell nearer ones apart."""
-    return (4 if camera.distance_reference == "sensor" else 2) * camera.focal_length_mm / 1000
+    focal_lengths = 4 if camera.distance_reference == "sensor" else 2
+    return focal_lengths * camera.focal_length_mm / 1000 - camera.distance_offset_m
 
 
 def nearest_object_m(camera: Camera) -> float:
@@ -66,7 +69,7 @@ def nearest_object_m(camera: Camera) -> float:
             expected=f"more than {nearest_focus_m(camera):g} m",
             todo="Measure it from the sensor, in metres, or set camera.distance_reference.",
         )
-    return 2 * camera.focal_length_mm / 1000 + _reference_m(camera)
+    return 2 * camera.focal_length_mm / 1000 + reference_m(camera)
 
 
 def require_room(camera: Camera, distances_m: NDArray[np.floating] | Interval) -> None:
@@ -87,7 +90,7 @@ def require_room(camera: Camera, distances_m: NDArray[np.floating] | Interval) -
 
 def blur_limits_m(camera: Camera, most_px: float) -> Interval:
     """Nearest and farthest distance [m] of points that blur over at most `most_px`."""
-    behind = _reference_m(camera)
+    behind = reference_m(camera)
     focus_dpt = 1 / float(from_lens_m(camera, camera.focus_distance_m))
     change_dpt = most_px / blur_px_per_dpt(camera)
     farthest_dpt = focus_dpt - change_dpt

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rangefinder.config import GlassParams
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 D_LINE_UM = 0.5875618  # wavelength of nd
 VISIBLE_UM = (0.48, 0.65)  # a catalogue's data must cover it
 PLACEHOLDER = (1.5, 40.0)  # nd and Vd that Zemax writes beside a glass without knowing it
+CONTRADICTION = 1e-3  # difference of nd from which it is another glass, not another melt
 NAME = re.compile(r"[\w.-]+")
 
 
@@ -47,6 +50,21 @@ def material_of(glass: Glass, given: GlassParams | None) -> BaseMaterial | None:
         return found
     told = glass.is_model or (glass.nd, glass.vd) != PLACEHOLDER
     return _abbe(glass.nd, glass.vd) if told and glass.nd > 1.0 and glass.vd > 0.0 else None
+
+
+def contradiction(glass: Glass, material: BaseMaterial | None) -> str:
+    """How the index that a prescription states differs from that of its glass; empty: it does not.
+
+    Converters of patents name the catalogue glass that is nearest to the one of the patent, and
+    write the latter's nd beside it.
+    """
+    stated = glass.nd is not None and glass.vd is not None and (glass.nd, glass.vd) != PLACEHOLDER
+    if material is None or not stated or glass.is_model:
+        return ""
+    nd = float(np.ravel(material.n(D_LINE_UM))[0])
+    if abs(nd - float(glass.nd or 0.0)) <= CONTRADICTION:
+        return ""
+    return f"{glass.name}: {{nd: {glass.nd:g}, vd: {glass.vd:g}}} (the catalogue has nd {nd:.5g})"
 
 
 def _given(given: GlassParams) -> BaseMaterial:

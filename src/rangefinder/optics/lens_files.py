@@ -11,6 +11,7 @@ import codecs
 import contextlib
 import io
 import json
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rangefinder.config import GlassParams
 from rangefinder.errors import LensError
-from rangefinder.optics.glasses import D_LINE_UM, Glass, material_of
+from rangefinder.optics.glasses import D_LINE_UM, Glass, contradiction, material_of
 from rangefinder.optics.lens_formats import (
     OTHER_LENS,
     Layout,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from optiland.optic import Optic
 
 Glasses = Mapping[str, GlassParams]  # catalogue name -> index, as the configuration gives them
+log = logging.getLogger(__name__)
 PHOTOGRAPHIC_UM = (0.4, 0.7)  # a primary wavelength outside is not one to focus photos by
 
 
@@ -160,6 +162,18 @@ def _materials(
     ]
     if unknown:
         raise _unknown_glasses(name, unknown)
+    doubtful = {
+        contradiction(glass, material)
+        for glass, material in zip(stated, materials, strict=True)
+        if glass is not None and glass.name not in glasses
+    } - {""}
+    if doubtful:
+        log.warning(
+            "%s states other indices than the catalogues of its glasses, which are used. If the "
+            "file is right, set camera.lens.glasses: %s",
+            name,
+            ", ".join(sorted(doubtful)),
+        )
     return materials
 
 

@@ -198,11 +198,12 @@ def _pupil_z_mm(optic: Optic) -> float:
 
 def _reference_z_mm(optic: Optic, camera: Camera) -> float:
     """Position that the camera record's distances are measured from."""
+    reference_mm = 0.0
     if camera.distance_reference == "sensor":
-        return float(optic.image_surface.geometry.cs.z)
-    if camera.distance_reference == "entrance_pupil":
-        return _pupil_z_mm(optic)
-    return 0.0
+        reference_mm = float(optic.image_surface.geometry.cs.z)
+    elif camera.distance_reference == "entrance_pupil":
+        reference_mm = _pupil_z_mm(optic)
+    return reference_mm - 1000.0 * camera.distance_offset_m
 
 
 def _focus(lens: LensData, camera: Camera) -> None:

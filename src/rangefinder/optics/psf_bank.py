@@ -24,7 +24,7 @@ from rangefinder.optics.blur import TracedBlur, disc_px
 
 Float = NDArray[np.float64]
 Nodes = tuple[NDArray[np.int64], NDArray[np.float32]]
-BANK_VERSION = 2  # raise it whenever the code that builds banks changes their content
+BANK_VERSION = 3  # raise it whenever the code that builds banks changes their content
 REBUILD = "Delete it; ingestion builds it again."
 log = logging.getLogger(__name__)
 _TENSORS = ("kernels", "relative_illumination", "inverse_distance_dpt", "field_y_px", "field_x_px")
@@ -162,12 +162,6 @@ def build_bank(
     from rangefinder.optics.psf_sources import lens_kernels
     from rangefinder.optics.psf_tracing import fold_field
 
-    if len(params.wavelengths_um) != 3 or not all(params.wavelengths_um):
-        raise LensError(
-            "a bank needs three colours",
-            got=f"bank.wavelengths_um = {params.wavelengths_um}",
-            expected="one or more wavelengths for each of red, green and blue",
-        )
     inverse = np.linspace(1.0 / working_m[1], 1.0 / working_m[0], params.distances)
     field_y = np.linspace(0.0, camera.height_px, params.field_rows)
     field_x = np.linspace(0.0, camera.width_px, params.field_cols)
@@ -196,8 +190,8 @@ def bank_for(
     path = folder / f"{fingerprint}.safetensors"
     if path.exists():
         return PsfBank.load(path, fingerprint)
-    if camera.lens.kind == "thin":
-        log.warning("Point spread functions are those of a thin lens: no real prescription")
+    if camera.lens.caveat:
+        log.warning(camera.lens.caveat)
     bank = build_bank(camera, params, working_m, home)
     bank.save(path)
     return bank

@@ -30,7 +30,8 @@ from rangefinder.optics.sensor import srgb_curve
 
 Float = NDArray[np.float64]
 Kernels = tuple[NDArray[np.float32], Float]  # see `lens_kernels`
-GREEN_UM, BLUE_UM, RED_UM = 0.55, 0.45, 0.65
+F_LINE_UM, C_LINE_UM = 0.4861327, 0.6562725  # of hydrogen
+MIDWAY = (F_LINE_UM**-2 + C_LINE_UM**-2) / 2  # between them [1 / um^2]
 POINT_SOURCE_NAME = re.compile(r"psf_(\d+(?:\.\d+)?)m_x(\d+(?:\.\d+)?)_y(\d+(?:\.\d+)?)")
 POINT_SOURCE_SUFFIXES = (".png", ".tif", ".tiff")
 BACKGROUND_QUANTILE = 0.2  # of a crop's border
@@ -99,8 +100,7 @@ def lens_kernels(
         )
     from rangefinder.optics.prescription import focused_lens
 
-    wavelengths = np.concatenate([np.asarray(group) for group in params.wavelengths_um])
-    lens = focused_lens(camera, wavelengths, home)
+    lens = focused_lens(camera, np.asarray(params.spectrum.wavelengths_um), home)
     return trace_kernels(lens, camera, params, distances_m, field)
 
 
@@ -141,16 +141,14 @@ def _thin_kernel(
     camera: Camera, sampling: Sampling, object_mm: float, image_mm: float
 ) -> tuple[Float, float]:
     """Kernels of the colours `[3, k, k]` of a point on the axis, and the share of lost light."""
-    params = sampling.params
-    groups = params.wavelengths_um
-    cells = np.zeros((3, *(sampling.response.shape[1],) * 2))
-    for colour, group in enumerate(groups):
-        for wavelength in group:
-            _splat_thin(camera, sampling, (object_mm, image_mm, wavelength), cells[colour])
+    wavelengths = sampling.params.spectrum.wavelengths_um
+    spectral = np.zeros((len(wavelengths), *(sampling.response.shape[1],) * 2))
+    for wavelength, histogram in zip(wavelengths, spectral, strict=True):
+        _splat_thin(camera, sampling, (object_mm, image_mm, wavelength), histogram)
+    cells = np.tensordot(sampling.shares, spectral, axes=1)
     kernels = sampling.response @ cells @ sampling.response.T
     kept = kernels.sum(axis=(1, 2), keepdims=True)
-    lost = 1 - float((kept.ravel() / [len(group) for group in groups]).min())
-    return np.asarray(kernels / kept), lost
+    return np.asarray(kernels / kept), 1 - float(kept.min())
 
 
 def thin_kernel_px(camera: Camera, params: BankParams, range_m: Interval) -> int:
@@ -166,11 +164,10 @@ def _kernel_px(
     camera: Camera, params: BankParams, objects_mm: Iterable[float], image_mm: float
 ) -> int:
     radius2 = np.linspace(0, 1, 65)
-    wavelengths = [wavelength for group in params.wavelengths_um for wavelength in group]
     heights_mm = [
         np.sqrt(radius2) * _ray_height_mm(camera, (object_mm, image_mm, wavelength), radius2)
         for object_mm in objects_mm
-        for wavelength in wavelengths
+        for wavelength in params.spectrum.wavelengths_um
     ]
     reach_px = 1000 * float(np.abs(heights_mm).max()) / camera.pixel_pitch_um
     return kernel_side_px(reach_px, params)
@@ -199,10 +196,22 @@ def _ray_height_mm(camera: Camera, point: tuple[float, float, float], radius2: F
     object_mm, image_mm, wavelength = point
     focal = camera.focal_length_mm
     pupil_mm = focal / camera.f_number / 2
-    colour = camera.lens.axial_colour * (wavelength - GREEN_UM) / (RED_UM - BLUE_UM)
+    colour = _chromatic_shift(camera, wavelength)
     zone = camera.lens.spherical * (radius2 - 0.5)  # 0 at the zone that focus is set for
     power = 1 / (focal * (1 + colour + zone))
     return np.asarray(pupil_mm * (1 - image_mm * (power - 1 / object_mm)))
+
+
+def _chromatic_shift(camera: Camera, wavelength_um: float) -> float:
+    """Change of focal length / focal length against that midway between the F and C lines.
+
+    Dispersion is linear in 1 / wavelength^2 to first order (Cauchy). An achromat cancels that order
+    for a pair of wavelengths; what is left is quadratic: its secondary spectrum, the same way for
+    red and for blue.
+    """
+    place = (MIDWAY - wavelength_um**-2) / (F_LINE_UM**-2 - MIDWAY)  # -1 at F, 1 at C
+    lens = camera.lens
+    return lens.axial_colour / 2 * place + lens.secondary_spectrum * place**2
 
 
 @dataclass(frozen=True)

@@ -66,23 +66,23 @@ def fold_field(camera: Camera, field_y_px: Float, field_x_px: Float) -> FieldPoi
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the kernels of a bank are sampled.
-
-    Attributes:
-        colours: `[W]` colour (0 red, 1 green, 2 blue) of each wavelength of the lens.
-    """
+    """How the kernels of a bank are sampled."""
 
     params: BankParams  # bank parameters
-    colours: NDArray[np.int64]
+    shares: Float  # `[3, W]` share of each wavelength in the light of red, green and blue
     cells_per_mm: float  # histogram cells per mm on the sensor
     response: Float  # `[k, k * subpixel]` cells to pixels: Gaussian blur and summation
 
     @classmethod
     def of(cls, camera: Camera, params: BankParams) -> Sampling:
         """Derive it from the parameters."""
-        colours = np.repeat(np.arange(3), [len(group) for group in params.wavelengths_um])
         cells = params.subpixel * 1000.0 / camera.pixel_pitch_um
-        return cls(params, colours, cells, _pixel_response(params))
+        return cls(params, params.spectrum.shares, cells, _pixel_response(params))
+
+    @property
+    def green(self) -> int:
+        """Index of the wavelength that green responds to most."""
+        return int(self.shares[GREEN].argmax())
 
 
 def _pixel_response(params: BankParams) -> Float:
@@ -104,7 +104,7 @@ def trace_kernels(
 ) -> tuple[NDArray[np.float32], Float]:
     """`psf_sources.lens_kernels` of a focused lens, traced.
 
-    The lens has indices for all of `params.wavelengths_um`, in their order.
+    The lens has indices for all of `params.spectrum.wavelengths_um`, in their order.
 
     Raises:
         LensError: If a kernel is too small, or light does not reach all of the sensor.
@@ -113,7 +113,7 @@ def trace_kernels(
 
     sampling = Sampling.of(camera, params)
     object_z = lens.object_z_mm(distances_m)
-    green = int(np.flatnonzero(sampling.colours == GREEN)[len(params.wavelengths_um[GREEN]) // 2])
+    green = sampling.green
     radii_mm = field.radii_px * camera.pixel_pitch_um / 1000.0
     heights = object_heights_mm(lens, green, object_z, radii_mm)
 
@@ -152,7 +152,7 @@ def _plane_kernels(
         turns = QUARTER_TURNS if r == 0 else QUARTER_TURNS[:1]
         landing, area = _trace_point(lens, params, green, (object_z, float(height)))
         weight = landing[:, :, 2]
-        np.add.at(light[r], sampling.colours, 2.0 * turns.size * weight.sum(axis=(1, 2)))
+        light[r] = 2.0 * turns.size * sampling.shares @ weight.sum(axis=(1, 2))
         flux[r] = area * weight.sum()
         for turn in turns:
             _splat_points(landing, sampling, field.point_angle[points] + turn, points, cells)
@@ -183,9 +183,8 @@ def _trace_point(
 
 def _green_centroid_mm(landing: Float, sampling: Sampling) -> float:
     """Green centroid on the radial axis of the sensor; across it, it is 0 by symmetry."""
-    is_green = sampling.colours == GREEN
-    weight = landing[is_green, :, 2]
-    return float((weight * landing[is_green, :, 0]).sum() / weight.sum())
+    weight = landing[:, :, 2] * sampling.shares[GREEN, :, None, None]
+    return float((weight * landing[:, :, 0]).sum() / weight.sum())
 
 
 def _splat_points(
@@ -197,8 +196,10 @@ def _splat_points(
     centre = _green_centroid_mm(landing, sampling)
     for angle, point in zip(angles, points, strict=True):
         turn = (math.cos(angle), math.sin(angle))
-        for rays, colour in zip(landing, sampling.colours, strict=True):
-            splat(rays, centre, -sampling.cells_per_mm, turn, cells[point, colour])
+        spectral = np.zeros((len(landing), *cells.shape[2:]))
+        for rays, histogram in zip(landing, spectral, strict=True):
+            splat(rays, centre, -sampling.cells_per_mm, turn, histogram)
+        cells[point] += np.tensordot(sampling.shares, spectral, axes=1)
 
 
 def _reach_px(

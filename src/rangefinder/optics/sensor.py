@@ -69,6 +69,33 @@ def grey(image: Tensor) -> Tensor:
     return image.mean(dim=0, keepdim=True).expand(3, -1, -1).contiguous()
 
 
+def sensor_light(image: Tensor, params: EncodingParams) -> Tensor:
+    """Light `[3, H, W]` in the sensor's colours of a picture in the photo's (see `photo_colours`).
+
+    Colours that the sensor cannot see apart from others would need negative light; they get none.
+    """
+    if params.colour_matrix is None:
+        return image
+    inverse = torch.linalg.inv(torch.tensor(params.colour_matrix, dtype=image.dtype))
+    return _mixed(inverse, image).clamp_(min=0.0)
+
+
+def photo_colours(image: Tensor, params: EncodingParams) -> Tensor:
+    """A photo `[3, H, W]` 0..1 in its own colours of one in the sensor's: the colour matrix.
+
+    A raw converter mixes the sensor's colours to those of sRGB. Blur is that of the sensor's
+    colours, so mixing raises the difference of blur between colours.
+    """
+    if params.colour_matrix is None:
+        return image
+    matrix = torch.tensor(params.colour_matrix, dtype=image.dtype)
+    return _mixed(matrix, image).clamp_(0.0, 1.0)
+
+
+def _mixed(matrix: Tensor, image: Tensor) -> Tensor:
+    return torch.einsum("ij,jyx->iyx", matrix, image)
+
+
 def stored(
     image: Tensor, params: EncodingParams, generator: np.random.Generator
 ) -> tuple[Tensor, Storage]:
@@ -150,7 +177,7 @@ def photograph(
     """Scale light to a maximum of 1, `expose` it at random, and store it.
 
     Args:
-        light: `[3, H, W]` linear light.
+        light: `[3, H, W]` linear light in the sensor's colours.
         params: Range of exposures, noise and bits.
         encoding: How the camera stores photos.
         generator: Source of randomness.
@@ -160,5 +187,5 @@ def photograph(
     """
     exposure = float(generator.uniform(*params.exposure))
     photo = expose(light / light.max().clamp(min=1e-6), exposure, params, generator)
-    photo, storage = stored(photo, encoding, generator)
+    photo, storage = stored(photo_colours(photo, encoding), encoding, generator)
     return photo, exposure, storage

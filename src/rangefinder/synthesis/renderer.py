@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from rangefinder.common.compute import one_thread, ordered_map, worker_pool
 from rangefinder.config import Parameters
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.rendering import render, render_rgbd
-from rangefinder.optics.sensor import photograph
+from rangefinder.optics.sensor import photograph, sensor_light
 from rangefinder.photo_domain import Storage
 from rangefinder.synthesis.rgbd import motorcycle
 from rangefinder.synthesis.scenes import (
@@ -32,6 +32,7 @@ from rangefinder.synthesis.scenes import (
     Frame,
     compose_chart,
     compose_scene,
+    inverse_distance_dpt,
 )
 from rangefinder.synthesis.textures import (
     TextureSampler,
@@ -79,11 +80,12 @@ def capture_specs(params: Parameters) -> list[CaptureSpec]:
 
 
 def _chart_specs(split: Split, count: int, params: Parameters, group: int) -> list[CaptureSpec]:
-    """Charts at random distances uniform in dioptres, stratified: one in each of `count` parts."""
+    """Charts at random distances of the prior, stratified: one in each of `count` parts."""
     generator = _generator(params.seed, (group, DISTANCES_KEY))
     near_dpt, far_dpt = 1 / params.range.working_m[0], 1 / params.range.working_m[1]
     share = (generator.permutation(count) + generator.random(count)) / count
-    distance_m = 1 / (far_dpt + share * (near_dpt - far_dpt))
+    range_dpt, prior = (far_dpt, near_dpt), params.captures.distance_prior
+    distance_m = 1 / inverse_distance_dpt(range_dpt, share, prior)
     return [
         CaptureSpec("chart", split, f"chart-{split}-{i:05d}", (group, i), float(distance))
         for i, distance in enumerate(distance_m)
@@ -133,14 +135,17 @@ class Renderer:
         """Compose, blur and expose one capture."""
         with one_thread():
             generator = _generator(self._params.seed, spec.key)
+            encoding = self._params.camera.encoding
             if spec.scene in self._params.captures.real_scenes:
                 blurred, scene = self._real(spec)
             else:
                 scene = self.compose(spec, generator)
-                blurred = render(self._bank, scene.layers)
+                layers = [
+                    replace(layer, rgb=sensor_light(layer.rgb, encoding)) for layer in scene.layers
+                ]
+                blurred = render(self._bank, layers)
             gains = np.exp(generator.normal(0, WHITE_BALANCE_SD, 3) * (1, 0, 1))
             blurred = blurred * torch.from_numpy(gains).float()[:, None, None]
-            encoding = self._params.camera.encoding
             image, exposure, storage = photograph(blurred, self._params.noise, encoding, generator)
             texture = None
             if spec.role == "labelled":
@@ -153,7 +158,8 @@ class Renderer:
         """A real scene through this lens: the blurred picture, and its sharp source."""
         frame, working_m = self._frame, self._params.range.working_m
         sharp, distance_m, shown_m = motorcycle(frame.height_px, frame.width_px, working_m)
-        blurred = render_rgbd(self._bank, sharp, shown_m)
+        light = sensor_light(sharp, self._params.camera.encoding)
+        blurred = render_rgbd(self._bank, light, shown_m)
         return blurred, Composition((), sharp, distance_m, (f"scene:{spec.scene}",))
 
 

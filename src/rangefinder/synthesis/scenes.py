@@ -10,16 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rangefinder.config import CaptureParams, Interval
+from rangefinder.config.imaging import DistancePrior
 from rangefinder.optics.rendering import Layer
 from rangefinder.synthesis.shapes import Shape, random_shape
 from rangefinder.synthesis.textures import TextureSampler
 
+Share = TypeVar("Share", float, NDArray[np.float64])
 CHART_PIECES = (1, 5)  # areas on top of a chart's first texture
 CHART_RADIUS = (0.12, 0.6)  # of the picture's height
 MAX_POSTERS = 2  # areas on a background's texture
@@ -85,14 +89,15 @@ def compose_scene(
 ) -> Composition:
     """A background with objects of the sampler's textures in front of it, far ones first."""
     near_dpt, far_dpt = 1 / working_m[0], 1 / working_m[1]
-    rgb, inverse, sources = _background(frame, sampler, (far_dpt, near_dpt), generator)
+    prior = params.distance_prior
+    rgb, inverse, sources = _background(frame, sampler, (far_dpt, near_dpt), prior, generator)
     layers = [Layer(rgb, None, 1 / float(inverse) if inverse.ndim == 0 else 1 / inverse)]
     below = inverse.expand(frame.padded_size).clone()
     sharp = rgb.clone()
     count = int(generator.integers(params.objects[0], params.objects[1] + 1))
     spread = (np.arange(count) + generator.random(count)) / max(count, 1)
     lowest = float(below.min())
-    for target in lowest + spread * (near_dpt - lowest):
+    for target in inverse_distance_dpt((lowest, near_dpt), spread, prior):
         slanted = generator.random() < params.slanted_share
         placed = _place(frame, below, float(target), slanted, (far_dpt, near_dpt), generator)
         if placed is None:
@@ -105,6 +110,16 @@ def compose_scene(
         seen = below[shape.window]
         seen.copy_(torch.where(shape.alpha >= 0.5, inverse, seen))
     return Composition(tuple(layers), frame.crop(sharp), 1 / frame.crop(below), _unique(sources))
+
+
+def inverse_distance_dpt(range_dpt: Interval, share: Share, prior: DistancePrior) -> Share:
+    """Inverse distances [dpt] at shares 0..1 (any shape) of a range [dpt], far to near.
+
+    Shares that are uniform give distances of the prior: uniform in dioptres, as blur changes, or in
+    the logarithm, as things at every scale are likely.
+    """
+    low, high = range_dpt
+    return low + (high - low) * share if prior == "inverse" else low * (high / low) ** share
 
 
 def _unique(sources: Sequence[str]) -> tuple[str, ...]:
@@ -138,16 +153,24 @@ def _log_uniform(bounds: Interval, generator: np.random.Generator) -> float:
 
 
 def _background(
-    frame: Frame, sampler: TextureSampler, range_dpt: Interval, generator: np.random.Generator
+    frame: Frame,
+    sampler: TextureSampler,
+    range_dpt: Interval,
+    prior: DistancePrior,
+    generator: np.random.Generator,
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Colour `[3, h, w]`, inverse distance `[h, w]` or `[]` [dpt], and texture sources."""
     rgb, sources = _mosaic(frame, sampler, int(generator.integers(MAX_POSTERS + 1)), generator)
-    low, high = range_dpt
-    start = low + (high - low) * FARTHEST_SHARE * generator.random() ** 2
+    high = range_dpt[1]
+    first = FARTHEST_SHARE * generator.random() ** 2
+    start = float(inverse_distance_dpt(range_dpt, first, prior))
     if generator.random() >= SLANTED_BACKGROUND_SHARE:
         return rgb, torch.tensor(start, dtype=torch.float32), sources
     kind = generator.choice(["wall", "floor", "corner"])
     across, rise = _relief(frame, kind, generator)
+    if prior == "log":
+        nearest = inverse_distance_dpt((start, high), float(rise.max()), prior)
+        rise = rise * float((nearest - start) / (high - start) / rise.max())
     if kind != "wall":
         other = sampler.sample(*frame.padded_size, generator)
         sources.append(other.source)

@@ -322,6 +322,7 @@ def teacher_card(
         kind="teacher",
         camera=captures.camera,
         camera_fingerprint=captures.camera.fingerprint,
+        lens_caveat=captures.camera.lens.caveat,
         teacher=params.teacher,
         prediction=params.prediction,
         patch_px=network.patch_px,
