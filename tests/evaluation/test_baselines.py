@@ -55,6 +55,21 @@ def test_other_splits_do_not_count(captures):
     assert (constant_model(SimpleNamespace(table=table), captures)(1).distance_m == 1.0).all()
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([("chart", "train", 1.0), ("labelled", "validation", 1.5), ("labelled", "train", 2.0)], 2),
+        ([("chart", "train", 1.0), ("labelled", "validation", 1.5)], 1.5),
+        ([("chart", "train", 1.0), ("chart", "validation", 1.5)], 1),
+    ],
+)
+def test_scenes_come_before_charts_and_training_before_validation(tmp_path, rows, expected):
+    """The lower half of a scene is at its distance, the upper half twice as far."""
+    captures = labelled_set(tmp_path, *rows, ("labelled", "test", 3.0))
+    test, _ = held_out(captures)
+    assert constant_model(captures, test)(0).distance_m[0, 0] == pytest.approx(expected)
+
+
 def test_no_training_distances_are_refused(captures):
     with pytest.raises(CaptureError, match="no training distances"):
         constant_model(training_set([1.0], split="test"), captures)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.splits import Split
 from rangefinder.errors import CaptureError
 from rangefinder.evaluation.metrics import Double, Float, Model
 from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
 
+_SPLITS: tuple[Split, ...] = ("validation", "train")  # of labelled captures, the best last
 _LINES = 64  # rows and columns of a map that are sampled
 
 
@@ -53,7 +55,10 @@ def _prediction(fits: Double, shape: tuple[int, int]) -> Prediction:
 
 
 def training_distances(training: CaptureSet) -> Double:
-    """Known distances `[N]` [m] of split `train`: of labelled captures if any, else of charts.
+    """Known distances `[N]` [m] that models may learn from.
+
+    Those of labelled captures of split `train`; else of split `validation`, which calibrates models
+    and is of scenes as the scored ones are; else of the charts of split `train`.
 
     Raises:
         CaptureError: If there are none.
@@ -62,14 +67,15 @@ def training_distances(training: CaptureSet) -> Double:
     charts = table.loc[table["split"].eq("train") & table["distance_m"].notna(), "distance_m"]
     known = [charts.to_numpy(dtype=np.float64)]
     if table.get("role", default=charts).eq("labelled").any():
-        labelled = training.select(role="labelled", split="train")
-        known = [_sample(labelled, index) for index in range(len(labelled))] or known
+        for split in _SPLITS:
+            labelled = training.select(role="labelled", split=split)
+            known = [_sample(labelled, index) for index in range(len(labelled))] or known
     distances = np.concatenate(known)
     if not distances.size:
         raise CaptureError(
             "the constant baseline has no training distances",
             got=f"{len(table)} captures, none of split 'train' with a distance",
-            expected="at least one chart or labelled capture of split 'train'",
+            expected="a chart of split 'train', or a labelled capture that is not of split 'test'",
             todo="Add some to the manifest.",
         )
     return distances
