@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.metrics import SCORES
+from rangefinder.evaluation.report import print_summary
 from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
 
@@ -238,6 +240,19 @@ def test_sources_are_scored_separately_where_there_are_two(captures, params, mod
     }
     total = sum(each["pixels"]["overall"] for each in counts.values())
     assert total == mixed.summary["protocol"]["pixels"]["overall"]
+
+
+def test_a_source_without_scored_pixels_is_null(captures, params, models_of):
+    captures.photographed = [1]
+    captures.distances[1][:] = 0.0
+    summary = evaluate(captures, models_of(captures), params, SUPPORT).summary
+    json.dumps(summary, allow_nan=False)
+    assert summary["models"]["student"]["by_source"]["photographed"]["overall"] == dict.fromkeys(
+        SCORES
+    )
+    stream = io.StringIO()
+    print_summary(summary, stream)
+    assert "5 simulated and 1 photographed captures" in stream.getvalue()
 
 
 def test_sources_change_no_pooled_score(captures, params, models_of):

@@ -96,6 +96,8 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
         parts.append(ratios)
     if len(sources) > 1:
         for name, counts in reversed(sources.items()):
+            if not counts["pixels"]["overall"]:
+                continue
             own = {model: content["by_source"][name] for model, content in models.items()}
             parts += [f"The {counts['captures']} {name} captures alone", _overall(own, unit)]
             parts += ["AbsRel by region", _regions(own, counts["pixels"], unit)]

@@ -131,15 +131,16 @@ def _model_summary(data: ModelSums, bootstrap: SceneBootstrap, regions: Regions)
         group: {name: scores(part) for name, part in parts.items()}
         for group, parts in _region_sums(inside, regions).items()
     }
-    mean = overall[SUMS.index("abs_rel")] / overall[0]
+    pooled = scores(overall)
+    mean = pooled["abs_rel"]
     return {
-        "overall": scores(overall),
+        "overall": pooled,
         **groups,
         "by_side": data.sides.by_side(),
         "defocus_sign": data.sides.defocus_sign(),
         "coverage": coverage(overall),
         "ause": json_number(curve.ause),
-        "ause_relative": json_number(curve.ause / mean) if mean > 0 else None,
+        "ause_relative": json_number(curve.ause / mean) if mean else None,
         "selective_risk_50": json_number(curve.selective_risk_50),
         "full_frame": scores(whole) if np.isfinite(whole).all() else None,
         "ci95": score_bounds(bootstrap, data.pooled),
