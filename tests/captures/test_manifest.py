@@ -94,6 +94,15 @@ def test_ids_are_hashes_of_pixels_placement_and_camera(camera: Camera, labelled:
     assert name != capture_id(labelled.image * 0.5, labelled.placement, camera)
 
 
+def test_rendered_captures_are_told_from_photographed_ones(
+    tmp_path: Path, camera: Camera, labelled: Capture, chart: Capture
+):
+    photo = replace(labelled, image=labelled.image / 2, texture=None, texture_sources=())
+    captures = write_captures(tmp_path / "set", camera, iter([labelled, photo, chart]))
+    assert captures.sources == ["simulated", "photographed", "simulated"]
+    assert captures.select(role="labelled").sources == ["simulated", "photographed"]
+
+
 def test_select_and_digest(tmp_path: Path, camera: Camera, labelled: Capture, chart: Capture):
     both = write_captures(tmp_path / "a", camera, [labelled, chart])
     swapped = write_captures(tmp_path / "b", camera, [chart, labelled])

@@ -33,6 +33,7 @@ class FakeCaptures:
     textures: list[Map | None]
     scenes: list[str]
     images: list[Map] = field(default_factory=list)
+    photographed: list[int] = field(default_factory=list)  # all others are simulated
 
     @property
     def table(self) -> pd.DataFrame:
@@ -58,6 +59,13 @@ class FakeCaptures:
 
     def __len__(self) -> int:
         return len(self.distances)
+
+    @property
+    def sources(self) -> list[str]:
+        return [
+            "photographed" if index in self.photographed else "simulated"
+            for index in range(len(self))
+        ]
 
     def distance_map(self, index: int) -> Map:
         return self.distances[index]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rangefinder.evaluation.figures import chosen_captures, draw_figures
 from rangefinder.evaluation.maps import Scene, side_by_side
 from rangefinder.evaluation.scoring import evaluate
+from rangefinder.models.distribution import Sides
 
 SUPPORT = (5, 4, 60, 44)
 CURVES = {"overview", "predicted_against_true", "reliability", "sparsification"}
@@ -39,6 +42,34 @@ def test_every_figure_can_be_saved(captures, models, few, tmp_path):
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png", dpi=30)
         assert (tmp_path / f"{name}.png").stat().st_size > 1000
+
+
+def test_sources_and_the_defocus_sign_are_drawn(captures, models, few):
+    captures.photographed, student = [1, 2, 5], models["student"]
+
+    def signed(index):
+        found = student(index)
+        sides = Sides(np.full((48, 64), 0.5, np.float32), found.distance_m, found.distance_m)
+        return replace(found, sides=sides)
+
+    models = models | {"student": signed}
+    evaluation = evaluate(captures, models, few, SUPPORT)
+    figures = draw_figures(captures, models, evaluation, few)
+    assert [axes.get_title(loc="left") for axes in figures["error_by_distance"].axes] == [
+        "Error by distance",
+        "Photographed captures alone",
+        "Simulated captures alone",
+    ]
+    legend = figures["defocus_sign"].axes[0].get_legend().get_texts()
+    assert [text.get_text() for text in legend] == ["chance", "student (AUC 0.500)"]
+    for figure in figures.values():
+        figure.draw_without_rendering()
+    chosen = chosen_captures(evaluation, few)
+    assert [captures.sources[index] for index in chosen] == [
+        "simulated",  # the real scene
+        "photographed",
+        "simulated",
+    ]
 
 
 def test_distance_maps_share_one_scale_in_metres(captures, models, few):

@@ -7,7 +7,7 @@ import pytest
 
 from rangefinder.config import parse_parameters
 from rangefinder.errors import CaptureError, ConfigError
-from rangefinder.evaluation.regions import Regions, near_edges, support_mask
+from rangefinder.evaluation.regions import SIDES, Regions, near_edges, support_mask
 
 WHOLE = (0, 0, 64, 48)
 
@@ -32,6 +32,14 @@ def test_distance_bins_hold_their_near_edge_and_the_last_its_far_edge(captures, 
     _, axes = axes_of(regions, captures)
     assert axes[3].tolist() == [0, 0, 1, 2, 3, 4, 4]
     assert regions.distance_names == ("0.7-1.0", "1.0-1.5", "1.5-2.0", "2.0-3.0", "3.0-4.0")
+
+
+def test_sides_are_those_of_the_focus(captures, params):
+    focus_m = captures.camera.focus_distance_m
+    captures.distances[0][:] = 0.0
+    captures.distances[0][0, :3] = [focus_m - 0.01, focus_m, focus_m + 0.01]
+    scored = Regions.over(captures, params, WHOLE).of(captures, 0)
+    assert [SIDES[side] for side in scored.side] == ["before", "behind", "behind"]
 
 
 def test_positions_are_sensor_radii(captures, params):

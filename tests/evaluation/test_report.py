@@ -34,6 +34,35 @@ def test_the_table_has_every_model_and_its_scores(summary):
     assert re.search(r"AbsRel student/teacher: 0\.\d\d \(95 % over scenes: ", text)
 
 
+def test_the_table_names_sources_and_lists_them_apart(captures, params, noisy_model, summary):
+    text = summary_table(summary)
+    assert "Evaluation: 6 simulated captures, 4 scenes" in text
+    assert "alone" not in text
+    captures.photographed = [0, 5]
+    mixed = evaluate(captures, {"m": noisy_model(captures, 0.1)}, params, (5, 4, 60, 44)).summary
+    text = summary_table(mixed)
+    assert "Evaluation: 4 simulated and 2 photographed captures, 4 scenes" in text
+    pooled, photographed, simulated = re.split(r"The \d \w+ captures alone", text)
+    assert "photographed captures alone" in text
+    for part, scores in (
+        (pooled, mixed["models"]["m"]),
+        (photographed, mixed["models"]["m"]["by_source"]["photographed"]),
+        (simulated, mixed["models"]["m"]["by_source"]["simulated"]),
+    ):
+        assert re.search(rf"^m +{scores['overall']['abs_rel']:.3f} ", part, re.M)
+        side = scores["by_side"]["before"]["abs_rel"]
+        assert re.search(rf"^before the focus .* {side:.3f}$", part, re.M)
+
+
+def test_the_table_tells_what_the_side_is_worth(summary):
+    assert "if the side were known" not in summary_table(summary)
+    known = {"overall": 0.0314, "before": 0.03, "behind": 0.04}
+    summary["models"]["student"]["defocus_sign"] = {"auc": 0.9251, "abs_rel_if_known": known}
+    text = summary_table(summary)
+    assert re.search(r"^if the side were known +- +0\.031$", text, re.M)
+    assert "AUC of the predicted side of the focus: student 0.925" in text
+
+
 def test_close_ranges_are_in_centimetres(summary):
     summary["protocol"]["report_m"] = [0.05, 0.15]
     bins = {"0.05-0.1": 7, "0.1-0.15": 5}

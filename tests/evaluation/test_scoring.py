@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.metrics import SCORES
+from rangefinder.evaluation.report import print_summary
 from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
 
@@ -22,6 +24,7 @@ GROUPS = {
     "by_texture": {"strong", "weak"},
     "by_position": {"centre", "corner"},
     "by_edge": {"near", "far"},
+    "by_side": {"before", "behind"},
     "by_distance_m": {"0.7-1.0", "1.0-1.5", "1.5-2.0", "2.0-3.0", "3.0-4.0"},
 }
 
@@ -79,7 +82,7 @@ def test_scores_are_those_of_the_pooled_pixels(evaluation, captures, models_of):
 def test_groups_that_partition_the_pixels_pool_to_the_overall_score(evaluation):
     pixels = evaluation.summary["protocol"]["pixels"]
     for model in evaluation.summary["models"].values():
-        for group in ("by_texture", "by_edge", "by_distance_m"):
+        for group in ("by_texture", "by_edge", "by_distance_m", "by_side"):
             parts = [
                 (pixels[group][name], part["abs_rel"] or 0.0) for name, part in model[group].items()
             ]
@@ -212,6 +215,54 @@ def test_real_scenes_are_reported_separately(evaluation):
     for name, model in evaluation.summary["models"].items():
         row = table.loc[("motorcycle", name)]
         assert model["real_scenes"]["motorcycle"]["abs_rel"] == pytest.approx(row["abs_rel"])
+
+
+def test_sources_are_scored_separately_where_there_are_two(captures, params, models_of):
+    captures.photographed = [1, 4]
+    mixed = evaluate(captures, models_of(captures), params, SUPPORT)
+    photos = captures.reordered([1, 4])
+    alone = evaluate(photos, models_of(photos), params, SUPPORT)
+    for name, model in mixed.summary["models"].items():
+        own = model["by_source"]["photographed"]
+        assert list(model["by_source"]) == ["simulated", "photographed"]
+        assert set(own) == set(model) - {"real_scenes", "by_source"}
+        expected = alone.summary["models"][name]
+        for part in ("overall", "by_edge", "by_distance_m", "by_position", "by_side", "coverage"):
+            (found,) = pd.json_normalize(own[part]).to_numpy()
+            (wanted,) = pd.json_normalize(expected[part]).to_numpy()
+            assert found.astype(float) == pytest.approx(wanted.astype(float), nan_ok=True)
+        assert own["ause"] == pytest.approx(expected["ause"])
+        assert own["ci95"]["abs_rel"] == pytest.approx(expected["ci95"]["abs_rel"])
+    counts = mixed.summary["protocol"]["sources"]
+    assert {name: each["captures"] for name, each in counts.items()} == {
+        "simulated": 4,
+        "photographed": 2,
+    }
+    total = sum(each["pixels"]["overall"] for each in counts.values())
+    assert total == mixed.summary["protocol"]["pixels"]["overall"]
+
+
+def test_a_source_without_scored_pixels_is_null(captures, params, models_of):
+    captures.photographed = [1]
+    captures.distances[1][:] = 0.0
+    summary = evaluate(captures, models_of(captures), params, SUPPORT).summary
+    json.dumps(summary, allow_nan=False)
+    assert summary["models"]["student"]["by_source"]["photographed"]["overall"] == dict.fromkeys(
+        SCORES
+    )
+    stream = io.StringIO()
+    print_summary(summary, stream)
+    assert "5 simulated and 1 photographed captures" in stream.getvalue()
+
+
+def test_sources_change_no_pooled_score(captures, params, models_of):
+    first = evaluate(captures, models_of(captures), params, SUPPORT).summary
+    captures.photographed = [1, 4]
+    second = evaluate(captures, models_of(captures), params, SUPPORT).summary
+    for name, model in first["models"].items():
+        assert model["by_source"] == {}
+        assert model | {"by_source": None} == second["models"][name] | {"by_source": None}
+    assert first["protocol"]["sources"].keys() == {"simulated"}
 
 
 def test_the_table_per_image_has_a_row_per_capture_and_model(evaluation, captures):

@@ -1,5 +1,7 @@
 """The predictor: maps of a photo whatever its crop or scale, and the outputs that are asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,41 @@ def test_a_prediction_depends_on_the_placement_of_its_photo():
     assert np.abs(there / here - 1).max() > 1e-3
     np.testing.assert_array_equal(again, here)
     assert predict(image[:, :, :30]).distance_m.shape == (30, 30)
+
+
+def divided(posterior, near=9, far=2):
+    """The same with 0.6 in a bin before the focus (0.67 dpt) and 0.4 in one behind it, in the
+    lower half; all of it before the focus in the upper half.
+    """
+    probs = torch.zeros_like(posterior.probs)
+    probs[..., near], probs[..., far] = 0.6, 0.4
+    probs[: len(probs) // 2, :, near], probs[: len(probs) // 2, :, far] = 1.0, 0.0
+    return replace(posterior, probs=probs)
+
+
+@pytest.mark.parametrize("kind", ["teacher", "student"])
+def test_a_prediction_by_the_defocus_sign_is_decoded_on_request(kind):
+    model = make_model(kind)
+    posterior = divided(Predictor(model).posterior(IMAGE))
+    found = posterior.decode(Outputs(sides=True))
+    np.testing.assert_array_equal(found.distance_m, posterior.decode().distance_m)
+    assert posterior.decode().sides is None
+    assert found.sides.before_probability[2, 5] == pytest.approx(1.0)
+    assert found.sides.before_probability[-3, 5] == pytest.approx(0.6)
+    near_m, far_m = 1 / model.distribution.centres_dpt[[9, 2]].numpy()
+    assert found.sides.before_m[-3, 5] == pytest.approx(near_m, rel=1e-4)
+    assert found.sides.behind_m[-3, 5] == pytest.approx(far_m, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["teacher", "student"])
+def test_a_divided_posterior_has_two_ranges(kind):
+    model = make_model(kind)
+    posterior = divided(Predictor(model).posterior(IMAGE))
+    near, far = posterior.two_ranges_m(45, 5)
+    half, centres = model.distribution.width_dpt / 2, model.distribution.centres_dpt
+    for ends_m, centre in ((near, float(centres[9])), (far, float(centres[2]))):
+        assert ends_m == pytest.approx((1 / (centre + half), 1 / (centre - half)), rel=1e-4)
+    assert posterior.two_ranges_m(2, 5) is None
 
 
 def test_calibration_changes_intervals_only():

@@ -9,6 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image, ImageOps
 
 from rangefinder.errors import CaptureError
@@ -82,6 +83,22 @@ def test_a_point_outside_of_the_photo_is_refused(photo_folder):
     for point in ((64, 0), (0, 48), (-1, 0)):
         with pytest.raises(CaptureError, match="outside"):
             session.report(photo_folder / "b.png", "b", OutputRequest((point,)))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_reading_names_two_ranges_where_the_sign_is_open(tmp_path, orientation):
+    session = Session(make_model("student", orientation="ignore"), "cpu")
+    measured = session.measure(portrait(tmp_path, orientation))
+    probs = torch.zeros_like(measured.posterior.probs)
+    probs[..., 9] = 1.0
+    probs[-3:, :, 2], probs[-3:, :, 9] = 0.4, 0.6  # the lowest rows of the sensor
+    measured = replace(measured, posterior=replace(measured.posterior, probs=probs))
+    lowest = (20, 47) if orientation == 1 else (0, 20)  # turned clockwise they are on the left
+    reading = measured.at(*lowest)
+    near, far = reading.two_ranges_m
+    assert near[0] < near[1] < CAMERA.focus_distance_m < far[0] < far[1]
+    assert f": {near[0]:.2f}-{near[1]:.2f} m or {far[0]:.2f}-{far[1]:.2f} m" in str(reading)
+    assert measured.at(20, 20).two_ranges_m is None
 
 
 def portrait(folder, orientation=6):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
 
 
+Source = Literal["simulated", "photographed"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 Role = Literal["chart", "labelled", "unlabelled", "rgbd"]
 ROLES: tuple[Role, ...] = get_args(Role)
 Samples = NDArray[np.uint16]
@@ -149,6 +151,12 @@ class CaptureSet:
         """Hash of the capture ids (16 hex digits), independent of their order."""
         joined = "\n".join(sorted(self.table["capture_id"]))
         return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+    @property
+    def sources(self) -> list[Source]:
+        """How each capture was made; of rendered ones the manifest has textures or their energy."""
+        is_rendered = self.table["texture_map"].notna() | self.table["texture_sources"].ne("")
+        return ["simulated" if rendered else "photographed" for rendered in is_rendered]
 
     def row(self, index: int) -> Mapping[str, Any]:
         """The manifest row of capture `index` (0-based), missing values as None."""

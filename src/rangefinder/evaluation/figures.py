@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,10 +29,12 @@ from rangefinder.common.figures import (
 from rangefinder.config import Interval, Parameters
 from rangefinder.evaluation.maps import Scene, close_up, side_by_side
 from rangefinder.evaluation.metrics import Model
+from rangefinder.evaluation.regions import SIDES
 from rangefinder.evaluation.scoring import Curves, Evaluation
 from rangefinder.models.distribution import INTERVAL_LEVELS
 
 _SHARES = (1e-3, 0.3)  # ends of the colour scale
+_GROUP = 0.8  # width of a group of bars
 _BAND = (0.1, 0.9)  # quantiles of the predictions shown as a band
 
 
@@ -42,7 +45,7 @@ def draw_figures(
 
     `overview` (photo, truth, models, error and 80 % interval side by side),
     `capture_<number>_<scene>` (the same, large), `predicted_against_true`, `reliability`,
-    `sparsification` and `error_by_distance`.
+    `sparsification`, `error_by_distance`, and `defocus_sign` if a model predicts it.
     """
     report_m = params.range.report_m
     with mpl.rc_context(SETTINGS):
@@ -58,14 +61,18 @@ def draw_figures(
         figures["predicted_against_true"] = _predicted_against_true(curves, summary, report_m)
         figures["reliability"] = _reliability(summary)
         figures["sparsification"] = _sparsification(curves, summary)
-        figures["error_by_distance"] = _error_by_distance(
-            evaluation, report_m, captures.camera.focus_distance_m
-        )
+        focus_m = captures.camera.focus_distance_m
+        figures["error_by_distance"] = _errors_by_distance(evaluation, report_m, focus_m)
+        if any(model["defocus_sign"] for model in summary["models"].values()):
+            figures["defocus_sign"] = _defocus_sign(evaluation)
     return figures
 
 
 def chosen_captures(evaluation: Evaluation, params: Parameters) -> list[int]:
     """Indices of the captures shown: real scenes, then best to worst in even steps.
+
+    Where captures are photographed and simulated, about as many of each are, photographed ones
+    first.
 
     Args:
         evaluation: The scores; the last model's AbsRel ranks the captures.
@@ -76,11 +83,14 @@ def chosen_captures(evaluation: Evaluation, params: Parameters) -> list[int]:
     table = table[table["model"] == last].reset_index(drop=True)
     table = table[table["pixels"] > 0]
     real = table.index[table["scene"].isin(params.captures.real_scenes)].tolist()
-    ranked = table.drop(index=real).sort_values("abs_rel", kind="stable").index.to_numpy()
-    real = real[: params.evaluation.figures]
-    room = min(params.evaluation.figures - len(real), len(ranked))
-    steps = np.linspace(0, max(len(ranked) - 1, 0), room).round().astype(np.intp)
-    return [*real, *(int(index) for index in ranked[steps])]
+    ranked = table.drop(index=real).sort_values("abs_rel", kind="stable")
+    chosen = real[: params.evaluation.figures]
+    kinds = [own.index.to_numpy() for _, own in ranked.groupby("source")]  # photographed first
+    for place, kind in enumerate(kinds):
+        room = math.ceil((params.evaluation.figures - len(chosen)) / (len(kinds) - place))
+        steps = np.linspace(0, len(kind) - 1, min(room, len(kind))).round().astype(np.intp)
+        chosen += kind[steps].tolist()
+    return chosen
 
 
 def _scene(
@@ -89,8 +99,9 @@ def _scene(
     name = str(captures.table["scene"].iloc[index])
     shown = [model for model in models if model != BASELINE] or list(models)
     row = evaluation.per_image.iloc[index * len(models) + len(models) - 1]
+    kind = f"{row['source']}, " if evaluation.source_curves else ""
     return Scene(
-        title=f"{name}, AbsRel {row['abs_rel']:.3f}",
+        title=f"{name}, {kind}AbsRel {row['abs_rel']:.3f}",
         photo=np.asarray(captures.image(index), dtype=np.float32),
         truth_m=np.asarray(captures.distance_map(index), dtype=np.float32),
         predictions={model: models[model](index) for model in shown},
@@ -178,15 +189,33 @@ def _sparsification(curves: Mapping[str, Curves], summary: dict[str, Any]) -> Fi
     return figure
 
 
-def _error_by_distance(evaluation: Evaluation, report_m: Interval, focus_m: float) -> Figure:
-    """Mean relative error at each true distance; markers are the scored distance bins."""
-    figure = new_figure(6.6, 4.4)
-    axes = figure.subplots()
+def _errors_by_distance(evaluation: Evaluation, report_m: Interval, focus_m: float) -> Figure:
+    """Mean relative error at each true distance, a panel for all captures and for each source."""
     models = evaluation.summary["models"]
+    parts = {"Error by distance": (models, evaluation.curves)}
+    for source in reversed(list(evaluation.source_curves)):
+        own = {name: model["by_source"][source] for name, model in models.items()}
+        parts[f"{source.capitalize()} captures alone"] = own, evaluation.source_curves[source]
+    figure = new_figure(6.6 * len(parts), 4.4)
+    panels = figure.subplots(1, len(parts), squeeze=False)[0]
+    for axes, (title, (scored, curves)) in zip(panels, parts.items(), strict=True):
+        _error_by_distance(axes, scored, curves, report_m, focus_m)
+        axes.set_title(title)
+    return figure
+
+
+def _error_by_distance(
+    axes: Axes,
+    models: dict[str, Any],
+    curves: Mapping[str, Curves],
+    report_m: Interval,
+    focus_m: float,
+) -> None:
+    """Draw mean relative errors; markers are the scored distance bins."""
     colours = model_colours(list(models))
     highest = 0.0
     for name, model in models.items():
-        histogram = evaluation.curves[name].histogram
+        histogram = curves[name].histogram
         axes.plot(histogram.centres_m, histogram.abs_rel, color=colours[name], lw=1, alpha=0.6)
         _bin_markers(axes, model["by_distance_m"], colours[name], name)
         bins = [scores["abs_rel"] or 0.0 for scores in model["by_distance_m"].values()]
@@ -199,8 +228,40 @@ def _error_by_distance(evaluation: Evaluation, report_m: Interval, focus_m: floa
     axes.grid(visible=True, color=GRID)
     distance_axis(axes, "x", report_m, "true distance")
     percent_axis(axes, "y", "mean relative error")
-    axes.set_title("Error by distance")
     axes.legend()
+
+
+def _defocus_sign(evaluation: Evaluation) -> Figure:
+    """ROC curve of the predicted side of the focus; errors on both sides, and with it known."""
+    models = evaluation.summary["models"]
+    signs = {name: model["defocus_sign"] for name, model in models.items()}
+    colours = model_colours(list(models))
+    figure = new_figure(9.6, 4.4)
+    curve, errors = figure.subplots(1, 2)
+    curve.plot([0, 1], [0, 1], color="black", **DASHED, label="chance")
+    for place, (name, model) in enumerate(models.items()):
+        abs_rel = [model["by_side"][side]["abs_rel"] or 0.0 for side in SIDES]
+        x = np.arange(len(SIDES)) + (place + 0.5) / len(models) * _GROUP - _GROUP / 2
+        width = 0.9 * _GROUP / len(models)
+        errors.bar(x, abs_rel, width, color=colours[name], label=name)
+        if sign := signs[name]:
+            known = [sign["abs_rel_if_known"][side] or 0.0 for side in SIDES]
+            errors.hlines(known, x - width / 2, x + width / 2, "black", lw=2)
+            area = "-" if sign["auc"] is None else f"{sign['auc']:.3f}"
+            label = f"{name} (AUC {area})"
+            curve.plot(*evaluation.sides[name].roc(), color=colours[name], label=label)
+    errors.plot([], [], color="black", lw=2, label="if the side were known")
+    curve.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+    percent_axis(curve, "x", "pixels behind the focus taken for before")
+    percent_axis(curve, "y", "pixels before the focus found")
+    curve.set_title("Predicted side of the focus")
+    curve.legend(loc="lower right")
+    errors.set_xticks(range(len(SIDES)), [f"{side} the focus" for side in SIDES])
+    percent_axis(errors, "y", "mean relative error")
+    errors.set_title("Error on either side")
+    errors.legend()
+    for axes in (curve, errors):
+        axes.grid(visible=True, axis="y", color=GRID)
     return figure
 
 

@@ -41,6 +41,8 @@ def check_prediction(prediction: Prediction, shape: tuple[int, int], owner: str)
     for level in INTERVAL_LEVELS:
         near, far = prediction.interval_m[level]
         maps |= {f"near end at {level}": near, f"far end at {level}": far}
+    if prediction.sides is not None:
+        maps |= vars(prediction.sides)
     for name, values in maps.items():
         if values.shape != shape:
             raise ModelError(
@@ -60,6 +62,9 @@ def check_values(prediction: Prediction, pixels: NDArray[np.intp], owner: str) -
     for level in INTERVAL_LEVELS:
         for end in prediction.interval_m[level]:
             bad |= np.isnan(end.ravel()[pixels])
+    if prediction.sides is not None:
+        for values in vars(prediction.sides).values():
+            bad |= np.isnan(values.ravel()[pixels])
     if bad.any():
         raise ModelError(
             f"{owner} has no usable prediction at {int(bad.sum())} of {len(pixels)} scored pixels",

@@ -31,6 +31,7 @@ TEXTURE, POSITION, EDGE, DISTANCE, FRAME = range(5)
 TEXTURES = ("strong", "weak")  # the third index: texture unknown
 POSITIONS = ("centre", "corner")  # the third index: between
 EDGES = ("near", "far")
+SIDES = ("before", "behind")  # of the focus
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ScoredPixels:
     flat: Index  # `[N]` indices in the flattened image: truth known and within the reported range
     truth_m: Float  # `[N]` true distance [m]
     cell: Index  # `[N]` flat index of each pixel's cell
+    side: Index  # `[N]` index in `SIDES` of the true distance
     inside: Bool  # `[N]` whether the pixel is within the support
     shape: tuple[int, int]  # height and width of the image [px]
 
@@ -99,7 +101,8 @@ class Regions:
         flat = np.flatnonzero(mask)
         cell = np.ravel_multi_index(tuple(axis.ravel()[flat] for axis in axes), self.cell_shape)
         truth_m, shape = truth.ravel()[flat], (truth.shape[0], truth.shape[1])
-        return ScoredPixels(flat, truth_m, np.asarray(cell), inside.ravel()[flat], shape)
+        side = (truth_m >= captures.camera.focus_distance_m).astype(np.intp)
+        return ScoredPixels(flat, truth_m, np.asarray(cell), side, inside.ravel()[flat], shape)
 
     @property
     def _conf(self) -> EvaluationParams:

@@ -79,16 +79,29 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     models, protocol = summary["models"], summary["protocol"]
     near, far = protocol["report_m"]
     unit = length_unit((near, far))
+    sources = protocol["sources"]
+    kinds = " and ".join(f"{counts['captures']} {name}" for name, counts in sources.items())
     head = (
-        f"Evaluation: {summary['dataset']['captures']} captures, {protocol['scenes']} scenes, "
+        f"Evaluation: {kinds} captures, {protocol['scenes']} scenes, "
         f"{protocol['pixels']['overall']:,} pixels within {unit.text(near)}-{unit.text(far)} "
         f"{unit.name}, the same for every model"
     )
     if "limits" in summary:
         head += "\n" + textwrap.fill(summary["limits"], 100)
-    tables = head, _overall(models, unit), "AbsRel by region", _regions(models, protocol, unit)
-    ratios = _ratios(summary["comparisons"])
-    print_parts([*tables, ratios] if ratios else tables, stream)
+    regions = _regions(models, protocol["pixels"], unit)
+    parts: list[RenderableType] = [head, _overall(models, unit), "AbsRel by region", regions]
+    if signs := _signs(models):
+        parts.append(signs)
+    if ratios := _ratios(summary["comparisons"]):
+        parts.append(ratios)
+    if len(sources) > 1:
+        for name, counts in reversed(sources.items()):
+            if not counts["pixels"]["overall"]:
+                continue
+            own = {model: content["by_source"][name] for model, content in models.items()}
+            parts += [f"The {counts['captures']} {name} captures alone", _overall(own, unit)]
+            parts += ["AbsRel by region", _regions(own, counts["pixels"], unit)]
+    print_parts(parts, stream)
 
 
 def _overall(models: dict[str, Any], unit: LengthUnit) -> Table:
@@ -106,12 +119,15 @@ def _overall(models: dict[str, Any], unit: LengthUnit) -> Table:
     return text_table(list(columns), zip(*columns.values(), strict=True))
 
 
-def _regions(models: dict[str, Any], protocol: dict[str, Any], unit: LengthUnit) -> Table:
+def _regions(models: dict[str, Any], pixels: dict[str, Any], unit: LengthUnit) -> Table:
     rows: list[list[RenderableType]] = []
-    groups = {"texture": "by_texture", "": "by_position", "edge": "by_edge", "m": "by_distance_m"}
-    total = protocol["pixels"]["overall"]
+    groups = {
+        **{"texture": "by_texture", "": "by_position", "edge": "by_edge"},
+        **{"m": "by_distance_m", "the focus": "by_side"},
+    }
+    total = pixels["overall"]
     for suffix, group in groups.items():
-        for region, count in protocol["pixels"][group].items():
+        for region, count in pixels[group].items():
             values = [model[group][region]["abs_rel"] for model in models.values()]
             label = f"{region} {suffix}".strip()
             if group == "by_edge":
@@ -120,10 +136,25 @@ def _regions(models: dict[str, Any], protocol: dict[str, Any], unit: LengthUnit)
                 label = "-".join(unit.text(float(end)) for end in region.split("-"))
                 label += f" {unit.name}"
             rows.append([label, f"{count / total:.0%}", *_cells(values)])
-    for scene in next(iter(models.values()))["real_scenes"]:
+    signs = [model["defocus_sign"] for model in models.values()]
+    if any(signs):
+        known = [sign and sign["abs_rel_if_known"]["overall"] for sign in signs]
+        rows.append(["if the side were known", "", *_cells(known)])
+    for scene in next(iter(models.values())).get("real_scenes", ()):
         values = [model["real_scenes"][scene]["abs_rel"] for model in models.values()]
         rows.append([f"{scene} (real)", "", *_cells(values)])
     return text_table(["region", "pixels", *models], rows)
+
+
+def _signs(models: dict[str, Any]) -> str:
+    """AUC of the predicted side of the focus; empty where there is none."""
+    signs = {name: model["defocus_sign"] for name, model in models.items()}
+    areas = [
+        f"{name} {sign['auc']:.3f}"
+        for name, sign in signs.items()
+        if sign and sign["auc"] is not None
+    ]
+    return f"AUC of the predicted side of the focus: {', '.join(areas)}" if areas else ""
 
 
 def _ratios(comparisons: dict[str, Any]) -> str:

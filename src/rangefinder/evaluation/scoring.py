@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import Parameters
+from rangefinder.config import Interval, Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.evaluation.curves import DistanceHistogram, Sparsification, SparsificationCurve
 from rangefinder.evaluation.metrics import (
     SUMS,
     Double,
+    Float,
     Model,
     check_prediction,
     check_values,
@@ -26,7 +27,8 @@ from rangefinder.evaluation.metrics import (
     score_array,
 )
 from rangefinder.evaluation.regions import Regions, ScoredPixels, Support
-from rangefinder.evaluation.summary import summarise
+from rangefinder.evaluation.sides import SideSums
+from rangefinder.evaluation.summary import ModelSums, source_rows, summarise
 from rangefinder.models.distribution import Prediction
 
 CHARTS_ONLY = (
@@ -68,24 +70,49 @@ class Evaluation:
     """Scores of all models on the same pixels.
 
     Attributes:
-        per_image: One row per capture and model: capture_id, scene, model, pixels and scores.
+        per_image: One row per capture and model: capture_id, scene, source, model, pixels, scores.
         sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
+        sides: Per model, by the side of the focus.
+        source_curves: Per source and model; empty where all captures are of one source.
     """
 
     summary: dict[str, Any]  # the content of evaluation.json
     per_image: pd.DataFrame
     curves: Mapping[str, Curves]  # per model, for the figures
     sums: Mapping[str, Double]
+    sides: Mapping[str, SideSums]
+    source_curves: Mapping[str, Mapping[str, Curves]]
     regions: Regions  # the meaning of the sums' cells
+
+
+class _CurveTally:
+    """Running data of one model's curves."""
+
+    def __init__(self, range_m: Interval) -> None:
+        self._sparsification = Sparsification()
+        self._histogram = DistanceHistogram(range_m)
+
+    def add(self, truth_m: Float, distance_m: Float, uncertainty: Float) -> None:
+        """Add pixels `[N]`: true and predicted distance [m], expected relative error."""
+        self._sparsification.add(relative_error(truth_m, distance_m), uncertainty)
+        self._histogram.add(truth_m, distance_m)
+
+    def curves(self) -> Curves:
+        """Of all pixels added so far."""
+        return Curves(self._sparsification.curve(), self._histogram)
 
 
 class _Tally:
     """Running totals of one model, capture by capture."""
 
-    def __init__(self, captures: int, cell_shape: tuple[int, ...], params: Parameters) -> None:
-        self.sums: Double = np.zeros((captures, *cell_shape, len(SUMS)))
-        self.sparsification = Sparsification()
-        self.histogram = DistanceHistogram(params.range.working_m)
+    def __init__(
+        self, sources: Sequence[str], cell_shape: tuple[int, ...], range_m: Interval
+    ) -> None:
+        self.sums: Double = np.zeros((len(sources), *cell_shape, len(SUMS)))
+        self.sides = SideSums.empty(len(sources))
+        self.pooled = _CurveTally(range_m)
+        self.by_source = {source: _CurveTally(range_m) for source in source_rows(sources)}
+        self._sources = sources
 
     def add(self, index: int, scored: ScoredPixels, prediction: Prediction, owner: str) -> None:
         inside = scored.flat[scored.inside]
@@ -97,8 +124,10 @@ class _Tally:
         self.sums[index] = sums.reshape(shape)
         truth, distance = scored.truth_m[scored.inside], prediction.distance_m.ravel()[inside]
         uncertainty = relative_sd(prediction).ravel()[inside]
-        self.sparsification.add(relative_error(truth, distance), uncertainty)
-        self.histogram.add(truth, distance)
+        self.pooled.add(truth, distance, uncertainty)
+        if self.by_source:
+            self.by_source[self._sources[index]].add(truth, distance, uncertainty)
+        self.sides.add(index, scored, prediction)
 
 
 def evaluate(
@@ -119,9 +148,9 @@ def evaluate(
         ModelError: If a model lacks a prediction for a pixel of the support.
     """
     regions = Regions.over(captures, params, support)
-    count = len(captures)
-    tallies = {name: _Tally(count, regions.cell_shape, params) for name in models}
-    for index in tqdm(range(count), desc="evaluation", unit="capture", disable=None):
+    sources, working_m = captures.sources, params.range.working_m
+    tallies = {name: _Tally(sources, regions.cell_shape, working_m) for name in models}
+    for index in tqdm(range(len(captures)), desc="evaluation", unit="capture", disable=None):
         scored = regions.of(captures, index)
         identity = captures.table["capture_id"].iloc[index]
         for name, model in models.items():
@@ -133,10 +162,24 @@ def evaluate(
             expected="at least one model, and one pixel of known distance within range.report_m",
             todo="Check the evaluation captures, range.report_m and the size of the patch.",
         )
-    curves = {name: Curves(t.sparsification.curve(), t.histogram) for name, t in tallies.items()}
-    sparsification = {name: curve.sparsification for name, curve in curves.items()}
-    summary = summarise(captures, sums, sparsification, regions, params)
-    return Evaluation(summary, _per_image(captures, sums), curves, sums, regions)
+    sides = {name: tally.sides for name, tally in tallies.items()}
+    curves = {name: tally.pooled.curves() for name, tally in tallies.items()}
+    source_curves = {
+        source: {name: tally.by_source[source].curves() for name, tally in tallies.items()}
+        for source in source_rows(sources)
+    }
+    data = {
+        name: ModelSums(
+            sums[name],
+            sides[name],
+            curves[name].sparsification,
+            {source: each[name].sparsification for source, each in source_curves.items()},
+        )
+        for name in models
+    }
+    summary = summarise(captures, data, regions, params)
+    per_image = _per_image(captures, sums)
+    return Evaluation(summary, per_image, curves, sums, sides, source_curves, regions)
 
 
 def _per_image(captures: CaptureSet, sums: Mapping[str, Double]) -> pd.DataFrame:
@@ -144,6 +187,7 @@ def _per_image(captures: CaptureSet, sums: Mapping[str, Double]) -> pd.DataFrame
     for name, table in sums.items():
         pooled = table[..., 0, :].sum(axis=(1, 2, 3, 4))
         frame = captures.table[["capture_id", "scene"]].reset_index(drop=True)
+        frame["source"] = captures.sources
         columns = dict(zip(SUMS[1:], score_array(pooled).T, strict=True))
         tables.append(frame.assign(model=name, pixels=pooled[:, 0].astype(np.int64), **columns))
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)

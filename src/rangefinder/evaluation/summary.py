@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.manifest import SOURCES, CaptureSet
 from rangefinder.config import Parameters
 from rangefinder.evaluation.curves import SparsificationCurve
 from rangefinder.evaluation.metrics import (
@@ -33,6 +33,7 @@ from rangefinder.evaluation.regions import (
     TEXTURES,
     Regions,
 )
+from rangefinder.evaluation.sides import SideSums
 
 MEAN_OVER_SD = math.sqrt(2.0 / math.pi)  # mean absolute over standard deviation, normal errors
 _CONFIDENCE = 0.95
@@ -40,65 +41,109 @@ _CONFIDENCE = 0.95
 Bounds = list[float | None]
 
 
+@dataclass(frozen=True)
+class ModelSums:
+    """What the scores of one model are computed from.
+
+    Attributes:
+        table: `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
+        sides: By the side of the focus.
+        curve: Sparsification.
+        source_curves: Sparsification of each source, where there is more than one.
+    """
+
+    table: Double
+    sides: SideSums
+    curve: SparsificationCurve
+    source_curves: Mapping[str, SparsificationCurve]
+
+    @property
+    def pooled(self) -> Double:
+        """`[captures, len(SUMS)]` within the support."""
+        return np.asarray(self.table[..., 0, :].sum(axis=(1, 2, 3, 4)))
+
+    def of(self, source: str, captures: NDArray[np.intp]) -> ModelSums:
+        """The same of the captures of one source."""
+        curve = self.source_curves[source]
+        return ModelSums(self.table[captures], self.sides.of(captures), curve, {})
+
+
+def source_rows(sources: Sequence[str]) -> dict[str, NDArray[np.intp]]:
+    """Indices of the captures of each source; empty where all are of one."""
+    found = [name for name in SOURCES if name in sources]
+    if len(found) < 2:
+        return {}
+    return {name: np.flatnonzero(np.asarray(sources) == name) for name in found}
+
+
 def summarise(
-    captures: CaptureSet,
-    sums: Mapping[str, Double],
-    curves: Mapping[str, SparsificationCurve],
-    regions: Regions,
-    params: Parameters,
+    captures: CaptureSet, models: Mapping[str, ModelSums], regions: Regions, params: Parameters
 ) -> dict[str, Any]:
     """Content of evaluation.json.
 
     Args:
         captures: The scored captures.
-        sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
-        curves: Sparsification of each model.
+        models: Sums and curves of each model.
         regions: The meaning of the cells.
         params: All parameters.
 
     Returns:
         `dataset` and `models`, which are a contract; `comparisons` (paired ratios) and `protocol`
-        (what was counted). A score is null only where there are no pixels.
+        (what was counted). A score is null only where there are no pixels, `defocus_sign` where a
+        model does not predict it.
     """
-    scenes = [str(scene) for scene in captures.table["scene"]]
-    bootstrap = SceneBootstrap.over(scenes, params.evaluation.bootstrap, params.seed)
-    pooled = {name: table[..., 0, :].sum(axis=(1, 2, 3, 4)) for name, table in sums.items()}
-    models = {}
-    for name, table in sums.items():
-        models[name] = _model_summary(table, curves[name], regions)
-        models[name]["ci95"] = score_bounds(bootstrap, pooled[name])
-        models[name]["real_scenes"] = {
-            scene: scores(pooled[name][np.asarray(scenes) == scene].sum(axis=0))
+    scenes = np.asarray([str(scene) for scene in captures.table["scene"]])
+    by_source = source_rows(captures.sources)
+
+    def bootstrap_over(rows: NDArray[np.intp]) -> SceneBootstrap:
+        return SceneBootstrap.over(scenes[rows].tolist(), params.evaluation.bootstrap, params.seed)
+
+    bootstrap = bootstrap_over(np.arange(len(scenes)))
+    pooled = {name: data.pooled for name, data in models.items()}
+    summaries = {}
+    for name, data in models.items():
+        summaries[name] = _model_summary(data, bootstrap, regions)
+        summaries[name]["real_scenes"] = {
+            scene: scores(pooled[name][scenes == scene].sum(axis=0))
             for scene in params.captures.real_scenes
+        }
+        summaries[name]["by_source"] = {
+            source: _model_summary(data.of(source, rows), bootstrap_over(rows), regions)
+            for source, rows in by_source.items()
         }
     return {
         "dataset": {"digest": captures.digest, "captures": len(scenes)},
-        "models": models,
+        "models": summaries,
         "comparisons": {
             f"{later}/{earlier}": score_ratios(bootstrap, pooled[later], pooled[earlier])
-            for earlier, later in combinations(sums, 2)
+            for earlier, later in combinations(models, 2)
         },
-        "protocol": _protocol(next(iter(sums.values())), scenes, regions, params),
+        "protocol": _protocol(captures, next(iter(models.values())), regions, params),
     }
 
 
-def _model_summary(table: Double, curve: SparsificationCurve, regions: Regions) -> dict[str, Any]:
-    inside = table[..., 0, :].sum(axis=0)
+def _model_summary(data: ModelSums, bootstrap: SceneBootstrap, regions: Regions) -> dict[str, Any]:
+    inside = data.table[..., 0, :].sum(axis=0)
     overall = inside.sum(axis=(0, 1, 2, 3))
-    whole = table.sum(axis=(0, 1, 2, 3, 4, 5))
+    whole = data.table.sum(axis=(0, 1, 2, 3, 4, 5))
+    curve = data.curve
     groups = {
         group: {name: scores(part) for name, part in parts.items()}
         for group, parts in _region_sums(inside, regions).items()
     }
-    mean = overall[SUMS.index("abs_rel")] / overall[0]
+    pooled = scores(overall)
+    mean = pooled["abs_rel"]
     return {
-        "overall": scores(overall),
+        "overall": pooled,
         **groups,
+        "by_side": data.sides.by_side(),
+        "defocus_sign": data.sides.defocus_sign(),
         "coverage": coverage(overall),
         "ause": json_number(curve.ause),
-        "ause_relative": json_number(curve.ause / mean) if mean > 0 else None,
+        "ause_relative": json_number(curve.ause / mean) if mean else None,
         "selective_risk_50": json_number(curve.selective_risk_50),
         "full_frame": scores(whole) if np.isfinite(whole).all() else None,
+        "ci95": score_bounds(bootstrap, data.pooled),
     }
 
 
@@ -120,20 +165,37 @@ def _region_sums(inside: Double, regions: Regions) -> dict[str, dict[str, Double
 
 
 def _protocol(
-    table: Double, scenes: list[str], regions: Regions, params: Parameters
+    captures: CaptureSet, data: ModelSums, regions: Regions, params: Parameters
 ) -> dict[str, Any]:
+    sources, scenes = np.asarray(captures.sources), captures.table["scene"].astype(str)
+    rows = {name: np.flatnonzero(sources == name) for name in SOURCES}
+    return {
+        "report_m": list(params.range.report_m),
+        "focus_m": captures.camera.focus_distance_m,
+        "scenes": scenes.nunique(),
+        "strong_texture_energy": json_number(regions.strong_texture),
+        "ause_unit": "AbsRel",
+        "pixels": _pixels(data.table, data.sides, regions),
+        "sources": {
+            name: {
+                "captures": len(own),
+                "scenes": scenes.iloc[own].nunique(),
+                "pixels": _pixels(data.table[own], data.sides.of(own), regions),
+            }
+            for name, own in rows.items()
+            if len(own)
+        },
+    }
+
+
+def _pixels(table: Double, sides: SideSums, regions: Regions) -> dict[str, Any]:
+    """Number of scored pixels, overall and in each region."""
     inside = table[..., 0, :].sum(axis=0)
-    pixels = {
+    groups = {
         group: {name: int(part[0]) for name, part in parts.items()}
         for group, parts in _region_sums(inside, regions).items()
     }
-    return {
-        "report_m": list(params.range.report_m),
-        "scenes": len(set(scenes)),
-        "strong_texture_energy": json_number(regions.strong_texture),
-        "ause_unit": "AbsRel",
-        "pixels": {"overall": int(inside[..., 0].sum()), **pixels},
-    }
+    return {"overall": int(inside[..., 0].sum()), **groups, "by_side": sides.pixels()}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from rangefinder.captures.images import resize_sharp
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import CacheParams, ComputeParams, Device
+from rangefinder.config import CacheParams, ComputeParams, Device, Interval
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.models.blocks import Lattice, fused, resample
 from rangefinder.models.device import inference_autocast, torch_device
-from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
+from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction, Sides
 from rangefinder.models.model_files import Card, TrainedModel
 from rangefinder.models.student import Student, full_frame
 from rangefinder.photo_domain import Shift
@@ -32,17 +32,25 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which outputs are asked for beside the distance: intervals, accuracy probability, sd."""
+    """Which outputs are asked for beside the distance.
+
+    Attributes:
+        levels: Of intervals.
+        accuracy: Accuracy probability.
+        sd: Standard deviation.
+        sides: The prediction by the defocus sign.
+    """
 
     levels: tuple[float, ...] = (REPORTED_LEVEL,)
     accuracy: bool = True
     sd: bool = False
+    sides: bool = False
 
 
 WHOLE = Placement()  # the whole stored image
 REPORTED = Outputs()
 DISTANCE_ONLY = Outputs(levels=(), accuracy=False)
-FOR_SCORES = Outputs(levels=INTERVAL_LEVELS, accuracy=False, sd=True)
+FOR_SCORES = Outputs(levels=INTERVAL_LEVELS, accuracy=False, sd=True, sides=True)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,35 @@ class Posterior:
             maps = resample(cells[None], self.lattice, y, x)[0]
         return _prediction(maps.cpu(), outputs)
 
+    @torch.inference_mode()
+    def two_ranges_m(self, row: int, column: int) -> tuple[Interval, Interval] | None:
+        """Ranges before and behind the focus [m] between which one pixel is undecided.
+
+        Args:
+            row: Of the pixel, in the photo as it is stored.
+            column: Likewise.
+
+        Returns:
+            Near and far end of both, which together have the mass of the `REPORTED_LEVEL` interval;
+            None where the posterior is not divided (`DistanceDistribution.two_ranges_dpt`).
+        """
+        y, x = (
+            torch.tensor([(place + 0.5) * (m / n)])
+            for place, n, m in zip((row, column), self.size_px, self.at_scale_px, strict=True)
+        )
+        at_pixel = resample(self.probs.movedim(-1, 0)[None], self.lattice, y, x)[0, :, 0, 0]
+        probs = self.model.tilted(at_pixel.cpu())
+        mass = 1 - 2 * self.model.tail(REPORTED_LEVEL, self.shifts)
+        ranges = self.model.distribution.two_ranges_dpt(probs, self._focus_dpt, mass)
+        if ranges is None:
+            return None
+        (near_low, near_high), (far_low, far_high) = ranges
+        return (1 / near_high, 1 / near_low), (1 / far_high, 1 / far_low)
+
+    @property
+    def _focus_dpt(self) -> float:
+        return 1 / self.model.card.camera.focus_distance_m
+
     def _cells(self, outputs: Outputs) -> Tensor:
         """Outputs on the network's cells `[K, rows, cols]`, lengths in dioptres."""
         distribution, probs = self.model.distribution, self.model.tilted(self.probs)
@@ -84,6 +121,8 @@ class Posterior:
         if outputs.accuracy:
             low, high = estimate / (1 + ACCURATE_WITHIN), estimate / (1 - ACCURATE_WITHIN)
             decoded.append(distribution.probability_between(probs, low, high)[None])
+        if outputs.sides:
+            decoded.append(torch.stack(distribution.sides_dpt(probs, self._focus_dpt)))
         return torch.cat(decoded)
 
 
@@ -100,6 +139,7 @@ def _prediction(maps: Tensor, outputs: Outputs) -> Prediction:
         },
         sd_dpt=rest.pop(0) if outputs.sd else None,
         accuracy_probability=rest.pop(0) if outputs.accuracy else None,
+        sides=Sides(rest.pop(0), 1 / rest.pop(0), 1 / rest.pop(0)) if outputs.sides else None,
     )
 
 

@@ -18,7 +18,7 @@ from rangefinder.captures.formats import say_skipped, sort_photos
 from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, read_photo
 from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.common.lengths import length_unit
-from rangefinder.config import Device
+from rangefinder.config import Device, Interval
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, RangefinderError
 from rangefinder.inference.output import DISTANCE, FORCED, accuracy_of, write_cloud, write_maps
@@ -40,6 +40,8 @@ class PointReading:
         near_m: Near end of the 80 % interval [m].
         far_m: Its far end [m].
         accuracy_probability: Probability that the relative error is below 10 %.
+        two_ranges_m: Near and far ends [m] of a range before and one behind the focus, where the
+            prediction is undecided between them; together they have the mass of the interval.
     """
 
     x_px: float
@@ -48,12 +50,19 @@ class PointReading:
     near_m: float
     far_m: float
     accuracy_probability: float
+    two_ranges_m: tuple[Interval, Interval] | None = None
 
     def __str__(self) -> str:
         unit = length_unit((self.near_m, self.far_m))
-        near, far = (unit.fixed(end, 2) for end in (self.near_m, self.far_m))
+
+        def text(ends_m: Interval) -> str:
+            near, far = (unit.fixed(end, 2) for end in ends_m)
+            return f"{near}-{far} {unit.name}"
+
         distance = f"{unit.fixed(self.distance_m, 3)} {unit.name}"
-        interval = f"{REPORTED_LEVEL:.0%} interval {near}-{far} {unit.name}"
+        interval = f"{REPORTED_LEVEL:.0%} interval {text((self.near_m, self.far_m))}"
+        if self.two_ranges_m:
+            interval += ": " + " or ".join(map(text, self.two_ranges_m))
         return f"({self.x_px:g}, {self.y_px:g}): {distance}, {interval}"
 
 
@@ -122,7 +131,19 @@ class Measurement:
             )
         pixel = math.floor(y_px), math.floor(x_px)
         maps = (self.distance_m, *self.interval_m(), self.accuracy_probability)
-        return PointReading(x_px, y_px, *(round(float(values[pixel]), 4) for values in maps))
+        distance, near, far, accuracy = (round(float(values[pixel]), 4) for values in maps)
+        ranges = self._two_ranges_m(*pixel)
+        return PointReading(x_px, y_px, distance, near, far, accuracy, ranges)
+
+    def _two_ranges_m(self, row: int, column: int) -> tuple[Interval, Interval] | None:
+        """See `Posterior.two_ranges_m`; the pixel is one of the photo as viewers show it."""
+        height, width = self.stored.distance_m.shape
+        stored = self.photo.shown(np.arange(height * width).reshape(height, width))
+        ranges = self.posterior.two_ranges_m(*divmod(int(stored[row, column]), width))
+        if ranges is None:
+            return None
+        near, far = ((round(low, 4), round(high, 4)) for low, high in ranges)
+        return near, far
 
     def save(
         self, folder: str | Path, stem: str | None = None, *, cloud: bool = False

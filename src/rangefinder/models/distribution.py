@@ -32,7 +32,23 @@ CALIBRATION_LEVELS = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
 TILT_RANGE = (-1.5, 1.5)
 TILT_TOLERANCE = 0.02
 _LEVELS = 15  # largest 4-bit code of the compact form
+_LEAST = 1e-12  # probability
 _ZERO_LEVEL = 0.15  # level of code 0: small, never impossible
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A prediction by the defocus sign: whether the truth lies before or behind the focus.
+
+    Attributes:
+        before_probability: `[H, W]` probability that the truth is nearer than the focus.
+        before_m: `[H, W]` distance [m] if it is.
+        behind_m: `[H, W]` distance [m] if it is not.
+    """
+
+    before_probability: Float
+    before_m: Float
+    behind_m: Float
 
 
 @dataclass(frozen=True)
@@ -46,12 +62,14 @@ class Prediction:
         sd_dpt: `[H, W]` standard deviation of inverse distance [dpt], if it was asked for.
         accuracy_probability: `[H, W]` probability that the relative error is below 10 %, if it was
             asked for.
+        sides: The prediction by the defocus sign, if it was asked for.
     """
 
     distance_m: Float
     interval_m: Mapping[float, tuple[Float, Float]]
     sd_dpt: Float | None = None
     accuracy_probability: Float | None = None
+    sides: Sides | None = None
 
 
 def negentropy(probs: Tensor, log_probs: Tensor) -> Tensor:
@@ -127,6 +145,66 @@ class DistanceDistribution:
             return torch.lerp(lower, upper, position - index[..., 0])
 
         return (below(high_dpt) - below(low_dpt)) / cdf[..., -1]
+
+    def sides_dpt(self, probs: Tensor, focus_dpt: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The prediction by the defocus sign, of probabilities `[..., bins]`.
+
+        Args:
+            probs: The distribution.
+            focus_dpt: Inverse focus distance [dpt].
+
+        Returns:
+            Probability that the truth is before the focus, and the estimates of inverse distance
+            [dpt] of the distribution restricted to before and to behind the focus, all `[...]`.
+        """
+        before = self._share_above(focus_dpt).to(probs)
+        weighted = probs.clamp(min=_LEAST) * self.centres_dpt.to(probs)  # a side may have no mass
+        near, far = (
+            self.quantile_dpt(weighted * share, (0.5,))[0] for share in (before, 1 - before)
+        )
+        probability = (probs * before).sum(-1) / probs.sum(-1)
+        return probability, near.clamp(min=focus_dpt), far.clamp(max=focus_dpt)
+
+    def two_ranges_dpt(
+        self, probs: Tensor, focus_dpt: float, mass: float
+    ) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """The ranges before and behind the focus between which a distribution is undecided.
+
+        They are the parts of its highest-density region (Hyndman, Computing and Graphing Highest
+        Density Regions, 1996) on either side, where that leaves the focus out and both ends of the
+        central interval are on different sides.
+
+        Args:
+            probs: The distribution.
+            focus_dpt: Inverse focus distance [dpt].
+            mass: Probability within the region, and within the central interval.
+
+        Returns:
+            Low and high end [dpt], which are edges of bins, before the focus and behind it; None
+            where the distribution is not divided.
+        """
+        probs = probs / probs.sum()
+        low, high = self.quantile_dpt(probs, ((1 - mass) / 2, (1 + mass) / 2)).tolist()
+        if not low < focus_dpt < high:
+            return None
+        densest, order = probs.sort(descending=True, stable=True)
+        needed = int((densest.cumsum(0) < mass).sum()) + 1
+        bins = order[:needed].sort().values
+        before = self._share_above(focus_dpt)[bins]
+        near, far = bins[before > 0], bins[before < 1]  # a bin that holds the focus is in both
+        if not len(near) or not len(far):
+            return None
+        edges = self.centres_dpt[0] + (torch.arange(self.bins + 1) - 0.5) * self.width_dpt
+        near_low, near_high = float(edges[near[0]]), float(edges[near[-1] + 1])
+        far_low, far_high = float(edges[far[0]]), float(edges[far[-1] + 1])
+        if not far_high < focus_dpt < near_low:
+            return None
+        return (near_low, near_high), (far_low, far_high)
+
+    def _share_above(self, inverse_distance_dpt: float) -> Tensor:
+        """Share `[bins]` of each bin that lies above an inverse distance [dpt]."""
+        upper_edges = self.centres_dpt + self.width_dpt / 2
+        return ((upper_edges - inverse_distance_dpt) / self.width_dpt).clamp(0, 1)
 
     def mean_dpt(self, probs: Tensor) -> Tensor:
         """Mean of inverse distance [dpt], `[...]`."""

@@ -44,7 +44,7 @@ def score(
     psf_banks: Path,
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Figure]]:
     """Scores of baselines, teacher and student on the test captures; table per image; figures."""
-    from rangefinder.evaluation.baselines import constant_model, median_map_model
+    from rangefinder.evaluation.baselines import constant_model, row_model
     from rangefinder.evaluation.figures import draw_figures
     from rangefinder.evaluation.scoring import evaluate, held_out
     from rangefinder.inference.predictor import capture_predictions, common_support
@@ -58,10 +58,10 @@ def score(
         identifiability=identifiability,
     )
     test, limits = held_out(captures)
-    median_map = median_map_model(captures, test)
+    rows = row_model(captures, test)
     models = {
         "constant": constant_model(captures, test),
-        **({"median map": median_map} if median_map else {}),
+        **({"row constant": rows} if rows else {}),
         "teacher": capture_predictions(teacher, test, cache, compute.device),
         "student": capture_predictions(student, test, cache, compute.device),
     }
