@@ -12,10 +12,10 @@ from PIL import Image
 from rangefinder.captures.images import read_linear
 from rangefinder.config import EncodingParams, NoiseParams
 from rangefinder.optics.sensor import (
+    developed,
     expose,
     linear_to_srgb,
     noise_sd,
-    photo_colours,
     sensor_light,
     srgb_to_linear,
     stored,
@@ -133,12 +133,12 @@ def test_the_colour_matrix_mixes_the_light_of_the_sensor_to_the_colours_of_the_p
     encoding = EncodingParams(colour_matrix=MATRIX)
     picture = 0.3 + 0.4 * torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
     light = sensor_light(picture, encoding)
-    torch.testing.assert_close(photo_colours(light, encoding), picture, rtol=0, atol=1e-5)
+    torch.testing.assert_close(developed(light, encoding), picture, rtol=0, atol=1e-5)
     point = torch.zeros(3, 1, 1)
     point[0] = 0.5  # light that red alone sees
-    np.testing.assert_allclose(photo_colours(point, encoding).ravel(), [0.8, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(developed(point, encoding).ravel(), [0.8, 0.0, 0.0], atol=1e-6)
     grey = torch.full((3, 2, 2), 0.4)
-    torch.testing.assert_close(photo_colours(grey, encoding), grey, rtol=0, atol=1e-6)
+    torch.testing.assert_close(developed(grey, encoding), grey, rtol=0, atol=1e-6)
     assert sensor_light(picture, EncodingParams()) is picture
 
 
@@ -152,3 +152,11 @@ def test_the_colour_matrix_mixes_the_light_of_the_sensor_to_the_colours_of_the_p
 def test_a_matrix_that_colours_grey_or_merges_colours_is_refused(matrix, why):
     with pytest.raises(ValueError, match=why):
         EncodingParams(colour_matrix=matrix)
+
+
+def test_the_tone_curve_compresses_highlights_and_is_undone():
+    encoding = EncodingParams(tone_shoulder=1.0, colour_matrix=MATRIX)
+    grey = torch.tensor([0.0, 0.01, 0.5, 1.0]).expand(3, 1, 4)
+    found = developed(grey, encoding)[1, 0]
+    np.testing.assert_allclose(found, [0.0, 0.02 / 1.01, 2 / 3, 1.0], atol=1e-6)
+    torch.testing.assert_close(sensor_light(developed(grey, encoding), encoding), grey)

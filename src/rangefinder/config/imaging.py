@@ -105,6 +105,7 @@ class EncodingParams(Strict):
     chroma: tuple[Chroma, ...] = Field(("4:2:0",), min_length=1)
     colour: bool = True
     colour_matrix: ColourMatrix | None = None
+    tone_shoulder: float = Field(0.0, ge=0.0, le=10.0)
 
 
 class CameraParams(Strict):

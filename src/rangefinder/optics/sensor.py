@@ -70,26 +70,32 @@ def grey(image: Tensor) -> Tensor:
 
 
 def sensor_light(image: Tensor, params: EncodingParams) -> Tensor:
-    """Light `[3, H, W]` in the sensor's colours of a picture in the photo's (see `photo_colours`).
+    """Light `[3, H, W]` in the sensor's colours of a picture in the photo's: undoes `developed`.
 
     Colours that the sensor cannot see apart from others would need negative light; they get none.
     """
+    if params.tone_shoulder:
+        image = image / (1.0 + params.tone_shoulder * (1.0 - image))
     if params.colour_matrix is None:
         return image
     inverse = torch.linalg.inv(torch.tensor(params.colour_matrix, dtype=image.dtype))
     return _mixed(inverse, image).clamp_(min=0.0)
 
 
-def photo_colours(image: Tensor, params: EncodingParams) -> Tensor:
-    """A photo `[3, H, W]` 0..1 in its own colours of one in the sensor's: the colour matrix.
+def developed(image: Tensor, params: EncodingParams) -> Tensor:
+    """A photo `[3, H, W]` 0..1 as cameras and raw converters develop one in the sensor's colours.
 
-    A raw converter mixes the sensor's colours to those of sRGB. Blur is that of the sensor's
-    colours, so mixing raises the difference of blur between colours.
+    The colour matrix mixes the sensor's colours to those of sRGB. Blur is that of the sensor's
+    colours, so mixing raises the difference of blur between colours. The tone curve compresses
+    highlights: (1 + k) x / (1 + k x), as Reinhard et al., Photographic Tone Reproduction for
+    Digital Images, 2002, scaled to keep white.
     """
-    if params.colour_matrix is None:
-        return image
-    matrix = torch.tensor(params.colour_matrix, dtype=image.dtype)
-    return _mixed(matrix, image).clamp_(0.0, 1.0)
+    if params.colour_matrix is not None:
+        matrix = torch.tensor(params.colour_matrix, dtype=image.dtype)
+        image = _mixed(matrix, image).clamp_(0.0, 1.0)
+    if params.tone_shoulder:
+        image = (1.0 + params.tone_shoulder) * image / (1.0 + params.tone_shoulder * image)
+    return image
 
 
 def _mixed(matrix: Tensor, image: Tensor) -> Tensor:
@@ -187,5 +193,5 @@ def photograph(
     """
     exposure = float(generator.uniform(*params.exposure))
     photo = expose(light / light.max().clamp(min=1e-6), exposure, params, generator)
-    photo, storage = stored(photo_colours(photo, encoding), encoding, generator)
+    photo, storage = stored(developed(photo, encoding), encoding, generator)
     return photo, exposure, storage
