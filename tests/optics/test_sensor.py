@@ -13,6 +13,7 @@ from rangefinder.captures.images import read_linear
 from rangefinder.config import EncodingParams, NoiseParams
 from rangefinder.optics.sensor import (
     developed,
+    drawn_development,
     expose,
     linear_to_srgb,
     noise_sd,
@@ -160,3 +161,23 @@ def test_the_tone_curve_compresses_highlights_and_is_undone():
     found = developed(grey, encoding)[1, 0]
     np.testing.assert_allclose(found, [0.0, 0.02 / 1.01, 2 / 3, 1.0], atol=1e-6)
     torch.testing.assert_close(sensor_light(developed(grey, encoding), encoding), grey)
+
+
+def test_simulated_photos_are_developed_differently_within_the_jitter():
+    encoding = EncodingParams(tone_shoulder=1.0, colour_matrix=MATRIX, development_jitter=0.3)
+    generator = np.random.default_rng(0)
+    drawn = [drawn_development(encoding, generator) for _ in range(200)]
+    shoulders = np.array([one.tone_shoulder for one in drawn])
+    mixing = np.array([one.colour_matrix[0][1] for one in drawn]) / MATRIX[0][1]
+    for factor in (shoulders, mixing):
+        assert factor.min() == pytest.approx(0.7, abs=0.02)
+        assert factor.max() == pytest.approx(1.3, abs=0.02)
+    assert abs(np.corrcoef(shoulders, mixing)[0, 1]) < 0.2
+    np.testing.assert_allclose(np.sum([one.colour_matrix for one in drawn], axis=2), 1.0)
+
+
+def test_nothing_is_drawn_where_photos_are_developed_alike():
+    generator, twin = np.random.default_rng(0), np.random.default_rng(0)
+    encoding = EncodingParams(tone_shoulder=1.0)
+    assert drawn_development(encoding, generator) is encoding
+    assert generator.random() == twin.random()

@@ -106,6 +106,7 @@ class EncodingParams(Strict):
     colour: bool = True
     colour_matrix: ColourMatrix | None = None
     tone_shoulder: float = Field(0.0, ge=0.0, le=10.0)
+    development_jitter: float = Field(0.0, ge=0.0, le=1.0)
 
 
 class CameraParams(Strict):

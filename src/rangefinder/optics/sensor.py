@@ -82,6 +82,28 @@ def sensor_light(image: Tensor, params: EncodingParams) -> Tensor:
     return _mixed(inverse, image).clamp_(min=0.0)
 
 
+def drawn_development(params: EncodingParams, generator: np.random.Generator) -> EncodingParams:
+    """How one simulated photo is developed: domain randomisation (Tobin et al., 2017).
+
+    Colour matrices differ with the light of a scene, and tone curves with cameras' settings; what
+    is not known of them is drawn, so that networks neither rely on it nor are too sure.
+
+    Args:
+        params: `development_jitter` is the largest relative change of the matrix's difference from
+            the identity, and of the tone curve's shoulder.
+        generator: Source of randomness, used only where there is something to draw.
+    """
+    if not params.development_jitter:
+        return params
+    mixing, shoulder = 1 + params.development_jitter * generator.uniform(-1, 1, 2)
+    change: dict[str, object] = {"tone_shoulder": params.tone_shoulder * shoulder}
+    if params.colour_matrix is not None:
+        identity = np.eye(3)
+        matrix = identity + mixing * (np.array(params.colour_matrix) - identity)
+        change["colour_matrix"] = tuple(map(tuple, matrix.tolist()))
+    return params.model_copy(update=change)
+
+
 def developed(image: Tensor, params: EncodingParams) -> Tensor:
     """A photo `[3, H, W]` 0..1 as cameras and raw converters develop one in the sensor's colours.
 

@@ -20,10 +20,10 @@ from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, Role
 from rangefinder.captures.splits import Split
 from rangefinder.common.compute import one_thread, ordered_map, worker_pool
-from rangefinder.config import Parameters
+from rangefinder.config import EncodingParams, Parameters
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.rendering import render, render_rgbd
-from rangefinder.optics.sensor import photograph, sensor_light
+from rangefinder.optics.sensor import drawn_development, photograph, sensor_light
 from rangefinder.photo_domain import Storage
 from rangefinder.synthesis.rgbd import motorcycle
 from rangefinder.synthesis.scenes import (
@@ -135,9 +135,9 @@ class Renderer:
         """Compose, blur and expose one capture."""
         with one_thread():
             generator = _generator(self._params.seed, spec.key)
-            encoding = self._params.camera.encoding
+            encoding = drawn_development(self._params.camera.encoding, generator)
             if spec.scene in self._params.captures.real_scenes:
-                blurred, scene = self._real(spec)
+                blurred, scene = self._real(spec, encoding)
             else:
                 scene = self.compose(spec, generator)
                 layers = [
@@ -154,12 +154,11 @@ class Renderer:
         known = None if spec.role == "chart" else scene.distance_m.numpy()
         return RenderedCapture(image.numpy(), exposure, known, texture, scene.sources, storage)
 
-    def _real(self, spec: CaptureSpec) -> tuple[Tensor, Composition]:
+    def _real(self, spec: CaptureSpec, encoding: EncodingParams) -> tuple[Tensor, Composition]:
         """A real scene through this lens: the blurred picture, and its sharp source."""
         frame, working_m = self._frame, self._params.range.working_m
         sharp, distance_m, shown_m = motorcycle(frame.height_px, frame.width_px, working_m)
-        light = sensor_light(sharp, self._params.camera.encoding)
-        blurred = render_rgbd(self._bank, light, shown_m)
+        blurred = render_rgbd(self._bank, sensor_light(sharp, encoding), shown_m)
         return blurred, Composition((), sharp, distance_m, (f"scene:{spec.scene}",))
 
 

@@ -16,7 +16,7 @@ from rangefinder.config import Interval, Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.rendering import render_rgbd
-from rangefinder.optics.sensor import photograph, sensor_light
+from rangefinder.optics.sensor import drawn_development, photograph, sensor_light
 from rangefinder.synthesis.textures import texture_energy
 
 # Of the pair of skimage.data.stereo_motorcycle, from its docstring
@@ -132,7 +132,7 @@ def simulate_rgbd(
     """
     size, working_m = bank.size_px, params.range.working_m
     sharp, known_m, shown_m = fit_frame(picture, distance_m.numpy(), size, working_m)
-    encoding = params.camera.encoding
+    encoding = drawn_development(params.camera.encoding, generator)
     with one_thread():
         blurred = render_rgbd(bank, sensor_light(sharp, encoding), shown_m)
     image, exposure, storage = photograph(blurred, params.noise, encoding, generator)
