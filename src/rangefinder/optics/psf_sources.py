@@ -70,7 +70,12 @@ def _digest(path: Path) -> str:
 
 
 def lens_kernels(
-    camera: Camera, params: BankParams, distances_m: Float, field: FieldPoints, home: Path
+    camera: Camera,
+    params: BankParams,
+    distances_m: Float,
+    field: FieldPoints,
+    home: Path,
+    stop_f_number: float | None = None,
 ) -> Kernels:
     """Kernels and light of one quadrant of the field, from whatever is known of the lens.
 
@@ -80,6 +85,7 @@ def lens_kernels(
         distances_m: `[D]` distances, far to near.
         field: `P` points on the sensor.
         home: Folder that `lens.file` is relative to.
+        stop_f_number: f-number that the lens is stopped down to; None: the record's.
 
     Returns:
         Kernels `[D, P, 3, k, k]`, each of sum 1, and flux `[D, P]` relative to the axis.
@@ -88,7 +94,14 @@ def lens_kernels(
         LensError: If nothing is known of the lens, or what is known does not suffice.
     """
     if camera.lens.kind == "thin":
+        camera = camera.model_copy(update={"f_number": stop_f_number or camera.f_number})
         return _thin_kernels(camera, params, distances_m, field)
+    if stop_f_number is not None and camera.lens.kind in ("measured", "none"):
+        raise LensError(
+            "this lens cannot be stopped down",
+            got=f"camera.lens.kind {camera.lens.kind}",
+            expected="calibrated, thin, zemax or optiland_sample",
+        )
     if camera.lens.kind == "measured":
         folder = home / str(camera.lens.file)
         return _measured_kernels(folder, camera, params, distances_m, field)
@@ -100,7 +113,8 @@ def lens_kernels(
         )
     from rangefinder.optics.prescription import focused_lens
 
-    lens = focused_lens(camera, np.asarray(params.spectrum.wavelengths_um), home)
+    wavelengths_um = np.asarray(params.spectrum.wavelengths_um)
+    lens = focused_lens(camera, wavelengths_um, home, stop_f_number)
     return trace_kernels(lens, camera, params, distances_m, field)
 
 

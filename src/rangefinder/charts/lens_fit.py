@@ -1,0 +1,282 @@
+"""Fit of a parametric lens to windows of pairs of photos, all at once.
+
+A sharp photo has a little blur of its own. So the blurred photo B is not compared with the sharp
+one S through one kernel, but both through the other's: k_sharp * B = gain k_blurred * S + offset
+(cross relation: Liu, Xu and Tong's blind channel identification, here with modelled kernels). Gain
+and offset are free in each window and colour (variable projection: Golub and Pereyra, 1973); what
+gains have in common over photos is vignetting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.optimize import least_squares
+
+from rangefinder.camera import Camera
+from rangefinder.charts.pair_windows import Windows
+from rangefinder.charts.registration import GREEN, fit_gain
+from rangefinder.config import BankParams
+from rangefinder.optics.blur import nearest_focus_m
+from rangefinder.optics.lens_model import (
+    FIT_RAYS,
+    NAMES,
+    OF_COLOUR,
+    LensModel,
+    LensShape,
+    Points,
+    prior_sd,
+)
+from rangefinder.optics.psf_tracing import Sampling
+
+Float = NDArray[np.float32]
+Double = NDArray[np.float64]
+COLOURS = (0, 1, 2)
+MODEL_ERROR = 0.02  # of a window's contrast: what no kernel explains
+GAIN_ERROR = 0.03  # sd of the logarithm of a window's gain: light changes between photos
+MOST_WINDOWS = 360  # that the model is fitted to
+MOST_RESIDUALS = 400_000
+STEP = 0.02  # of a parameter's prior, for derivatives
+DISC_ERROR_PX = 0.3  # sd of a measured disc, where the fit begins
+STARTS = (0.85, 0.92, 1.0, 1.09, 1.2)  # of the record's focus distance
+SHARP_REACH = 0.75  # of a stopped-down kernel [its blur diameter]
+FIXED = ("red_px", "blue_px")  # lateral colour is the same in both photos
+LEAST_NARROWED = 0.7  # posterior / prior sd above which photos tell nothing of a parameter
+
+
+@dataclass(frozen=True)
+class LensFit:
+    """A fitted lens."""
+
+    model: LensModel
+    sd: dict[str, float]  # posterior standard deviation of each parameter
+    prior: dict[str, float]  # prior standard deviation of each
+    correlation: Double  # `[P, P]` of the parameters, in the order of `sd`
+    unexplained: float  # root mean square residual / contrast of the blurred windows
+
+    @property
+    def open_parameters(self) -> list[str]:
+        """Parameters that the photos tell next to nothing about."""
+        return [name for name in self.sd if self.sd[name] > LEAST_NARROWED * self.prior[name]]
+
+
+class CrossRelation:
+    """Residuals of windows under models of one camera."""
+
+    def __init__(self, windows: Windows, record: Camera, params: BankParams) -> None:
+        self.windows, self.record = windows, record
+        self.side = windows.sharp.shape[-1]
+        self.inner = slice(windows.margin_px, self.side - windows.margin_px)
+        self.sharp = fft.rfft2(windows.sharp)
+        self.blurred = fft.rfft2(windows.blurred)
+        self.kernel_px = 2 * windows.margin_px + 1
+        sized = params.model_copy(update={"kernel_px": self.kernel_px})
+        self.response = Sampling.of(record, sized).response
+        contrast = windows.blurred[..., self.inner, self.inner].std(axis=(2, 3))
+        self.contrast = np.maximum(contrast, 1e-6).astype(np.float64)
+        self.scale = np.sqrt(windows.noise**2 + (MODEL_ERROR * self.contrast) ** 2)
+        self.scale[~windows.reliable] = np.inf
+
+    def points(self, colour: int) -> Points:
+        """Object points in the middle of the windows."""
+        place = self.windows.place_px
+        radius = np.hypot(*place.T) / self.record.half_diagonal_px
+        colours = np.full(len(radius), colour)
+        return Points(self.windows.distance_m, radius, np.arctan2(*place.T[::-1]), colours)
+
+    def kernels(self, model: LensModel, colour: int) -> tuple[Double, Double, Double]:
+        """Kernels `[N, k, k]` of the blurred and the sharp photos; log of their light's ratio."""
+        points = self.points(colour)
+        stop = model.shape.f_number / np.maximum(self.windows.sharp_f_number, 1e-3)
+        stop = np.clip(stop, 1e-3, 1.0)
+        blurred, light = model.kernels(points, self.response, 1.0, FIT_RAYS)
+        sharp, sharp_light = model.kernels(points, self.response, stop, FIT_RAYS // 8)
+        point = ~np.isfinite(self.windows.sharp_f_number)
+        if point.any():
+            middle = self.kernel_px // 2
+            sharp[point] = 0.0
+            sharp[point, middle, middle] = 1.0
+        ratio = np.log(np.maximum(light, 1e-6) / np.maximum(sharp_light / stop**2, 1e-6))
+        return blurred, sharp, ratio
+
+    def through(self, spectra: NDArray[np.complexfloating], kernels: Double) -> Float:
+        """Windows `[N, w, w]` of spectra blurred by kernels `[N, k, k]`."""
+        padded = np.zeros((len(kernels), self.side, self.side), dtype=np.float32)
+        padded[:, : self.kernel_px, : self.kernel_px] = kernels
+        padded = np.roll(padded, (-(self.kernel_px // 2),) * 2, axis=(1, 2))
+        blurred = fft.irfft2(fft.rfft2(padded) * spectra, s=(self.side, self.side))
+        return np.asarray(blurred[:, self.inner, self.inner])
+
+    def compare(
+        self, blurred: Double, sharp: Double, colour: int
+    ) -> tuple[Float, Double, Double]:
+        """Residual `[N, w, w]` of kernels, gain `[N]` and mean squared residual `[N]`."""
+        weight = self.windows.weight[:, colour]
+        model = self.through(self.sharp[:, colour], blurred)
+        target = self.through(self.blurred[:, colour], sharp)
+        gain, offset, square = fit_gain(model, target, weight)
+        left = target - gain[:, None, None] * model - offset[:, None, None]
+        return np.asarray(left * weight, dtype=np.float32), gain, square
+
+    def residual(self, model: LensModel, colour: int, stride: int) -> Double:
+        """Normalised residuals of one colour, of every `stride`-th pixel, and of gains."""
+        blurred, sharp, ratio = self.kernels(model, colour)
+        left, gain, _ = self.compare(blurred, sharp, colour)
+        scale = self.scale[:, colour]
+        pixels = left[:, ::stride, ::stride] / scale[:, None, None]
+        light = np.log(np.clip(gain, 1e-3, 1e3)) + self.windows.log_level[:, colour]
+        return np.concatenate([pixels.ravel(), self._gains(light - ratio, np.isfinite(scale))])
+
+    def _gains(self, deviation: Double, reliable: NDArray[np.bool_]) -> Double:
+        """Normalised deviation of windows' light from vignetting, each photo's level being free."""
+        pairs = self.windows.pair
+        result = np.zeros(len(deviation))
+        for pair in np.unique(pairs):
+            here = (pairs == pair) & reliable
+            if here.any():
+                result[here] = (deviation[here] - np.median(deviation[here])) / GAIN_ERROR
+        return result
+
+
+def first_shape(windows: Windows, record: Camera) -> LensShape:
+    """f-number and focus of the thin lens that fits the measured green discs best.
+
+    Begins on both sides of the record's focus: discs alone do not tell before from behind.
+    """
+    start, sd = LensShape.of(record), prior_sd(record)
+    discs, distance = windows.discs_px[:, GREEN], windows.distance_m
+    stop = windows.sharp_f_number
+    names = ("f_number", "focus_dpt")
+    middle = np.hypot(*windows.place_px.T) < 0.6 * record.half_diagonal_px
+    middle = middle if len(np.unique(distance[middle])) > 1 else np.ones_like(middle)
+
+    def residual(values: Double) -> Double:
+        shape = replace(start, **dict(zip(names, values * scale + base, strict=True)))
+        model = LensModel(record, shape)
+        blur = np.abs(model.blur_px(distance))
+        cross = np.sqrt(np.maximum(1 - (shape.f_number / stop) ** 2, 0.0))
+        return np.concatenate([((blur * cross - discs) / DISC_ERROR_PX)[middle], values])
+
+    base = np.array([getattr(start, name) for name in names])
+    scale = np.array([getattr(sd, name) for name in names])
+    best = None
+    for factor in STARTS:
+        begin = np.array([0.0, (base[1] / factor - base[1]) / scale[1]])
+        found = least_squares(residual, begin, loss="soft_l1")
+        if best is None or found.cost < best.cost:
+            best = found
+    assert best is not None
+    return replace(start, **dict(zip(names, best.x * scale + base, strict=True)))
+
+
+def choose_windows(windows: Windows, most: int, seed: int = 0) -> Windows:
+    """At most so many windows, as many of each pair as of every other."""
+    if len(windows) <= most:
+        return windows
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(windows))
+    rank = np.empty(len(windows))
+    for pair in np.unique(windows.pair):
+        here = order[windows.pair[order] == pair]
+        rank[here] = np.arange(len(here))
+    return windows.take(np.sort(np.argsort(rank, kind="stable")[:most]))
+
+
+def fit_lens(
+    windows: Windows,
+    record: Camera,
+    params: BankParams,
+    names: Sequence[str] | None = None,
+    start: LensShape | None = None,
+) -> LensFit:
+    """The lens that explains all windows best, with a prior around the camera record.
+
+    Args:
+        windows: Of all pairs.
+        record: The camera record.
+        params: Sampling of kernels.
+        names: Parameters to fit; None: all that pairs show.
+        start: Where to begin; None: at the thin lens that fits the measured discs.
+    """
+    chosen = choose_windows(windows, MOST_WINDOWS)
+    names = [name for name in names or NAMES if name not in FIXED]
+    relation = CrossRelation(chosen, record, params)
+    pixels = chosen.window_px**2 * len(chosen) * len(COLOURS)
+    stride = max(1, round((pixels / MOST_RESIDUALS) ** 0.5))
+    mean, sd = LensShape.of(record), prior_sd(record)
+    centre = np.array([getattr(mean, name) for name in names])
+    scale = np.array([getattr(sd, name) for name in names])
+    begin = start or first_shape(windows, record)
+    nearest = nearest_focus_m(record)
+
+    def model_at(values: Double) -> LensModel:
+        found = dict(zip(names, (values * scale + centre).tolist(), strict=True))
+        found["focus_dpt"] = float(np.clip(found["focus_dpt"], 1e-4, 0.999 / max(nearest, 1e-3)))
+        found["f_number"] = max(found["f_number"], 0.5)
+        return LensModel(record, begin).with_values(found)
+
+    def parts(values: Double) -> list[Double]:
+        model = model_at(values)
+        return [relation.residual(model, colour, stride) for colour in COLOURS]
+
+    def residual(values: Double) -> Double:
+        return np.concatenate([*parts(values), values])
+
+    def jacobian(values: Double) -> Double:
+        here = parts(values)
+        sizes = np.cumsum([0, *(len(part) for part in here)])
+        result = np.zeros((sizes[-1] + len(values), len(values)))
+        result[sizes[-1] :] = np.eye(len(values))
+        for column, name in enumerate(names):
+            moved = values.copy()
+            moved[column] += STEP
+            model = model_at(moved)
+            for colour in COLOURS:
+                if OF_COLOUR.get(name, colour) != colour:
+                    continue
+                change = relation.residual(model, colour, stride) - here[colour]
+                result[sizes[colour] : sizes[colour + 1], column] = change / STEP
+        return result
+
+    first = (np.array([getattr(begin, name) for name in names]) - centre) / scale
+    found = least_squares(
+        residual, first, jacobian, loss="soft_l1", x_scale=1.0, ftol=1e-4, xtol=1e-3, max_nfev=20
+    )
+    covariance = _covariance(found.jac, found.fun, len(names), stride)
+    deviation = np.sqrt(np.diag(covariance))
+    model = model_at(found.x)
+    return LensFit(
+        model=model,
+        sd=dict(zip(names, (deviation * scale).tolist(), strict=True)),
+        prior=dict(zip(names, scale.tolist(), strict=True)),
+        correlation=covariance / np.outer(deviation, deviation),
+        unexplained=unexplained(relation, model),
+    )
+
+
+def _covariance(jacobian: Double, residual: Double, priors: int, stride: int) -> Double:
+    """Covariance of parameters in units of their priors.
+
+    Residuals of neighbouring pixels are alike, and those of windows are more than noise: the
+    information of pixels is scaled by their mean square, and by the pixels of one correlated patch.
+    """
+    data, prior = jacobian[:-priors], jacobian[-priors:]
+    square = max(float(np.mean(residual[:-priors] ** 2)), 1e-3)
+    correlated = max(4.0 / stride**2, 1.0)
+    information = data.T @ data / (square * correlated) + prior.T @ prior
+    return np.asarray(np.linalg.inv(information))
+
+
+def unexplained(relation: CrossRelation, model: LensModel) -> float:
+    """Root mean square residual / contrast of the blurred windows, median over windows."""
+    shares = []
+    for colour in COLOURS:
+        blurred, sharp, _ = relation.kernels(model, colour)
+        _, _, square = relation.compare(blurred, sharp, colour)
+        good = relation.windows.reliable[:, colour]
+        shares.append((np.sqrt(square) / relation.contrast[:, colour])[good])
+    return float(np.median(np.concatenate(shares)))
