@@ -113,14 +113,20 @@ def best_discs(
         blurred = fft.irfft2(spectrum * transfer, s=(side, side))[:, inner, inner]
         costs[i] = fit_gain(blurred, target, weight)[2]
     best = costs.argmin(axis=0)
-    middle = np.clip(best, 1, len(grid) - 2)
-    low, mid, high = (np.take_along_axis(costs, (middle + d)[None], 0)[0] for d in (-1, 0, 1))
+    return parabola_minimum(grid, costs), costs[best, np.arange(len(sharp))]
+
+
+def parabola_minimum(grid: Double, costs: Double) -> Double:
+    """Minimum `[N]` of the parabola through the lowest of costs `[G, N]` and its neighbours."""
+    middle = np.clip(costs.argmin(axis=0), 1, len(grid) - 2)
+    each = np.arange(costs.shape[1])
+    low, mid, high = (costs[middle + d, each] for d in (-1, 0, 1))
     left, right = grid[middle] - grid[middle - 1], grid[middle + 1] - grid[middle]
     slope = (mid - low) / left, (high - mid) / right
     bend = (slope[1] - slope[0]) / (left + right)
-    turn = grid[middle] + (left - slope[0] / np.maximum(bend, 1e-30)) / 2 - left
-    found = np.where(bend > 0, np.clip(turn, grid[middle - 1], grid[middle + 1]), grid[best])
-    return found, costs[best, np.arange(len(sharp))]
+    turn = grid[middle] - left / 2 - slope[0] / np.maximum(2 * bend, 1e-30)
+    turn = np.clip(turn, grid[middle - 1], grid[middle + 1])
+    return np.where(bend > 0, turn, grid[costs.argmin(axis=0)])
 
 
 def disc_grid(largest_px: float) -> Double:
@@ -262,3 +268,18 @@ def window_places(size: tuple[int, int], window_px: int) -> NDArray[np.int64]:
 def cut(picture: Float, places: NDArray[np.int64], side: int) -> Float:
     """Patches `[N, ..., side, side]` of `[..., H, W]` at upper left corners `[N, 2]`."""
     return np.stack([picture[..., y : y + side, x : x + side] for y, x in places.tolist()])
+
+
+def lateral_shifts(sharp: Float, weight: Float, colour: int) -> Double:
+    """Shift `[N, 2]` (x, y) [px] at which green shows what a colour of sharp windows shows.
+
+    Args:
+        sharp: `[N, 3, L, L]` sharp patches with a margin.
+        weight: `[N, 3, w, w]`.
+        colour: 0 red, 2 blue.
+    """
+    margin = (sharp.shape[-1] - weight.shape[-1]) // 2
+    inner = slice(margin, sharp.shape[-1] - margin)
+    target = sharp[:, colour, inner, inner]
+    none = np.zeros(len(sharp))
+    return window_shifts(sharp[:, GREEN], target, weight[:, colour], none)[0]

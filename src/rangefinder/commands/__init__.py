@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "chart": ("charts", "Draw sheets to print, photograph and train on."),
     "mask": ("charts", "Find the printed sheet in photos of it."),
     "distances": ("charts", "List distances to photograph the sheets at."),
+    "calibrate": ("calibrate", "Find out how a lens blurs from a few pairs of photos."),
     "init": ("init", "Write a configuration for a camera of your own."),
     "check": ("check", "Look at captures before training on them."),
     "simulate": ("simulate", "Photograph an rgbd frame with a simulated camera."),
