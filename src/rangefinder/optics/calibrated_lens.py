@@ -18,7 +18,7 @@ from rangefinder.common.files import atomic_write
 from rangefinder.config import BankParams
 from rangefinder.errors import LensError
 from rangefinder.optics.blur import image_distance_m, require_room
-from rangefinder.optics.lens_model import FINE_RAYS, NAMES, LensModel, LensShape, Points
+from rangefinder.optics.lens_model import FINE_RAYS, LensModel, LensShape, Points
 from rangefinder.optics.psf_tracing import (
     MAX_LOST_LIGHT,
     FieldPoints,
@@ -46,11 +46,10 @@ class CalibratedLens:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file atomically."""
-        arrays = {} if self.residual is None else self.residual.arrays()
-        arrays["shape"] = np.array([self.model.as_dict()[name] for name in NAMES])
+        density = np.zeros(0) if self.residual is None else self.residual.density
         record = self.model.record.model_dump(mode="json", exclude={"lens", "encoding"})
-        told = {"camera": json.dumps(record), "parameters": json.dumps(NAMES)}
-        atomic_write(path, lambda partial: save_file(arrays, partial, told))
+        told = json.dumps({"camera": record, "shape": self.model.as_dict()}, sort_keys=True)
+        atomic_write(path, lambda partial: save_file({"density": density}, partial, {"lens": told}))
 
     @classmethod
     def load(cls, path: Path) -> CalibratedLens:
@@ -61,12 +60,11 @@ class CalibratedLens:
         """
         try:
             with safe_open(path, framework="np") as file:
-                told = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            names = json.loads(told["parameters"])
-            record = Camera.model_validate(json.loads(told["camera"]))
-            shape = LensShape(**dict(zip(names, arrays.pop("shape").tolist(), strict=True)))
-            residual = ResidualKernels(**arrays) if arrays else None
+                told = json.loads((file.metadata() or {})["lens"])
+                density = file.get_tensor("density")
+            record = Camera.model_validate(told["camera"])
+            shape = LensShape(**told["shape"])
+            residual = ResidualKernels(density) if density.size else None
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as exc:
             raise LensError(
                 f"{path} holds no calibrated lens ({exc})",

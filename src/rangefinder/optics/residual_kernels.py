@@ -70,10 +70,6 @@ class ResidualKernels:
 
     density: Float
 
-    def arrays(self) -> dict[str, Float]:
-        """For a file."""
-        return {"density": self.density}
-
     def added(self, kernels: Float, blur_px: Float, points: Points) -> Float:
         """Kernels `[N, k, k]` with the residual: no light below 0, their sum as before."""
         side, zone, after = side_and_zone(blur_px, points.radius)
