@@ -132,6 +132,12 @@ def _degeneracies(calibration: Calibration) -> list[str]:
     if fit.open_parameters:
         told = ", ".join(WORDS[name] for name in fit.open_parameters)
         lines.append(f"These photos say next to nothing about: {told}.")
+    if fit.surprising:
+        told = ", ".join(WORDS[name] for name in fit.surprising)
+        lines.append(
+            f"Far from what the camera record makes likely: {told}. Is the record right, and every "
+            "distance?"
+        )
     pairs = [
         f"{WORDS[a]} and {WORDS[b]}"
         for i, a in enumerate(names[:3])

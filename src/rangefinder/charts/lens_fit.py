@@ -40,11 +40,14 @@ MODEL_ERROR = 0.02  # of a window's contrast: what no kernel explains
 GAIN_ERROR = 0.03  # sd of the logarithm of a window's gain: light changes between photos
 MOST_WINDOWS = 360  # that the model is fitted to
 MOST_RESIDUALS = 400_000
+INDEPENDENT = 200  # residuals that a pair counts as: what no model has errs alike all over a photo
+MOST_SD = 4.0  # prior standard deviations that a parameter may be away from the record
 STEP = 0.02  # of a parameter's prior, for derivatives
 DISC_ERROR_PX = 0.3  # sd of a measured disc, where the fit begins
 STARTS = (0.85, 0.92, 1.0, 1.09, 1.2)  # of the record's focus distance
 SHARP_REACH = 0.75  # of a stopped-down kernel [its blur diameter]
 FIXED = ("red_px", "blue_px")  # lateral colour is the same in both photos
+SURPRISING_SD = 3.0  # prior standard deviations from the record beyond which something is wrong
 LEAST_NARROWED = 0.7  # posterior / prior sd above which photos tell nothing of a parameter
 
 
@@ -63,6 +66,13 @@ class LensFit:
         """Parameters that the photos tell next to nothing about."""
         return [name for name in self.sd if self.sd[name] > LEAST_NARROWED * self.prior[name]]
 
+    @property
+    def surprising(self) -> list[str]:
+        """Parameters that are far from what the camera record makes likely."""
+        mean, found = LensShape.of(self.model.record), self.model.shape
+        away = {name: abs(getattr(found, name) - getattr(mean, name)) for name in self.sd}
+        return [name for name in self.sd if away[name] > SURPRISING_SD * self.prior[name]]
+
 
 class CrossRelation:
     """Residuals of windows under models of one camera."""
@@ -80,6 +90,8 @@ class CrossRelation:
         self.contrast = np.maximum(contrast, 1e-6).astype(np.float64)
         self.scale = np.sqrt(windows.noise**2 + (MODEL_ERROR * self.contrast) ** 2)
         self.scale[~windows.reliable] = np.inf
+        sizes = np.bincount(windows.pair)[windows.pair] * len(COLOURS)
+        self.pair_weight = np.sqrt(INDEPENDENT / sizes)
 
     def points(self, colour: int) -> Points:
         """Object points in the middle of the windows."""
@@ -127,9 +139,14 @@ class CrossRelation:
         blurred, sharp, ratio = self.kernels(model, colour)
         left, gain, _ = self.compare(blurred, sharp, colour)
         scale = self.scale[:, colour]
-        pixels = left[:, ::stride, ::stride] / scale[:, None, None]
+        # A wide sharp kernel would leave nothing to compare: what it takes from B is given back.
+        kept = self.through(self.blurred[:, colour], sharp).std(axis=(1, 2))
+        lowered = np.clip(kept / self.contrast[:, colour], 0.05, 1.0)
+        pixels = left[:, ::stride, ::stride] / (scale * lowered)[:, None, None]
+        pixels *= self.pair_weight[:, None, None] / pixels[0].size ** 0.5
         light = np.log(np.clip(gain, 1e-3, 1e3)) + self.windows.log_level[:, colour]
-        return np.concatenate([pixels.ravel(), self._gains(light - ratio, np.isfinite(scale))])
+        found = [pixels.ravel(), self._gains(light - ratio, np.isfinite(scale))]
+        return soft_l1(np.concatenate(found))
 
     def _gains(self, deviation: Double, reliable: NDArray[np.bool_]) -> Double:
         """Normalised deviation of windows' light from vignetting, each photo's level being free."""
@@ -142,15 +159,21 @@ class CrossRelation:
         return result
 
 
+def soft_l1(residual: Double) -> Double:
+    """Residuals whose squares are those of the soft L1 loss: the tails count less."""
+    root = np.sqrt(2 * (np.sqrt(1 + residual**2) - 1))
+    return np.asarray(np.sign(residual) * root)
+
+
 def first_shape(windows: Windows, record: Camera) -> LensShape:
-    """f-number and focus of the thin lens that fits the measured green discs best.
+    """f-number, focus and offset of the thin lens that fits the measured green discs best.
 
     Begins on both sides of the record's focus: discs alone do not tell before from behind.
     """
     start, sd = LensShape.of(record), prior_sd(record)
     discs, distance = windows.discs_px[:, GREEN], windows.distance_m
     stop = windows.sharp_f_number
-    names = ("f_number", "focus_dpt")
+    names = ("f_number", "focus_dpt", "distance_offset_m")
     middle = np.hypot(*windows.place_px.T) < 0.6 * record.half_diagonal_px
     middle = middle if len(np.unique(distance[middle])) > 1 else np.ones_like(middle)
 
@@ -159,14 +182,15 @@ def first_shape(windows: Windows, record: Camera) -> LensShape:
         model = LensModel(record, shape)
         blur = np.abs(model.blur_px(distance))
         cross = np.sqrt(np.maximum(1 - (shape.f_number / stop) ** 2, 0.0))
-        return np.concatenate([((blur * cross - discs) / DISC_ERROR_PX)[middle], values])
+        deviation = ((blur * cross - discs) / DISC_ERROR_PX)[middle]
+        return np.concatenate([soft_l1(deviation), values])
 
     base = np.array([getattr(start, name) for name in names])
     scale = np.array([getattr(sd, name) for name in names])
     best = None
     for factor in STARTS:
-        begin = np.array([0.0, (base[1] / factor - base[1]) / scale[1]])
-        found = least_squares(residual, begin, loss="soft_l1")
+        begin = np.array([0.0, (base[1] / factor - base[1]) / scale[1], 0.0])
+        found = least_squares(residual, begin)
         if best is None or found.cost < best.cost:
             best = found
     assert best is not None
@@ -243,10 +267,12 @@ def fit_lens(
         return result
 
     first = (np.array([getattr(begin, name) for name in names]) - centre) / scale
+    limits = (-MOST_SD, MOST_SD)
+    first = np.clip(first, *(0.99 * x for x in limits))
     found = least_squares(
-        residual, first, jacobian, loss="soft_l1", x_scale=1.0, ftol=1e-4, xtol=1e-3, max_nfev=20
+        residual, first, jacobian, limits, x_scale=1.0, ftol=1e-4, xtol=1e-3, max_nfev=20
     )
-    covariance = _covariance(found.jac, found.fun, len(names), stride)
+    covariance = np.linalg.inv(found.jac.T @ found.jac)
     deviation = np.sqrt(np.diag(covariance))
     model = model_at(found.x)
     return LensFit(
@@ -256,19 +282,6 @@ def fit_lens(
         correlation=covariance / np.outer(deviation, deviation),
         unexplained=unexplained(relation, model),
     )
-
-
-def _covariance(jacobian: Double, residual: Double, priors: int, stride: int) -> Double:
-    """Covariance of parameters in units of their priors.
-
-    Residuals of neighbouring pixels are alike, and those of windows are more than noise: the
-    information of pixels is scaled by their mean square, and by the pixels of one correlated patch.
-    """
-    data, prior = jacobian[:-priors], jacobian[-priors:]
-    square = max(float(np.mean(residual[:-priors] ** 2)), 1e-3)
-    correlated = max(4.0 / stride**2, 1.0)
-    information = data.T @ data / (square * correlated) + prior.T @ prior
-    return np.asarray(np.linalg.inv(information))
 
 
 def unexplained(relation: CrossRelation, model: LensModel) -> float:
