@@ -15,7 +15,7 @@ from tqdm import tqdm
 from rangefinder.camera import Camera
 from rangefinder.captures.decoding import Decoded, decode
 from rangefinder.captures.importer import Importer
-from rangefinder.captures.tables import Problem, Row, Table, inside
+from rangefinder.captures.tables import Problem, Row, Table, inside, refuse
 from rangefinder.charts.kernel_estimation import (
     equivalent_discs,
     estimate_residual,
@@ -50,6 +50,7 @@ MIN_DISTANCES = 2
 LEAST_STOP = 2.0  # f-number of the sharp photo / of the blurred one
 SAME_DISTANCE = 0.01  # relative
 LATERAL_SIGNIFICANCE = 3.0  # standard errors from which lateral colour is believed
+SKIP = "--skip-bad goes on without these pairs."
 STOP_DOWN = "Stop down by three stops or more for the sharp photo: f/2.8 with f/11, say."
 
 
@@ -80,12 +81,14 @@ class PairReader:
 
     Args:
         sharp_f_number: Of all sharp photos; None: by the column of the table, or by EXIF.
+        skip_bad: Whether to go on without pairs that cannot be used.
     """
 
     table: Table
     camera: Camera
     params: Parameters
     sharp_f_number: float | None = None
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         self.importer = Importer(self.camera, self.params)
@@ -167,7 +170,7 @@ def read_windows(
     """Windows of all pairs of a table; how they were registered; what keeps others out.
 
     Raises:
-        CaptureError: If there are no pairs.
+        CaptureError: If there are no pairs, or one cannot be used and is not to be skipped.
     """
     rows = [row for row in reader.table.rows if row.sharp_image is not None]
     if not rows:
@@ -191,6 +194,8 @@ def read_windows(
             problems.append(Problem.of(reader.table.path.name, row.number, row.image, error))
             continue
         parts.append(windows)
+    if parts and not reader.skip_bad:
+        refuse(problems, SKIP)
     if not sum(len(part) for part in parts):
         shown = f": {problems[0]}" if problems else ""
         raise CaptureError(

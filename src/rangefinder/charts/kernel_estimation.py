@@ -99,7 +99,7 @@ def normal_equations(relation: CrossRelation, model: LensModel) -> NormalEquatio
         side, zone, after = side_and_zone(blur, points.radius)
         unit, share = scale_px(blur), fade(blur)
         blurred, sharp, _ = relation.kernels(model, colour)
-        left, gain, _ = relation.compare(blurred, sharp, colour)
+        left, gain, _, _ = relation.compare(blurred, sharp, colour)
         for n in np.flatnonzero(windows.reliable[:, colour]):
             one = np.full(BASIS, n)
             step = np.full(BASIS, CELLS / (2 * REACH * unit[n]))

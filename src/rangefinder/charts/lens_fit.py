@@ -38,7 +38,7 @@ Double = NDArray[np.float64]
 COLOURS = (0, 1, 2)
 MODEL_ERROR = 0.02  # of a window's contrast: what no kernel explains
 GAIN_ERROR = 0.03  # sd of the logarithm of a window's gain: light changes between photos
-MOST_WINDOWS = 360  # that the model is fitted to
+MOST_WINDOWS = 240  # that the model is fitted to
 MOST_RESIDUALS = 400_000
 INDEPENDENT = 200  # residuals that a pair counts as: what no model has errs alike all over a photo
 MOST_SD = 4.0  # prior standard deviations that a parameter may be away from the record
@@ -125,22 +125,22 @@ class CrossRelation:
 
     def compare(
         self, blurred: Double, sharp: Double, colour: int
-    ) -> tuple[Float, Double, Double]:
-        """Residual `[N, w, w]` of kernels, gain `[N]` and mean squared residual `[N]`."""
+    ) -> tuple[Float, Double, Double, Double]:
+        """Residual `[N, w, w]` of kernels, `[N]` gain, mean squared residual, contrast of B."""
         weight = self.windows.weight[:, colour]
         model = self.through(self.sharp[:, colour], blurred)
         target = self.through(self.blurred[:, colour], sharp)
         gain, offset, square = fit_gain(model, target, weight)
         left = target - gain[:, None, None] * model - offset[:, None, None]
-        return np.asarray(left * weight, dtype=np.float32), gain, square
+        kept = target.std(axis=(1, 2)).astype(np.float64)
+        return np.asarray(left * weight, dtype=np.float32), gain, square, kept
 
     def residual(self, model: LensModel, colour: int, stride: int) -> Double:
         """Normalised residuals of one colour, of every `stride`-th pixel, and of gains."""
         blurred, sharp, ratio = self.kernels(model, colour)
-        left, gain, _ = self.compare(blurred, sharp, colour)
+        left, gain, _, kept = self.compare(blurred, sharp, colour)
         scale = self.scale[:, colour]
         # A wide sharp kernel would leave nothing to compare: what it takes from B is given back.
-        kept = self.through(self.blurred[:, colour], sharp).std(axis=(1, 2))
         lowered = np.clip(kept / self.contrast[:, colour], 0.05, 1.0)
         pixels = left[:, ::stride, ::stride] / (scale * lowered)[:, None, None]
         pixels *= self.pair_weight[:, None, None] / pixels[0].size ** 0.5
@@ -270,7 +270,7 @@ def fit_lens(
     limits = (-MOST_SD, MOST_SD)
     first = np.clip(first, *(0.99 * x for x in limits))
     found = least_squares(
-        residual, first, jacobian, limits, x_scale=1.0, ftol=1e-4, xtol=1e-3, max_nfev=20
+        residual, first, jacobian, limits, x_scale=1.0, ftol=1e-3, xtol=1e-3, max_nfev=15
     )
     covariance = np.linalg.inv(found.jac.T @ found.jac)
     deviation = np.sqrt(np.diag(covariance))
@@ -289,7 +289,7 @@ def unexplained(relation: CrossRelation, model: LensModel) -> float:
     shares = []
     for colour in COLOURS:
         blurred, sharp, _ = relation.kernels(model, colour)
-        _, _, square = relation.compare(blurred, sharp, colour)
+        _, _, square, _ = relation.compare(blurred, sharp, colour)
         good = relation.windows.reliable[:, colour]
         shares.append((np.sqrt(square) / relation.contrast[:, colour])[good])
     return float(np.median(np.concatenate(shares)))

@@ -105,9 +105,15 @@ def window_side(camera: Camera) -> int:
 
 
 def kernel_margin(camera: Camera, distances_m: Double) -> int:
-    """Margin around windows [px]: half the side of the kernels that hold a camera's blur."""
+    """Margin around windows [px]: half the side of the kernels that hold a camera's blur.
+
+    A little more where Fourier transforms are faster then.
+    """
     largest_px = float(np.max(blur_px(camera, distances_m)))
-    return int(np.ceil(BLUR_SLACK * largest_px / 2)) + KERNEL_SLACK_PX
+    margin, side = int(np.ceil(BLUR_SLACK * largest_px / 2)) + KERNEL_SLACK_PX, window_side(camera)
+    while fft.next_fast_len(side + 2 * margin, real=True) != side + 2 * margin:
+        margin += 1
+    return margin
 
 
 def pair_windows(

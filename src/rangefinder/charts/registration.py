@@ -28,7 +28,10 @@ AFFINE_STEPS = 2  # registrations, each from the one before
 REWEIGHTINGS = 8
 OUTLIER_PX = 0.3  # deviation of a window's shift from which it counts less
 MIN_WINDOWS = 3
-MIN_CORRELATION = 0.5  # median over windows of photos that show the same
+MIN_SHARE = 0.3  # of the textured windows, that are alike in photos that show the same
+MIN_CORRELATION = 0.6  # of a window that is alike
+MIN_CONTRAST = 0.03  # sd / mean of a textured window
+MOST_RESIDUAL = 1.0, 0.1  # [px], and share of the blur: deviation of windows' shifts
 SPLINE_ORDER = 5  # of interpolation: as good as without blur
 
 
@@ -223,19 +226,30 @@ def register(
         discs, _ = best_discs(patches, target, weight, largest_px)
         shifts, correlation = window_shifts(patches, target, weight, discs)
         texture = np.sqrt(target.var(axis=(1, 2))) * correlation**2 * known
+        textured = known & (target.std(axis=(1, 2)) > MIN_CONTRAST * target.mean(axis=(1, 2)))
         good = (correlation > MIN_CORRELATION) & known
-        if good.sum() < MIN_WINDOWS:
-            raise CaptureError(
-                f"the two photos of {name} do not show the same, or no texture",
-                got=f"{int(good.sum())} of {len(good)} windows alike",
-                expected=f"at least {MIN_WINDOWS}",
-                todo="Take both from the tripod, of something flat with texture; change nothing "
-                "but aperture and exposure time between them.",
-            )
+        needed = max(MIN_WINDOWS, MIN_SHARE * textured.sum())
+        if good.sum() < needed:
+            found = f"{int(good.sum())} of {int(textured.sum())} textured windows alike"
+            raise _unlike(name, found, f"at least {int(np.ceil(needed))}")
         change, residual = _affine(centres[good], shifts[good], texture[good])
+        most_px = MOST_RESIDUAL[0] + MOST_RESIDUAL[1] * float(np.median(discs[good]))
+        if residual > most_px:
+            found = f"shifts of {residual:.1f} px (median) that no movement of the camera explains"
+            raise _unlike(name, found, f"at most {most_px:.1f} px")
         matrix = matrix @ np.vstack([change, [0.0, 0.0, 1.0]])
     return Registration(
         matrix, residual, float(np.median(correlation[good])), float(np.median(discs[good]))
+    )
+
+
+def _unlike(name: str, found: str, expected: str) -> CaptureError:
+    return CaptureError(
+        f"the two photos of {name} do not show the same, or no texture",
+        got=found,
+        expected=expected,
+        todo="Take both from the tripod, of something flat with texture; change nothing but "
+        "aperture and exposure time between them.",
     )
 
 

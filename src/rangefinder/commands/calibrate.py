@@ -51,7 +51,7 @@ def calibrate(
     of distances, discs.csv and figures.
     """
     from rangefinder.camera import CAMERA_FILE, Camera
-    from rangefinder.captures.tables import read_table, refuse
+    from rangefinder.captures.tables import read_table
     from rangefinder.charts import calibration as calibrations
     from rangefinder.charts.calibration_report import report_lines
 
@@ -59,10 +59,9 @@ def calibrate(
     beside = read.folder / CAMERA_FILE
     params = parameters_for(env, camera or (beside if beside.is_file() else None))
     record = Camera.from_params(params.camera)
-    reader = calibrations.PairReader(read, record, _any_distance(params), sharp_f_number)
+    any_distance = _any_distance(params)
+    reader = calibrations.PairReader(read, record, any_distance, sharp_f_number, skip_bad)
     found = calibrations.calibrate(reader, one_side)
-    if not skip_bad:
-        refuse(found.problems, "--skip-bad goes on without these pairs.")
     for problem in found.problems:
         click.echo(f"Left out: {problem}", err=True)
     folder = out or Path(f"calibration_{record.name}")

@@ -32,7 +32,8 @@ GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
 FINE_RAYS = 20000  # of half a pupil, of a kernel that is kept
 FIT_RAYS = 1500  # of half a pupil, of a kernel that is compared with photos
 CLIPPING_EDGE = 0.03  # width of the edge of a clear aperture [pupil radii]: rays are few
-RECORD_ERROR = 0.05  # relative sd of f-number and focus distance as records state them
+RECORD_ERROR = 0.05  # relative sd of the f-number as records state it
+FOCUS_ERROR = 0.1  # of the focus distance: scales are coarse, spherical aberration moves the best
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def prior_sd(camera: Camera) -> LensShape:
     focus_dpt = 1 / camera.focus_distance_m
     return LensShape(
         f_number=RECORD_ERROR * camera.f_number,
-        focus_dpt=RECORD_ERROR * focus_dpt,
+        focus_dpt=FOCUS_ERROR * focus_dpt,
         distance_offset_m=camera.focal_length_mm / 1000 / 2,
         red_dpt=px,
         blue_dpt=px,
