@@ -29,7 +29,9 @@ BANK = BankParams(distances=7, field_rows=3, field_cols=3, kernel_px=21, gaussia
 
 def lens(**values: float) -> LensModel:
     """The thin lens of the camera without vignetting, but for some parameters."""
-    shape = replace(LensShape.of(CAMERA), front_shift=0.0, rear_shift=0.0, clear_radius=9.0)
+    shape = replace(
+        LensShape.of(CAMERA), front_shift=0.0, rear_shift=0.0, front_radius=9.0, rear_radius=9.0
+    )
     return LensModel(CAMERA, replace(shape, **values))
 
 

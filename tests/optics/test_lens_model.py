@@ -21,7 +21,9 @@ PIXEL_PX2 = 1 / 12 + 1 / 108  # variance that pixels and splatting add, in each 
 
 
 def kernel(distance_m: float, radius=0.0, angle=0.0, colour=1, stop=1.0, **shape: float):
-    open_ = replace(LensShape.of(CAMERA), front_shift=0.0, rear_shift=0.0, clear_radius=9.0)
+    open_ = replace(
+        LensShape.of(CAMERA), front_shift=0.0, rear_shift=0.0, front_radius=9.0, rear_radius=9.0
+    )
     model = LensModel(CAMERA, replace(open_, **shape))
     points = Points(*(np.array([x]) for x in (distance_m, radius, angle)), np.array([colour]))
     kernels, light = model.kernels(points, RESPONSE, stop)
@@ -65,11 +67,18 @@ def test_astigmatism_spreads_light_along_and_across_the_field():
 
 
 def test_vignetting_narrows_the_pupil_along_the_field_on_both_sides():
-    found, light = kernel(0.8, radius=1.0, front_shift=0.6, rear_shift=0.6, clear_radius=1.1)
+    found, light = kernel(
+        0.8, radius=1.0, front_shift=0.6, rear_shift=0.6, front_radius=1.1, rear_radius=1.1
+    )
     along, across = spread_px(found)
     assert light < 0.6
     assert along < 0.6 * across
-    assert kernel(0.8, radius=0.0, front_shift=0.6, rear_shift=0.6, clear_radius=1.1)[1] > 0.99
+    assert (
+        kernel(0.8, radius=0.0, front_shift=0.6, rear_shift=0.6, front_radius=1.1, rear_radius=1.1)[
+            1
+        ]
+        > 0.99
+    )
 
 
 def test_spherical_aberration_tells_the_sides_of_the_focus_apart():

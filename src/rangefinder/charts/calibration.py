@@ -29,19 +29,12 @@ from rangefinder.charts.lens_fit import (
     choose_windows,
     fit_lens,
 )
-from rangefinder.charts.pair_windows import (
-    BRIGHT,
-    DARK,
-    Pair,
-    Windows,
-    kernel_margin,
-    pair_windows,
-)
+from rangefinder.charts.pair_windows import BRIGHT, DARK, Pair, Windows, kernel_margin, pair_windows
 from rangefinder.charts.registration import Registration, lateral_shifts
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError, LensError
 from rangefinder.optics.calibrated_lens import CalibratedLens
-from rangefinder.optics.lens_model import BLUE, RED
+from rangefinder.optics.lens_model import BLUE, RED, LensModel
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -164,9 +157,7 @@ def _clipped(image: Tensor) -> NDArray[np.bool_]:
     return np.asarray((light.max(axis=0) >= BRIGHT) | (light.max(axis=0) <= DARK))
 
 
-def read_windows(
-    reader: PairReader,
-) -> tuple[Windows, dict[str, Registration], list[Problem]]:
+def read_windows(reader: PairReader) -> tuple[Windows, dict[str, Registration], list[Problem]]:
     """Windows of all pairs of a table; how they were registered; what keeps others out.
 
     Raises:
@@ -263,7 +254,7 @@ def _distinct(distance_m: Double) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _with_lateral_colour(fit: LensFit, windows: Windows, camera: Camera):  # type: ignore[no-untyped-def]
+def _with_lateral_colour(fit: LensFit, windows: Windows, camera: Camera) -> LensModel:
     """The model with the lateral colour that sharp photos show, where it is more than noise."""
     radius = np.hypot(*windows.place_px.T)
     direction = windows.place_px / np.maximum(radius, 1.0)[:, None]

@@ -13,15 +13,15 @@ from rangefinder.charts.registration import GREEN
 from rangefinder.common.figures import (
     BLUE,
     DASHED,
-    GREEN as GREEN_INK,
     MARK,
     SETTINGS,
     VERMILION,
     distance_axis,
     new_figure,
 )
+from rangefinder.common.figures import GREEN as GREEN_INK
 from rangefinder.common.lengths import length, length_unit
-from rangefinder.optics.lens_model import FINE_RAYS, Points
+from rangefinder.optics.lens_model import LensModel, LensShape, Points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,8 @@ WORDS = {
     "coma_dpt": "coma",
     "front_shift": "vignetting before the stop",
     "rear_shift": "vignetting behind the stop",
-    "clear_radius": "size of the clear apertures",
+    "front_radius": "size of the aperture before the stop",
+    "rear_radius": "size of the aperture behind the stop",
 }
 
 
@@ -108,7 +109,7 @@ def report_lines(calibration: Calibration, working_m: Interval) -> list[str]:
         "blur from green; at the corner "
         f"{px * (shape.tangential_dpt + shape.tangential4_dpt):+.1f} px (tangential) and "
         f"{px * (shape.sagittal_dpt + shape.sagittal4_dpt):+.1f} px (sagittal) from the centre; "
-        f"spherical aberration {px * shape.spherical_dpt:+.2f} px.",
+        f"spherical aberration {px * shape.spherical_dpt:+.2f} px."
     ]
     lines += _degeneracies(calibration)
     if calibration.lens.residual is not None:
@@ -220,17 +221,16 @@ def _places_figure(calibration: Calibration) -> Figure:
         "farther": discs[discs["distance_m"] >= focus_m],
     }
     limit = max(3 * disc_deviation_px(calibration.discs), 0.3)
-    shown = None
     for ax, (title, part) in zip(axes, parts.items(), strict=True):
         off = part["measured_px"] - part["modelled_px"]
         places = part.assign(off=off).groupby(["x_px", "y_px"], as_index=False)["off"].median()
-        shown = ax.scatter(
+        ax.scatter(
             places["x_px"], places["y_px"], c=places["off"], cmap="RdBu_r", vmin=-limit, vmax=limit,
             s=90, edgecolors=MARK, linewidths=0.4,
         )  # fmt: skip
         ax.set(title=title, xlabel="from the optical centre [px]", aspect="equal")
     axes[0].invert_yaxis()
-    figure.colorbar(shown, ax=axes, label="measured - modelled disc, green [px]")
+    figure.colorbar(axes[0].collections[0], ax=axes, label="measured - modelled disc, green [px]")
     return figure
 
 
@@ -244,20 +244,20 @@ def _kernels_figure(calibration: Calibration) -> Figure:
     figure = new_figure(2.2 * SHOWN_DISTANCES, 6.6)
     axes = figure.subplots(2 * len(rows), SHOWN_DISTANCES)
     angle = np.arctan2(record.height_px, record.width_px)
-    from rangefinder.optics.lens_model import LensModel, LensShape
-
-    thin = LensModel(record, LensShape.of(record)).with_values({"clear_radius": 9.0})
+    thin = LensModel(record, LensShape.of(record)).with_values(
+        {"front_radius": 9.0, "rear_radius": 9.0}
+    )
     for row, (place, radius) in enumerate(rows):
         for col, distance in enumerate(distances):
             points = Points(*(np.array([x]) for x in (distance, radius, angle, GREEN)))
-            for i, (name, source) in enumerate((("record", thin), ("calibrated", lens))):
-                kernel = source.kernels(points, relation.response, 1.0, FINE_RAYS)[0][0]
-                ax = axes[2 * row + i, col]
-                ax.imshow(kernel, cmap="magma", interpolation="nearest")
-                ax.set_xticks([])
-                ax.set_yticks([])
-                if not col:
-                    ax.set_ylabel(f"{place}:\n{name}")
-                if not (row or i):
-                    ax.set_title(length(float(distance)))
+            drawn = axes[2 * row : 2 * row + 2, col]
+            drawn[0].imshow(thin.kernels(points, relation.response)[0][0], cmap="magma")
+            drawn[1].imshow(lens.kernels(points, relation.response)[0][0], cmap="magma")
+        for i, name in enumerate(("record", "calibrated")):
+            axes[2 * row + i, 0].set_ylabel(f"{place}:\n{name}")
+    for ax, distance in zip(axes[0], distances.tolist(), strict=True):
+        ax.set_title(length(distance))
+    for ax in axes.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
     return figure

@@ -37,10 +37,7 @@ class Coverage:
 
 
 def coverage(
-    camera: Camera,
-    distances_m: NDArray[np.float64],
-    working_m: Interval,
-    step_px: float = STEP_PX,
+    camera: Camera, distances_m: NDArray[np.float64], working_m: Interval, step_px: float = STEP_PX
 ) -> Coverage:
     """Coverage of the range `working_m` [m] by charts at `distances_m` `[N]`, in steps of blur."""
     ends = np.unique(np.round([*working_m, *distances_m], 5))

@@ -1,7 +1,7 @@
 """What a modelled lens leaves of the photos, as kernels: regularised least squares.
 
-Corrections of kernels are sought in coordinates that grow with the blur (`optics.residual_kernels`),
-as rings times the first harmonics around the direction of the field: a lens of revolution has no
+Corrections of kernels are sought in coordinates that grow with blur (`optics.residual_kernels`), as
+rings times the first harmonics around the direction of the field: a lens of revolution has no
 others on that axis, so mirrored windows share one kernel. They are linear in the residuals of the
 cross relation (`lens_fit`), so normal equations of each pair of photos suffice: for a ridge
 estimate, and for its error on distances that were left out.
@@ -114,9 +114,7 @@ def normal_equations(relation: CrossRelation, model: LensModel) -> NormalEquatio
             pair = int(np.searchsorted(pairs, windows.pair[n]))
             shares = np.zeros(ZONES)
             shares[zone[n]], shares[zone[n] + 1] = 1 - after[n], after[n]
-            matrix[pair, side[n], colour] += np.kron(
-                np.outer(shares, shares), columns @ columns.T
-            )
+            matrix[pair, side[n], colour] += np.kron(np.outer(shares, shares), columns @ columns.T)
             right[pair, side[n], colour] += np.kron(shares, columns @ residual)
             square[pair] += residual @ residual
     return NormalEquations(matrix, right, square, pairs, distance_m)

@@ -42,6 +42,7 @@ MOST_WINDOWS = 240  # that the model is fitted to
 MOST_RESIDUALS = 400_000
 INDEPENDENT = 200  # residuals that a pair counts as: what no model has errs alike all over a photo
 MOST_SD = 4.0  # prior standard deviations that a parameter may be away from the record
+MOST_STEPS = 15  # evaluations of the fit
 STEP = 0.02  # of a parameter's prior, for derivatives
 DISC_ERROR_PX = 0.3  # sd of a measured disc, where the fit begins
 STARTS = (0.85, 0.92, 1.0, 1.09, 1.2)  # of the record's focus distance
@@ -227,61 +228,81 @@ def fit_lens(
         start: Where to begin; None: at the thin lens that fits the measured discs.
     """
     chosen = choose_windows(windows, MOST_WINDOWS)
-    names = [name for name in names or NAMES if name not in FIXED]
     relation = CrossRelation(chosen, record, params)
-    pixels = chosen.window_px**2 * len(chosen) * len(COLOURS)
-    stride = max(1, round((pixels / MOST_RESIDUALS) ** 0.5))
-    mean, sd = LensShape.of(record), prior_sd(record)
-    centre = np.array([getattr(mean, name) for name in names])
-    scale = np.array([getattr(sd, name) for name in names])
     begin = start or first_shape(windows, record)
-    nearest = nearest_focus_m(record)
-
-    def model_at(values: Double) -> LensModel:
-        found = dict(zip(names, (values * scale + centre).tolist(), strict=True))
-        found["focus_dpt"] = float(np.clip(found["focus_dpt"], 1e-4, 0.999 / max(nearest, 1e-3)))
-        found["f_number"] = max(found["f_number"], 0.5)
-        return LensModel(record, begin).with_values(found)
-
-    def parts(values: Double) -> list[Double]:
-        model = model_at(values)
-        return [relation.residual(model, colour, stride) for colour in COLOURS]
-
-    def residual(values: Double) -> Double:
-        return np.concatenate([*parts(values), values])
-
-    def jacobian(values: Double) -> Double:
-        here = parts(values)
-        sizes = np.cumsum([0, *(len(part) for part in here)])
-        result = np.zeros((sizes[-1] + len(values), len(values)))
-        result[sizes[-1] :] = np.eye(len(values))
-        for column, name in enumerate(names):
-            moved = values.copy()
-            moved[column] += STEP
-            model = model_at(moved)
-            for colour in COLOURS:
-                if OF_COLOUR.get(name, colour) != colour:
-                    continue
-                change = relation.residual(model, colour, stride) - here[colour]
-                result[sizes[colour] : sizes[colour + 1], column] = change / STEP
-        return result
-
-    first = (np.array([getattr(begin, name) for name in names]) - centre) / scale
+    unknowns = _Unknowns(relation, begin, [n for n in names or NAMES if n not in FIXED])
     limits = (-MOST_SD, MOST_SD)
-    first = np.clip(first, *(0.99 * x for x in limits))
+    first = np.clip(unknowns.values_of(begin), 0.99 * limits[0], 0.99 * limits[1])
     found = least_squares(
-        residual, first, jacobian, limits, x_scale=1.0, ftol=1e-3, xtol=1e-3, max_nfev=15
+        unknowns.residual,
+        first,
+        unknowns.jacobian,
+        limits,
+        x_scale=1.0,
+        ftol=1e-3,
+        xtol=1e-3,
+        max_nfev=MOST_STEPS,
     )
     covariance = np.linalg.inv(found.jac.T @ found.jac)
     deviation = np.sqrt(np.diag(covariance))
-    model = model_at(found.x)
+    model, names = unknowns.model(found.x), unknowns.names
     return LensFit(
         model=model,
-        sd=dict(zip(names, (deviation * scale).tolist(), strict=True)),
-        prior=dict(zip(names, scale.tolist(), strict=True)),
+        sd=dict(zip(names, (deviation * unknowns.scale).tolist(), strict=True)),
+        prior=dict(zip(names, unknowns.scale.tolist(), strict=True)),
         correlation=covariance / np.outer(deviation, deviation),
         unexplained=unexplained(relation, model),
     )
+
+
+class _Unknowns:
+    """Parameters that are fitted, in standard deviations of their priors from the record."""
+
+    def __init__(self, relation: CrossRelation, begin: LensShape, names: list[str]) -> None:
+        self.relation, self.begin, self.names = relation, begin, names
+        record, windows = relation.record, relation.windows
+        mean, sd = LensShape.of(record), prior_sd(record)
+        self.centre = np.array([getattr(mean, name) for name in names])
+        self.scale = np.array([getattr(sd, name) for name in names])
+        self.most_dpt = 0.999 / max(nearest_focus_m(record), 1e-3)
+        pixels = windows.window_px**2 * len(windows) * len(COLOURS)
+        self.stride = max(1, round((pixels / MOST_RESIDUALS) ** 0.5))
+
+    def values_of(self, shape: LensShape) -> Double:
+        """The unknowns of a shape."""
+        found = np.array([getattr(shape, name) for name in self.names])
+        return np.asarray((found - self.centre) / self.scale)
+
+    def model(self, values: Double) -> LensModel:
+        """The lens of some unknowns."""
+        named = zip(self.names, (values * self.scale + self.centre).tolist(), strict=True)
+        model = LensModel(self.relation.record, self.begin).with_values(dict(named))
+        focus_dpt = float(np.clip(model.shape.focus_dpt, 1e-4, self.most_dpt))
+        return model.with_values({"focus_dpt": focus_dpt})
+
+    def parts(self, values: Double) -> list[Double]:
+        """Residuals by colour."""
+        model = self.model(values)
+        return [self.relation.residual(model, colour, self.stride) for colour in COLOURS]
+
+    def residual(self, values: Double) -> Double:
+        """Residuals of the photos, and of the priors."""
+        return np.concatenate([*self.parts(values), values])
+
+    def jacobian(self, values: Double) -> Double:
+        """Derivatives of `residual` by finite differences."""
+        here = self.parts(values)
+        rows = np.cumsum([0, *(len(part) for part in here)])
+        result = np.zeros((rows[-1] + len(values), len(values)))
+        result[rows[-1] :] = np.eye(len(values))
+        for column, name in enumerate(self.names):
+            moved = values.copy()
+            moved[column] += STEP
+            model = self.model(moved)
+            for colour in [OF_COLOUR[name]] if name in OF_COLOUR else COLOURS:
+                change = self.relation.residual(model, colour, self.stride) - here[colour]
+                result[rows[colour] : rows[colour + 1], column] = change / STEP
+        return result
 
 
 def unexplained(relation: CrossRelation, model: LensModel) -> float:

@@ -33,6 +33,8 @@ MIN_KNOWN = 0.3  # share of a window's pixels
 MIN_CORRELATION = 0.8  # of a window as blurred by the best disc
 MIN_CONTRAST = 0.02  # sd / mean of a blurred window
 EVEN_M = 0.05  # relative spread of distances in an even window
+MOST_SHIFT_PX = 2.0  # of a window against the registration of the whole
+SHARP_REACH_PX = 2  # of the sharp photo's own blur
 SMOOTH = 0.06  # sd of the low frequencies / height of the photo
 DEGREE = 4  # of the polynomial of light over the picture
 REWEIGHTINGS = 6
@@ -125,61 +127,89 @@ def pair_windows(
         CaptureError: If the photos do not show the same.
     """
     side, m = window_side(camera), margin_px
-    length = side + 2 * m
     largest_px = 2.0 * (m - KERNEL_SLACK_PX)
-    usable = ~(pair.clipped | pair.sharp_clipped)
-    level = illumination_ratio(pair.sharp, pair.blurred, usable)
+    level = illumination_ratio(pair.sharp, pair.blurred, ~(pair.clipped | pair.sharp_clipped))
     levelled = pair.sharp * np.exp(level).astype(np.float32)
     registered = register(levelled, pair.blurred, largest_px, side, pair.name)
-    size = pair.blurred.shape[1:]
-    places = window_places((size[0], size[1]), side)
+    places = window_places((pair.clipped.shape[0], pair.clipped.shape[1]), side)
     sharp = registered.warp(levelled, m)
-    lost = registered.warp(pair.sharp_clipped[None].astype(np.float32), m)[0]
-    unknown = ~np.isfinite(sharp).all(axis=0) | (np.nan_to_num(lost, nan=1.0) > 0.1)
-    blurred = np.pad(pair.blurred, ((0, 0), (m, m), (m, m)), mode="reflect")
-    unseen = np.pad(pair.clipped, m, constant_values=True)
     distance, even = _distances(pair.distance_m, places, side)
-    reach = np.ceil(BLUR_SLACK * blur_px(camera, np.maximum(distance, 1e-3)) / 2) + 2
-    near_unknown = cut(ndimage.distance_transform_edt(~unknown), places, length)
-    near_unseen = cut(ndimage.distance_transform_edt(~unseen), places, length)
-    inner = slice(m, m + side)
-    known = (near_unknown > reach[:, None, None]) & (near_unseen > 2)
-    weight = known[:, inner, inner].astype(np.float32)
-    patches, targets = cut(np.nan_to_num(sharp), places, length), cut(blurred, places, length)
-    target = targets[:, :, inner, inner]
-    every = np.repeat(weight[:, None], 3, axis=1)
-    flat = [x.reshape(-1, *x.shape[2:]) for x in (patches, target, every)]
-    discs = best_discs(*flat, largest_px)[0].reshape(-1, 3)
-    shifts, correlation = window_shifts(
-        patches[:, GREEN], target[:, GREEN], weight, discs[:, GREEN]
-    )
-    patches = _shifted(patches, shifts)
-    flat[0] = patches.reshape(flat[0].shape)
-    _, alike = window_shifts(*flat, discs.ravel())
-    alike = alike.reshape(-1, 3)
-    mean = np.maximum(target.mean(axis=(2, 3)), 1e-6)
-    contrast = target.std(axis=(2, 3)) / mean
+    blur = blur_px(camera, np.maximum(distance, 1e-3))
+    weight = _known(pair, registered, sharp, places, (side, m), blur)
+    padded = np.pad(pair.blurred, ((0, 0), (m, m), (m, m)), mode="reflect")
+    patches, targets = (cut(x, places, side + 2 * m) for x in (np.nan_to_num(sharp), padded))
+    target = targets[..., m : m + side, m : m + side]
+    patches, discs, alike, shifts = _aligned(patches, target, weight, largest_px)
+    contrast = target.std(axis=(2, 3)) / np.maximum(target.mean(axis=(2, 3)), 1e-6)
     reliable = (alike > MIN_CORRELATION) & (contrast > MIN_CONTRAST)
     good = reliable[:, GREEN] & even & (weight.mean(axis=(1, 2)) > MIN_KNOWN)
-    good &= np.hypot(*shifts.T) < 2.0
-    high = [ndimage.convolve(x, IMMERKAER[None, None]) for x in (target,)][0]
-    noise = np.quantile(np.median(np.abs(high), axis=(2, 3)), 0.1, axis=0) / 0.6745
-    centre = places[:, ::-1] + side / 2 - np.array(camera.centre_px)
-    count = len(places)
+    good &= np.hypot(*shifts.T) < MOST_SHIFT_PX
+    count, centre = len(places), places[:, ::-1] + side / 2 - np.array(camera.centre_px)
     windows = Windows(
         sharp=patches,
         blurred=targets.astype(np.float32),
-        weight=every,
+        weight=np.repeat(weight[:, None], 3, axis=1),
         place_px=centre.astype(np.float64),
         distance_m=distance,
         pair=np.full(count, index),
         sharp_f_number=np.full(count, pair.sharp_f_number),
-        noise=np.broadcast_to(noise, (count, 3)).astype(np.float64),
+        noise=np.tile(_noise(target), (count, 1)),
         discs_px=discs,
         reliable=reliable,
         log_level=level[:, *(places.T + side // 2)].T,
     )
     return windows.take(good), registered
+
+
+def _known(
+    pair: Pair,
+    registered: Registration,
+    sharp: Float,
+    places: NDArray[np.int64],
+    window: tuple[int, int],
+    blur: Double,
+) -> Float:
+    """1 for pixels of windows `[N, w, w]` whose light and all that blurs into it are known."""
+    side, m = window
+    lost = registered.warp(pair.sharp_clipped[None].astype(np.float32), m)[0]
+    unknown = ~np.isfinite(sharp).all(axis=0) | (np.nan_to_num(lost, nan=1.0) > 0.1)
+    unseen = np.pad(pair.clipped, m, constant_values=True)
+    away = [
+        cut(ndimage.distance_transform_edt(~mask)[m:-m, m:-m], places, side)
+        for mask in (unknown, unseen)
+    ]
+    reach = np.ceil(BLUR_SLACK * blur / 2) + 2
+    known = (away[0] > reach[:, None, None]) & (away[1] > SHARP_REACH_PX)
+    return known.astype(np.float32)
+
+
+def _aligned(
+    patches: Float, target: Float, weight: Float, largest_px: float
+) -> tuple[Float, Double, Double, Double]:
+    """Sharp patches `[N, 3, L, L]` moved to their targets `[N, 3, w, w]`.
+
+    Returns:
+        Moved patches; `[N, 3]` discs between them and their targets, and correlation as blurred by
+        these; `[N, 2]` by how much they were moved.
+    """
+    every = np.repeat(weight, 3, axis=0)
+    flat = target.reshape(-1, *target.shape[2:])
+    sharp = patches.reshape(-1, *patches.shape[2:])
+    discs = best_discs(sharp, flat, every, largest_px)[0].reshape(-1, 3)
+    shifts, _ = window_shifts(patches[:, GREEN], target[:, GREEN], weight, discs[:, GREEN])
+    moved = _shifted(patches, shifts)
+    _, alike = window_shifts(moved.reshape(sharp.shape), flat, every, discs.ravel())
+    return moved, discs, alike.reshape(-1, 3), shifts
+
+
+def _noise(target: Float) -> Double:
+    """Standard deviation of the noise `[3]` of blurred windows (Immerkaer, 1996), of the calm ones.
+
+    What blur leaves of texture at the finest scale counts as noise too.
+    """
+    high = ndimage.convolve(target, IMMERKAER[None, None])
+    deviation = np.median(np.abs(high), axis=(2, 3)) / 0.6745
+    return np.asarray(np.quantile(deviation, 0.1, axis=0), dtype=np.float64)
 
 
 def illumination_ratio(sharp: Float, blurred: Float, usable: Mask) -> Double:

@@ -69,7 +69,7 @@ def disc_transfer(side: int, diameters_px: Double) -> Double:
     frequency = np.hypot(fft.fftfreq(side)[:, None], fft.rfftfreq(side)[None])
     x = np.pi * np.asarray(diameters_px)[:, None, None] * frequency
     safe = np.maximum(x, 1e-9)
-    return np.where(x < 1e-4, 1.0, 2 * j1(safe) / safe)
+    return np.asarray(np.where(x < 1e-4, 1.0, 2 * j1(safe) / safe))
 
 
 def fit_gain(model: Float, target: Float, weight: Float) -> tuple[Double, Double, Double]:
@@ -89,7 +89,8 @@ def fit_gain(model: Float, target: Float, weight: Float) -> tuple[Double, Double
     m, t = model - mean_m[..., None, None], target - mean_t[..., None, None]
     mm, mt, tt = ((weight * a * b).sum((-2, -1)) / total for a, b in ((m, m), (m, t), (t, t)))
     gain = mt / np.maximum(mm, 1e-12)
-    return gain, mean_t - gain * mean_m, np.maximum(tt - gain * mt, 0.0)
+    offset = np.asarray(mean_t - gain * mean_m)
+    return np.asarray(gain), offset, np.asarray(np.maximum(tt - gain * mt, 0.0))
 
 
 def best_discs(
@@ -129,7 +130,7 @@ def parabola_minimum(grid: Double, costs: Double) -> Double:
     bend = (slope[1] - slope[0]) / (left + right)
     turn = grid[middle] - left / 2 - slope[0] / np.maximum(2 * bend, 1e-30)
     turn = np.clip(turn, grid[middle - 1], grid[middle + 1])
-    return np.where(bend > 0, turn, grid[costs.argmin(axis=0)])
+    return np.asarray(np.where(bend > 0, turn, grid[costs.argmin(axis=0)]), dtype=np.float64)
 
 
 def disc_grid(largest_px: float) -> Double:
@@ -137,7 +138,7 @@ def disc_grid(largest_px: float) -> Double:
     grid = [0.0]
     while grid[-1] < largest_px:
         grid.append(max(grid[-1] + DISC_STEP_PX, grid[-1] * DISC_RATIO))
-    return np.array(grid + [grid[-1] * DISC_RATIO])
+    return np.array([*grid, grid[-1] * DISC_RATIO])
 
 
 def window_shifts(
@@ -185,9 +186,7 @@ def coarse_shift(sharp: Float, blurred: Float) -> Double:
     """Shift (x, y) of the whole picture [px]: blurred(x) shows what sharp(x + shift) does."""
     from skimage.registration import phase_cross_correlation
 
-    low, high = (
-        [ndimage.gaussian_filter(x, sd) for sd in COARSE_SD_PX] for x in (sharp, blurred)
-    )
+    low, high = ([ndimage.gaussian_filter(x, sd) for sd in COARSE_SD_PX] for x in (sharp, blurred))
     pictures = [band[0] - band[1] for band in (low, high)]
     window = np.outer(*(np.hanning(n) for n in sharp.shape))
     found: Double = phase_cross_correlation(  # type: ignore[no-untyped-call]
@@ -220,19 +219,19 @@ def register(
     for _ in range(AFFINE_STEPS):
         warped = Registration(matrix, 0.0, 0.0, 0.0).warp(sharp[GREEN : GREEN + 1], margin)[0]
         patches = cut(warped, places, window_px + 2 * margin)
-        known = np.isfinite(patches).all(axis=(1, 2))
+        known = np.asarray(np.isfinite(patches).all(axis=(1, 2)))
         patches = np.nan_to_num(patches)
         weight = np.broadcast_to(known[:, None, None], target.shape).astype(np.float32)
         discs, _ = best_discs(patches, target, weight, largest_px)
         shifts, correlation = window_shifts(patches, target, weight, discs)
-        texture = np.sqrt(target.var(axis=(1, 2))) * correlation**2 * known
+        texture = target.std(axis=(1, 2), dtype=np.float64) * correlation**2 * known
         textured = known & (target.std(axis=(1, 2)) > MIN_CONTRAST * target.mean(axis=(1, 2)))
         good = (correlation > MIN_CORRELATION) & known
         needed = max(MIN_WINDOWS, MIN_SHARE * textured.sum())
         if good.sum() < needed:
             found = f"{int(good.sum())} of {int(textured.sum())} textured windows alike"
             raise _unlike(name, found, f"at least {int(np.ceil(needed))}")
-        change, residual = _affine(centres[good], shifts[good], texture[good])
+        change, residual = _affine(centres[good], shifts[good], np.asarray(texture[good]))
         most_px = MOST_RESIDUAL[0] + MOST_RESIDUAL[1] * float(np.median(discs[good]))
         if residual > most_px:
             found = f"shifts of {residual:.1f} px (median) that no movement of the camera explains"
@@ -253,7 +252,7 @@ def _unlike(name: str, found: str, expected: str) -> CaptureError:
     )
 
 
-def _affine(centres: Double, shifts: Double, weight: Double) -> tuple[Double, float]:
+def _affine(centres: Double, shifts: Double, weight: NDArray[np.floating]) -> tuple[Double, float]:
     """Affine map `[2, 3]` through shifts of windows, and their median deviation [px]."""
     middle, scale = centres.mean(axis=0), max(float(np.ptp(centres, axis=0).max()), 1.0)
     design = np.column_stack([(centres - middle) / scale, np.ones(len(centres))])

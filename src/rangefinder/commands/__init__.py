@@ -34,7 +34,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "calibrate": ("calibrate", "Find out how a lens blurs from a few pairs of photos."),
     "init": ("init", "Write a configuration for a camera of your own."),
     "check": ("check", "Look at captures before training on them."),
-    "simulate": ("simulate", "Photograph a frame, or pairs to practise on, with a simulated camera."),
+    "simulate": (
+        "simulate",
+        "Photograph a frame, or pairs to practise on, with a simulated camera.",
+    ),
 }
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,11 @@ def simulate(
     rgb: Path | None,
     distance: Path | None,
     pairs: int | None,
-    sharp_f_number: float,
-    record_error: float,
     env: str,
     camera: Path | None,
     out: Path,
     seed: int,
+    **practice: float,
 ) -> None:
     """Photograph with a camera that is simulated: blur, vignetting and noise.
 
@@ -69,7 +69,7 @@ def simulate(
     """
     params = parameters_for(env, camera)
     if pairs is not None:
-        _simulate_pairs(params, pairs, sharp_f_number, record_error, out, seed)
+        _simulate_pairs(params, pairs, out, seed, **practice)
         return
     if rgb is None or distance is None:
         raise click.UsageError("Give --rgb and --distance, or --pairs.")
@@ -105,10 +105,11 @@ def _simulate_frame(params: Parameters, rgb: Path, distance: Path, out: Path, se
 def _simulate_pairs(
     params: Parameters,
     count: int,
-    sharp_f_number: float,
-    record_error: float,
     out: Path,
     seed: int,
+    *,
+    sharp_f_number: float,
+    record_error: float,
 ) -> None:
     import numpy as np
     from tqdm import tqdm
@@ -139,7 +140,7 @@ def _simulate_pairs(
     for number, pair in enumerate(bar):
         names = f"flat-{number:02d}.tif", f"flat-{number:02d}-sharp.tif"
         for name, image in zip(names, (pair.image, pair.sharp_image), strict=True):
-            atomic_write(out / name, lambda path, image=image: _write(path, image, ".tif"))
+            atomic_write(out / name, partial(_write, image=image, suffix=".tif"))
         cells = (names[0], "chart", f"{pair.distance_m:.4f}", f"flat-{number:02d}", names[1])
         lines.append(",".join((*cells, f"{sharp_f_number:g}")))
     text = "\n".join(lines) + "\n"

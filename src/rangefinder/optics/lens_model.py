@@ -53,7 +53,8 @@ class LensShape:
     coma_dpt: float = 0.0  # at h = 1
     front_shift: float = 0.3  # of the clear aperture before the stop, at h = 1 [pupil radii]
     rear_shift: float = 0.3  # of that behind it, the other way
-    clear_radius: float = 1.05  # of both [pupil radii]
+    front_radius: float = 1.05  # of these apertures [pupil radii]
+    rear_radius: float = 1.05
     red_px: float = 0.0  # lateral colour at h = 1, of red relative to green [px]
     blue_px: float = 0.0  # of blue
 
@@ -99,7 +100,8 @@ def prior_sd(camera: Camera) -> LensShape:
         coma_dpt=px,
         front_shift=0.5,
         rear_shift=0.5,
-        clear_radius=0.1,
+        front_radius=0.1,
+        rear_radius=0.1,
         red_px=1.0,
         blue_px=1.0,
     )
@@ -194,7 +196,8 @@ class LensModel:
             stop,
             shape.front_shift * points.radius,
             -shape.rear_shift * points.radius,
-            np.full_like(h2, shape.clear_radius),
+            np.full_like(h2, shape.front_radius),
+            np.full_like(h2, shape.rear_radius),
             np.cos(points.angle),
             np.sin(points.angle),
             lateral,
@@ -214,54 +217,68 @@ def splat_pupil(
 
     Args:
         pupil: `[M, 2]` rays of the upper half of a unit pupil, even in area.
-        rows: `[N, 12]` of each point: tangential, sagittal and green tangential defocus, spherical
+        rows: `[N, 13]` of each point: tangential, sagittal and green tangential defocus, spherical
             aberration, coma [px at the edge of the pupil]; radius of the stop, shifts of the front
-            and rear apertures, their radius [pupil radii]; cosine and sine of the field angle;
+            and rear apertures, their radii [pupil radii]; cosine and sine of the field angle;
             lateral colour [px].
         cells_per_px: Cells per pixel.
         edge: Width of the edge of a clear aperture [pupil radii].
         cells: `[N, C, C]`, filled: of sum 1 if no ray lands outside.
         light: `[N]`, filled with the area of the open pupil / pi.
     """
-    weights = np.empty(pupil.shape[0])
-    side = cells.shape[1]
-    middle = 0.5 * (side - 1)
+    rays = np.empty((pupil.shape[0], 3))
     for n in range(rows.shape[0]):
-        along_px, across_px, green_px, spherical, coma, stop, front, rear, clear, c, s, lateral = (
-            rows[n]
-        )
-        total, centre = 0.0, 0.0
-        for i in range(pupil.shape[0]):
-            x, y = stop * pupil[i, 0], stop * pupil[i, 1]
-            weight = 1.0
-            for shift in (front, rear):
-                inside = (clear - np.sqrt((x - shift) ** 2 + y * y)) / edge + 0.5
-                weight *= min(max(inside, 0.0), 1.0)
-            weights[i] = weight
-            square = x * x + y * y
-            zone = spherical * (square - 0.5)
-            total += weight
-            centre += weight * ((green_px + zone) * x + coma * (2 * x * x + square))
+        total = _land(pupil, rows[n], edge, rays)
+        stop, cosine, sine = rows[n, 5], rows[n, 10], rows[n, 11]
         light[n] = total / pupil.shape[0] * stop * stop
-        if total <= 0.0:
-            continue
-        centre /= total
-        for i in range(pupil.shape[0]):
-            if weights[i] <= 0.0:
-                continue
-            x, y = stop * pupil[i, 0], stop * pupil[i, 1]
-            square = x * x + y * y
-            zone = spherical * (square - 0.5)
-            u = (along_px + zone) * x + coma * (2 * x * x + square) - centre + lateral
-            v = (across_px + zone) * y + coma * 2 * x * y
-            for sign in (-1.0, 1.0):
-                col = middle + cells_per_px * (u * c - sign * v * s)
-                row = middle + cells_per_px * (u * s + sign * v * c)
-                if 0.0 <= row < side - 1 and 0.0 <= col < side - 1:
-                    j, k = int(row), int(col)
-                    fy, fx = row - j, col - k
-                    part = 0.5 * weights[i] / total
-                    cells[n, j, k] += part * (1.0 - fy) * (1.0 - fx)
-                    cells[n, j, k + 1] += part * (1.0 - fy) * fx
-                    cells[n, j + 1, k] += part * fy * (1.0 - fx)
-                    cells[n, j + 1, k + 1] += part * fy * fx
+        for i in range(rays.shape[0] if total > 0.0 else 0):
+            along, part = rays[i, 0] * cells_per_px, rays[i, 2] / (2.0 * total)
+            for across in (rays[i, 1] * cells_per_px, -rays[i, 1] * cells_per_px):
+                col, row = along * cosine - across * sine, along * sine + across * cosine
+                _add_bilinear(part, row, col, cells[n])
+
+
+@compiled
+def _land(pupil: Float, row: Float, edge: float, rays: Float) -> float:
+    """Where the rays of one point land.
+
+    Args:
+        pupil: See `splat_pupil`.
+        row: `[13]`, see `splat_pupil`.
+        edge: See `splat_pupil`.
+        rays: `[M, 3]`, filled: along and across the field from the green centroid [px], weight.
+
+    Returns:
+        Sum of the weights.
+    """
+    stop, total, centre = row[5], 0.0, 0.0
+    for i in range(pupil.shape[0]):
+        x, y = stop * pupil[i, 0], stop * pupil[i, 1]
+        weight = 1.0
+        for shift, clear in ((row[6], row[8]), (row[7], row[9])):
+            inside = (clear - np.sqrt((x - shift) ** 2 + y * y)) / edge + 0.5
+            weight *= min(max(inside, 0.0), 1.0)
+        square = x * x + y * y
+        zone, comatic = row[3] * (square - 0.5), row[4] * (2.0 * x * x + square)
+        rays[i, 0] = (row[0] + zone) * x + comatic + row[12]
+        rays[i, 1] = (row[1] + zone) * y + row[4] * 2.0 * x * y
+        rays[i, 2] = weight
+        total += weight
+        centre += weight * ((row[2] + zone) * x + comatic)
+    if total > 0.0:
+        rays[:, 0] -= centre / total
+    return total
+
+
+@compiled
+def _add_bilinear(part: float, row: float, col: float, cells: Float) -> None:
+    """Add a ray at a place from the middle of a histogram [cells], over four cells."""
+    side = cells.shape[0]
+    y, x = row + 0.5 * (side - 1), col + 0.5 * (side - 1)
+    if part > 0.0 and 0.0 <= y < side - 1 and 0.0 <= x < side - 1:
+        j, k = int(y), int(x)
+        fy, fx = y - j, x - k
+        cells[j, k] += part * (1.0 - fy) * (1.0 - fx)
+        cells[j, k + 1] += part * (1.0 - fy) * fx
+        cells[j + 1, k] += part * fy * (1.0 - fx)
+        cells[j + 1, k + 1] += part * fy * fx

@@ -96,10 +96,7 @@ def _fitted(lens: LensData, camera: Camera) -> Optic:
 
 @quiet()
 def focused_lens(
-    camera: Camera,
-    wavelengths_um: Float,
-    home: Path = Path(),
-    stop_f_number: float | None = None,
+    camera: Camera, wavelengths_um: Float, home: Path = Path(), stop_f_number: float | None = None
 ) -> FocusedLens:
     """`focused_optic` as arrays for ray tracing; raises the same.
 
@@ -113,7 +110,9 @@ def focused_lens(
     optic = _fitted(lens, camera)
     indices = np.stack([np.asarray(optic.surfaces.n(w)) for w in wavelengths_um])
     surfaces = _surface_array(optic)
-    surfaces[optic.surfaces.stop_index - 1, 3] *= camera.f_number / (stop_f_number or camera.f_number)
+    surfaces[optic.surfaces.stop_index - 1, 3] *= camera.f_number / (
+        stop_f_number or camera.f_number
+    )
     return FocusedLens(
         name=lens.name,
         surfaces=surfaces,

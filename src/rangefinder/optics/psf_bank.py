@@ -137,7 +137,7 @@ def bank_fingerprint(
     camera: Camera, params: BankParams, working_m: Interval, stop_f_number: float | None = None
 ) -> str:
     """Hash of everything that changes a bank."""
-    content = {} if stop_f_number is None else {"stop_f_number": stop_f_number}
+    content: dict[str, object] = {} if stop_f_number is None else {"stop_f_number": stop_f_number}
     content |= {
         "camera": camera.fingerprint,
         "bank": params.model_dump(mode="json"),

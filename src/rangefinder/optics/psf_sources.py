@@ -114,7 +114,8 @@ def lens_kernels(
         raise LensError(
             "nothing is known of the lens, so nothing can be simulated",
             got="camera.lens.kind none",
-            todo="Set it to thin, zemax, measured or calibrated, or captures.source: files without rgbd rows.",
+            todo="Set it to thin, zemax, measured or calibrated, or captures.source: files without "
+            "rgbd rows.",
         )
     from rangefinder.optics.prescription import focused_lens
 
