@@ -214,7 +214,7 @@ def register(
     margin = int(np.ceil(largest_px / 2)) + 4
     height, width = blurred.shape[1:]
     places = window_places((height, width), window_px)
-    centres = places[:, ::-1] + (window_px - 1) / 2  # (x, y)
+    centres: Double = (places[:, ::-1] + (window_px - 1) / 2).astype(np.float64)  # (x, y)
     target = cut(blurred[GREEN], places, window_px)
     for _ in range(AFFINE_STEPS):
         warped = Registration(matrix, 0.0, 0.0, 0.0).warp(sharp[GREEN : GREEN + 1], margin)[0]
@@ -231,7 +231,7 @@ def register(
         if good.sum() < needed:
             found = f"{int(good.sum())} of {int(textured.sum())} textured windows alike"
             raise _unlike(name, found, f"at least {int(np.ceil(needed))}")
-        change, residual = _affine(centres[good], shifts[good], np.asarray(texture[good]))
+        change, residual = _affine(centres[good], shifts[good], texture[good].astype(np.float64))
         most_px = MOST_RESIDUAL[0] + MOST_RESIDUAL[1] * float(np.median(discs[good]))
         if residual > most_px:
             found = f"shifts of {residual:.1f} px (median) that no movement of the camera explains"
