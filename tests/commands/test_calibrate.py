@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from rangefinder.camera import Camera
 from rangefinder.captures.images import write_linear
-from rangefinder.config import BankParams, CameraParams
+from rangefinder.captures.tables import read_table
+from rangefinder.charts.calibration import PairReader, read_windows
+from rangefinder.config import BankParams, CameraParams, Parameters
 from rangefinder.optics.psf_bank import build_bank
 from rangefinder.optics.psf_sources import camera_record
 
@@ -125,27 +128,31 @@ def test_one_distance_is_refused(photos):
     assert "too few distances" in refused()
 
 
-def test_pairs_on_one_side_of_the_focus_are_refused_unless_accepted(photos):
+def test_pairs_on_one_side_of_the_focus_are_refused(photos):
     table(photos, lambda frame: frame[frame["distance_m"] < 1.2])
-    assert "one side of the focus" in refused()
-    assert call("calibrate", "photos", "--one-side").exit_code == 0
+    found = refused()
+    assert "one side of the focus" in found
+    assert "--one-side" in found
 
 
 def test_photos_that_do_not_match_are_named_and_can_be_left_out(photos):
     shutil.copy(photos / "flat-03-sharp.tif", photos / "flat-02-sharp.tif")
+    table(photos, lambda frame: frame.iloc[[2, 4]])
     found = refused()
-    assert "row 4 (flat-02.tif)" in found
+    assert "row 2 (flat-02.tif)" in found
     assert "do not show the same" in found
-    done = call("calibrate", "photos", "--skip-bad")
-    assert done.exit_code == 0
-    assert "Left out: captures.csv, row 4" in done.output
+    camera = Camera.read(photos / "camera.yml")
+    reader = PairReader(read_table(photos), camera, Parameters(), skip_bad=True)
+    windows, registered, problems = read_windows(reader)
+    assert set(windows.pair) == {1}
+    assert set(registered) == {"flat-04.tif"}
+    assert [problem.row for problem in problems] == [2]
 
 
 def test_photos_without_texture_are_refused(photos):
-    import torch
-
-    for path in photos.glob("*.tif"):
-        generator = torch.Generator().manual_seed(hash(path.name) % 1000)
+    table(photos, lambda frame: frame.iloc[:2])
+    for seed, path in enumerate(sorted(photos.glob("*.tif"))):
+        generator = torch.Generator().manual_seed(seed)
         write_linear(path, 0.5 + 0.004 * torch.randn(3, 108, 144, generator=generator))
     assert "no pair of captures.csv shows blur that can be measured" in refused()
 

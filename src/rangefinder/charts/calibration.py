@@ -27,6 +27,7 @@ from rangefinder.charts.lens_fit import (
     CrossRelation,
     LensFit,
     choose_windows,
+    first_shape,
     fit_lens,
 )
 from rangefinder.charts.pair_windows import BRIGHT, DARK, Pair, Windows, kernel_margin, pair_windows
@@ -217,8 +218,8 @@ def calibrate(reader: PairReader, one_side: bool = False) -> Calibration:
             expected=f"{MIN_DISTANCES} or more, better 20, on both sides of the focus",
             todo="Photograph more, evenly spaced in dioptres: `rangefinder distances` lists them.",
         )
-    fit = fit_lens(windows, reader.camera, reader.params.bank)
-    focus_m = fit.model.shape.focus_distance_m
+    start = first_shape(windows, reader.camera)
+    focus_m = start.focus_distance_m
     if not one_side and not distances[0] < focus_m < distances[-1]:
         raise LensError(
             "all pairs lie on one side of the focus",
@@ -227,6 +228,7 @@ def calibrate(reader: PairReader, one_side: bool = False) -> Calibration:
             todo="Photograph some on the other side too, or give --one-side: how the lens blurs "
             "there is then a guess.",
         )
+    fit = fit_lens(windows, reader.camera, reader.params.bank, start=start)
     fit = replace(fit, model=_with_lateral_colour(fit, windows, reader.camera))
     chosen = choose_windows(windows, MOST_WINDOWS)
     relation = CrossRelation(chosen, reader.camera, reader.params.bank)
