@@ -36,6 +36,7 @@ from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError, LensError
 from rangefinder.optics.calibrated_lens import CalibratedLens
 from rangefinder.optics.lens_model import BLUE, RED, LensModel
+from rangefinder.optics.sensor import undeveloped
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -110,22 +111,16 @@ class PairReader:
             raise CaptureError(f"{row.image} is at no known distance", todo="Take the row out.")
         return Pair(
             name=row.image,
-            blurred=self._sensor_light(capture.image),
-            sharp=self._sensor_light(sharp.image),
+            blurred=self._light(capture.image),
+            sharp=self._light(sharp.image),
             clipped=_clipped(capture.image),
             sharp_clipped=_clipped(sharp.image),
             distance_m=distance.numpy() if isinstance(distance, Tensor) else float(distance),
             sharp_f_number=self._sharp_f_number(row, sharp),
         )
 
-    def _sensor_light(self, image: Tensor) -> Float:
-        """Light in the sensor's colours; noise may be below 0."""
-        matrix = self.camera.encoding.colour_matrix
-        light = image.numpy().astype(np.float32)
-        if matrix is None:
-            return light
-        inverse = np.linalg.inv(np.array(matrix)).astype(np.float32)
-        return np.asarray(np.tensordot(inverse, light, axes=1), dtype=np.float32)
+    def _light(self, image: Tensor) -> Float:
+        return undeveloped(image, self.camera.encoding).numpy().astype(np.float32)
 
     def _sharp_f_number(self, row: Row, sharp: Decoded) -> float:
         try:
