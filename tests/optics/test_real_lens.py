@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.conftest import ROOT
 
 from rangefinder.charts.kernel_estimation import equivalent_discs
 from rangefinder.config.project import Project
 from rangefinder.optics.psf_sources import camera_record, lens_kernels
 from rangefinder.optics.psf_tracing import fold_field
-from tests.conftest import ROOT
 
 RF50 = ROOT.parent / "shared/data/rf50_f4"
 LARGEST_PX = 14.0
