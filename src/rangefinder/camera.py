@@ -24,6 +24,7 @@ _LENS_CONTENT = {
     "zemax": ("kind", "sha256", "clear_radius_factor", "corner_pupil"),
     "thin": ("kind", "axial_colour", "secondary_spectrum", "spherical"),
     "measured": ("kind", "sha256"),
+    "calibrated": ("kind", "sha256"),
     "none": ("kind",),
 }
 

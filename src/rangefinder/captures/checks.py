@@ -14,11 +14,12 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 
 from rangefinder.camera import Camera
+from rangefinder.captures.decoding import decode
 from rangefinder.captures.distance_maps import near_edges
 from rangefinder.captures.exif import camera_name, focus_difference
 from rangefinder.captures.importer import OTHER_STORAGE, Importer, SplitPlan, plan_splits
 from rangefinder.captures.manifest import Capture
-from rangefinder.captures.tables import Problem, Row, Table
+from rangefinder.captures.tables import Problem, Row, Table, inside
 from rangefinder.common.lengths import length_unit
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError
@@ -198,6 +199,7 @@ class _Checker:
             self.findings.problems.append(problem)
             return
         self.findings.good.append(row)
+        self._sharp_image(row, capture.image)
         if row.role != "rgbd":
             self.names[row] = camera_name(decoded.exif)
             difference = focus_difference(decoded.exif, self.importer.camera)
@@ -207,6 +209,21 @@ class _Checker:
             self._sharpness(capture)
         if row.role != "chart":
             self.thumbnails[row] = _thumbnail(capture.image)
+
+    def _sharp_image(self, row: Row, image: Tensor) -> None:
+        """Note a sharp photo that calibration could not use."""
+        if row.sharp_image is None:
+            return
+        options = self.importer.params.captures
+        try:
+            path = inside(self.table.folder, row.sharp_image)
+            sharp = decode(path, row.encoding, options.orientation, options.sample_bits).image
+        except CaptureError as error:
+            self._note(row, error.finding, error.todo)
+            return
+        if sharp.shape != image.shape:
+            found = f"{row.sharp_image} has another size than {row.image}"
+            self._note(row, found, "Take both photos of a pair alike.")
 
     def _note(self, row: Row, found: str, todo: str, is_fatal: bool = False) -> None:
         name = self.table.path.name

@@ -22,7 +22,7 @@ SHOWN = 10  # problems that an error lists; `rangefinder check` lists all
 REQUIRED = ("image", "role")
 TEXTS = (
     *("image", "role", "distance_map", "distance_kind", "valid_mask"),
-    *("scene", "split", "encoding"),
+    *("scene", "split", "encoding", "sharp_image"),
 )
 LIMITS = {  # of numbers: above, and up to
     "distance_m": (0.0, FARTHEST_M, "metres; were these millimetres?"),
@@ -34,6 +34,7 @@ LIMITS = {  # of numbers: above, and up to
     "focal_length_px": (0.0, 1e6, "px"),
     "baseline_m": (0.0, 100.0, "metres; were these millimetres?"),
     "disparity_offset_px": (-1e5, 1e5, "px"),
+    "sharp_f_number": (0.5, 128.0, "(focal length / aperture)"),
 }
 NUMBERS = tuple(LIMITS)
 CHOICES = {
@@ -165,6 +166,8 @@ class Row:
     focal_length_px: float | None = None
     baseline_m: float | None = None
     disparity_offset_px: float = 0.0
+    sharp_image: str | None = None  # the same view stopped down, for calibration
+    sharp_f_number: float | None = None  # of that photo; None: its EXIF says it
 
     @property
     def map_meaning(self) -> MapMeaning:

@@ -28,7 +28,7 @@ class Coverage:
     """Coverage of a range by chart distances, in steps of blur.
 
     Attributes:
-        missing: Gaps (nearer, farther) [m] over which blur changes by more than `STEP_PX`.
+        missing: Gaps (nearer, farther) [m] over which blur changes by more than a step.
         idle: Pairs of distances [m] between which it changes by less than `IDLE_PX`.
     """
 
@@ -36,22 +36,24 @@ class Coverage:
     idle: tuple[Interval, ...]
 
 
-def coverage(camera: Camera, distances_m: NDArray[np.float64], working_m: Interval) -> Coverage:
-    """Coverage of the range `working_m` [m] by charts at `distances_m` `[N]`."""
+def coverage(
+    camera: Camera, distances_m: NDArray[np.float64], working_m: Interval, step_px: float = STEP_PX
+) -> Coverage:
+    """Coverage of the range `working_m` [m] by charts at `distances_m` `[N]`, in steps of blur."""
     ends = np.unique(np.round([*working_m, *distances_m], 5))
     ends = ends[(ends >= working_m[0]) & (ends <= working_m[1])]
     steps = np.diff(_signed_blur(camera, ends))
     pairs = list(itertools.pairwise(ends.tolist()))
-    missing = tuple(pair for pair, step in zip(pairs, steps, strict=True) if step > STEP_PX)
+    missing = tuple(pair for pair, step in zip(pairs, steps, strict=True) if step > step_px)
     idle = tuple(pair for pair, step in zip(pairs, steps, strict=True) if step < IDLE_PX)
     return Coverage(missing, idle)
 
 
-def wanted_distances(camera: Camera, gap: Interval) -> list[float]:
+def wanted_distances(camera: Camera, gap: Interval, step_px: float = STEP_PX) -> list[float]:
     """Distances [m] that fill a gap in equal steps of blur."""
     first, last = (1 / distance for distance in gap)
     change = float(np.abs(np.diff(_signed_blur(camera, np.asarray(gap)))[0]))
-    count = int(np.ceil(change / STEP_PX)) - 1
+    count = int(np.ceil(change / step_px)) - 1
     return [1 / dpt for dpt in np.linspace(first, last, count + 2)[1:-1]]
 
 

@@ -31,9 +31,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "chart": ("charts", "Draw sheets to print, photograph and train on."),
     "mask": ("charts", "Find the printed sheet in photos of it."),
     "distances": ("charts", "List distances to photograph the sheets at."),
+    "calibrate": ("calibrate", "Find out how a lens blurs from a few pairs of photos."),
     "init": ("init", "Write a configuration for a camera of your own."),
     "check": ("check", "Look at captures before training on them."),
-    "simulate": ("simulate", "Photograph an rgbd frame with a simulated camera."),
+    "simulate": (
+        "simulate",
+        "Photograph a frame, or pairs to practise on, with a simulated camera.",
+    ),
 }
 BAD_INPUT = 2  # exit code, as click has for wrong usage
 

@@ -1,10 +1,11 @@
-"""`rangefinder simulate`: what a camera would see of a sharp photo with a distance map."""
+"""`rangefinder simulate`: an rgbd frame as a camera would see it, and pairs to practise on."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,21 +18,65 @@ from rangefinder.errors import CaptureError, ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rangefinder.config import CameraParams, Parameters
+
 
 SUFFIXES = (".png", ".tif", ".tiff")
 
 
 @click.command()
-@click.option("--rgb", required=True, type=click.Path(path_type=Path), help="Sharp photo.")
-@click.option("--distance", required=True, type=click.Path(path_type=Path), help="Distance map.")
+@click.option("--rgb", type=click.Path(path_type=Path), help="Sharp photo.")
+@click.option("--distance", type=click.Path(path_type=Path), help="Distance map.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(2, 500),
+    help="Pairs of photos for `rangefinder calibrate`, in place of a frame.",
+)
+@click.option(
+    "--sharp-f-number", default=16.0, show_default=True, help="Of the sharp photos of --pairs."
+)
+@click.option(
+    "--record-error",
+    type=click.FloatRange(-0.2, 0.2),
+    default=0.0,
+    show_default=True,
+    help="Relative error of f-number and focus in the camera.yml beside --pairs.",
+)
 @env_option
 @camera_option
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="PNG (sRGB) or TIFF.")
-@click.option("--seed", default=0, show_default=True, help="Of exposure and noise.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="PNG (sRGB) or TIFF; a folder for --pairs.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of textures, exposure and noise.")
 def simulate(
-    rgb: Path, distance: Path, env: str, camera: Path | None, out: Path, seed: int
+    rgb: Path | None,
+    distance: Path | None,
+    pairs: int | None,
+    env: str,
+    camera: Path | None,
+    out: Path,
+    seed: int,
+    **practice: float,
 ) -> None:
-    """Photograph an rgbd frame with a camera that is simulated: blur, vignetting and noise."""
+    """Photograph with a camera that is simulated: blur, vignetting and noise.
+
+    Either a frame (--rgb and --distance), or so many --pairs of photos of flat things at known
+    distances over range.working_m, blurred and stopped down, with the captures.csv and camera.yml
+    that `rangefinder calibrate` takes; the record says nothing of the lens.
+    """
+    params = parameters_for(env, camera)
+    if pairs is not None:
+        _simulate_pairs(params, pairs, out, seed, **practice)
+        return
+    if rgb is None or distance is None:
+        raise click.UsageError("Give --rgb and --distance, or --pairs.")
+    _simulate_frame(params, rgb, distance, out, seed)
+
+
+def _simulate_frame(params: Parameters, rgb: Path, distance: Path, out: Path, seed: int) -> None:
     import numpy as np
 
     from rangefinder.captures.decoding import decode
@@ -43,7 +88,6 @@ def simulate(
     if out.suffix.lower() not in SUFFIXES:
         raise CaptureError("--out has an unknown type", got=str(out), expected=", ".join(SUFFIXES))
     home = Path()
-    params = parameters_for(env, camera)
     for path in (rgb, distance):
         if not path.is_file():
             raise CaptureError("a file is missing", got=f"no {path}")
@@ -56,6 +100,68 @@ def simulate(
     atomic_write(out, lambda path: _write(path, capture.image, out.suffix.lower()))
     size = "x".join(str(side) for side in reversed(capture.image.shape[1:]))
     click.echo(f"Wrote {out}: {size} px, as {params.camera.name} would see it")
+
+
+def _simulate_pairs(
+    params: Parameters,
+    count: int,
+    out: Path,
+    seed: int,
+    *,
+    sharp_f_number: float,
+    record_error: float,
+) -> None:
+    import numpy as np
+    from tqdm import tqdm
+
+    from rangefinder.camera import CAMERA_FILE
+    from rangefinder.optics.psf_bank import bank_for, build_bank
+    from rangefinder.optics.psf_sources import camera_record
+    from rangefinder.synthesis.pairs import simulate_pairs
+
+    if sharp_f_number <= params.camera.f_number:
+        raise CaptureError(
+            "the sharp photos are not stopped down",
+            got=f"f/{sharp_f_number:g}",
+            expected=f"more than camera.f_number, {params.camera.f_number:g}",
+            todo="Give a higher --sharp-f-number.",
+        )
+    home, working_m = Path(), params.range.working_m
+    record = camera_record(params.camera, home)
+    with _traced_lenses() as folder:
+        bank = bank_for(record, params.bank, working_m, folder, home)
+    sharp = build_bank(record, params.bank, working_m, home, sharp_f_number)
+    distances_m = 1 / np.linspace(1 / working_m[1], 1 / working_m[0], count)
+    distances_m = np.clip(np.round(distances_m, 4), *working_m)
+    generator = np.random.default_rng(seed)
+    lines = ["image,role,distance_m,scene,sharp_image,sharp_f_number"]
+    rendered = simulate_pairs(params, bank, sharp, distances_m, generator)
+    bar = tqdm(rendered, "rendering pairs", count, unit="pair", disable=None)
+    for number, pair in enumerate(bar):
+        names = f"flat-{number:02d}.tif", f"flat-{number:02d}-sharp.tif"
+        for name, image in zip(names, (pair.image, pair.sharp_image), strict=True):
+            atomic_write(out / name, partial(_write, image=image, suffix=".tif"))
+        cells = (names[0], "chart", f"{pair.distance_m:.4f}", f"flat-{number:02d}", names[1])
+        lines.append(",".join((*cells, f"{sharp_f_number:g}")))
+    text = "\n".join(lines) + "\n"
+    atomic_write(out / "captures.csv", lambda path: path.write_text(text, encoding="utf-8"))
+    told = _record_without_lens(params.camera, 1 + record_error)
+    atomic_write(out / CAMERA_FILE, lambda path: path.write_text(told, encoding="utf-8"))
+    click.echo(f"Wrote {count} pairs, captures.csv and camera.yml into {out}")
+
+
+def _record_without_lens(camera: CameraParams, factor: float) -> str:
+    """A camera record as YAML that says nothing of the lens, its numbers wrong by a factor."""
+    import yaml
+
+    fields = ("focal_length_mm", "pixel_pitch_um", "width_px", "height_px", "distance_reference")
+    content = {
+        "name": "practice",
+        "f_number": round(camera.f_number * factor, 4),
+        "focus_distance_m": round(camera.focus_distance_m * factor, 4),
+        **{name: getattr(camera, name) for name in fields},
+    }
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 @contextmanager

@@ -47,7 +47,9 @@ MOST_KERNEL_PX = 129
 class LensParams(Strict):
     """Where the lens's point spread functions come from."""
 
-    kind: Literal["optiland_sample", "zemax", "thin", "measured", "none"] = "optiland_sample"
+    kind: Literal["optiland_sample", "zemax", "thin", "measured", "calibrated", "none"] = (
+        "optiland_sample"
+    )
     name: str = "CookeTriplet"
     file: str | None = None
     sha256: str | None = None
@@ -60,7 +62,7 @@ class LensParams(Strict):
 
     @model_validator(mode="after")
     def _file_given(self) -> Self:
-        if self.kind in ("zemax", "measured") and self.file is None:
+        if self.kind in ("zemax", "measured", "calibrated") and self.file is None:
             raise ValueError(f"kind {self.kind} needs a file")
         return self
 

@@ -95,14 +95,27 @@ def _fitted(lens: LensData, camera: Camera) -> Optic:
 
 
 @quiet()
-def focused_lens(camera: Camera, wavelengths_um: Float, home: Path = Path()) -> FocusedLens:
-    """`focused_optic` as arrays for ray tracing at `wavelengths_um` `[W]`; raises the same."""
+def focused_lens(
+    camera: Camera, wavelengths_um: Float, home: Path = Path(), stop_f_number: float | None = None
+) -> FocusedLens:
+    """`focused_optic` as arrays for ray tracing; raises the same.
+
+    Args:
+        camera: The camera record.
+        wavelengths_um: `[W]` wavelengths.
+        home: Folder that `camera.lens.file` is relative to.
+        stop_f_number: f-number that the stop is closed to, all else as it is; None: the record's.
+    """
     lens = lens_data(camera, home)
     optic = _fitted(lens, camera)
     indices = np.stack([np.asarray(optic.surfaces.n(w)) for w in wavelengths_um])
+    surfaces = _surface_array(optic)
+    surfaces[optic.surfaces.stop_index - 1, 3] *= camera.f_number / (
+        stop_f_number or camera.f_number
+    )
     return FocusedLens(
         name=lens.name,
-        surfaces=_surface_array(optic),
+        surfaces=surfaces,
         indices=np.ascontiguousarray(indices, dtype=np.float64),
         pupil_z_mm=_pupil_z_mm(optic),
         pupil_radius_mm=float(optic.paraxial.EPD()) / 2.0,

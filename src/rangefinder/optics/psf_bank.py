@@ -133,9 +133,12 @@ class PsfBank:
         return bank
 
 
-def bank_fingerprint(camera: Camera, params: BankParams, working_m: Interval) -> str:
+def bank_fingerprint(
+    camera: Camera, params: BankParams, working_m: Interval, stop_f_number: float | None = None
+) -> str:
     """Hash of everything that changes a bank."""
-    content = {
+    content: dict[str, object] = {} if stop_f_number is None else {"stop_f_number": stop_f_number}
+    content |= {
         "camera": camera.fingerprint,
         "bank": params.model_dump(mode="json"),
         "working_m": list(working_m),
@@ -145,7 +148,11 @@ def bank_fingerprint(camera: Camera, params: BankParams, working_m: Interval) ->
 
 
 def build_bank(
-    camera: Camera, params: BankParams, working_m: Interval, home: Path = Path()
+    camera: Camera,
+    params: BankParams,
+    working_m: Interval,
+    home: Path = Path(),
+    stop_f_number: float | None = None,
 ) -> PsfBank:
     """Build the bank of a camera; shows progress on a terminal.
 
@@ -154,6 +161,7 @@ def build_bank(
         params: Sampling of the bank.
         working_m: Nearest and farthest distance from `camera.distance_reference` [m].
         home: Folder that `camera.lens.file` is relative to.
+        stop_f_number: f-number that the lens is stopped down to; None: the record's.
 
     Raises:
         LensError: If the lens cannot be traced, does not cover the sensor or the range, or its blur
@@ -166,7 +174,7 @@ def build_bank(
     field_y = np.linspace(0.0, camera.height_px, params.field_rows)
     field_x = np.linspace(0.0, camera.width_px, params.field_cols)
     field = fold_field(camera, field_y, field_x)
-    kernels, flux = lens_kernels(camera, params, 1.0 / inverse, field, home)
+    kernels, flux = lens_kernels(camera, params, 1.0 / inverse, field, home, stop_f_number)
     illumination = torch.from_numpy(flux[:, field.node_point].astype(np.float32))
     return PsfBank(
         kernels=torch.from_numpy(field.unfold(kernels)),
@@ -175,7 +183,7 @@ def build_bank(
         field_y_px=torch.from_numpy(field_y),
         field_x_px=torch.from_numpy(field_x),
         camera=camera.fingerprint,
-        fingerprint=bank_fingerprint(camera, params, working_m),
+        fingerprint=bank_fingerprint(camera, params, working_m, stop_f_number),
     )
 
 

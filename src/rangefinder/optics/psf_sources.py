@@ -16,6 +16,7 @@ from rangefinder.common.files import png_samples
 from rangefinder.config import BankParams, CameraParams, Interval
 from rangefinder.errors import LensError
 from rangefinder.optics.blur import from_lens_m, image_distance_m, require_room
+from rangefinder.optics.calibrated_lens import calibrated_kernels
 from rangefinder.optics.psf_tracing import (
     GREEN,
     MAX_LOST_LIGHT,
@@ -37,6 +38,7 @@ POINT_SOURCE_SUFFIXES = (".png", ".tif", ".tiff")
 BACKGROUND_QUANTILE = 0.2  # of a crop's border
 NEIGHBOURS = 3  # point sources that a field node is interpolated from
 MIN_DISTANCES = 3  # of point sources
+FROM_FILES = ("zemax", "measured", "calibrated")  # kinds of lenses
 RANGE_SLACK = 1e-3  # relative, beyond the measured distances
 
 
@@ -46,7 +48,7 @@ def camera_record(params: CameraParams, home: Path) -> Camera:
     Raises:
         LensError: If the lens file is missing.
     """
-    if params.lens.file is None or params.lens.kind not in ("zemax", "measured"):
+    if params.lens.file is None or params.lens.kind not in FROM_FILES:
         return Camera.from_params(params)
     lens = params.lens.model_copy(update={"sha256": _digest(home / params.lens.file)})
     return Camera.from_params(params.model_copy(update={"lens": lens}))
@@ -70,7 +72,12 @@ def _digest(path: Path) -> str:
 
 
 def lens_kernels(
-    camera: Camera, params: BankParams, distances_m: Float, field: FieldPoints, home: Path
+    camera: Camera,
+    params: BankParams,
+    distances_m: Float,
+    field: FieldPoints,
+    home: Path,
+    stop_f_number: float | None = None,
 ) -> Kernels:
     """Kernels and light of one quadrant of the field, from whatever is known of the lens.
 
@@ -80,6 +87,7 @@ def lens_kernels(
         distances_m: `[D]` distances, far to near.
         field: `P` points on the sensor.
         home: Folder that `lens.file` is relative to.
+        stop_f_number: f-number that the lens is stopped down to; None: the record's.
 
     Returns:
         Kernels `[D, P, 3, k, k]`, each of sum 1, and flux `[D, P]` relative to the axis.
@@ -88,7 +96,17 @@ def lens_kernels(
         LensError: If nothing is known of the lens, or what is known does not suffice.
     """
     if camera.lens.kind == "thin":
+        camera = camera.model_copy(update={"f_number": stop_f_number or camera.f_number})
         return _thin_kernels(camera, params, distances_m, field)
+    if camera.lens.kind == "calibrated":
+        path = home / str(camera.lens.file)
+        return calibrated_kernels(path, camera, params, distances_m, field, stop_f_number)
+    if stop_f_number is not None and camera.lens.kind in ("measured", "none"):
+        raise LensError(
+            "this lens cannot be stopped down",
+            got=f"camera.lens.kind {camera.lens.kind}",
+            expected="calibrated, thin, zemax or optiland_sample",
+        )
     if camera.lens.kind == "measured":
         folder = home / str(camera.lens.file)
         return _measured_kernels(folder, camera, params, distances_m, field)
@@ -96,11 +114,13 @@ def lens_kernels(
         raise LensError(
             "nothing is known of the lens, so nothing can be simulated",
             got="camera.lens.kind none",
-            todo="Set it to thin, zemax or measured, or captures.source: files without rgbd rows.",
+            todo="Set it to thin, zemax, measured or calibrated, or captures.source: files without "
+            "rgbd rows.",
         )
     from rangefinder.optics.prescription import focused_lens
 
-    lens = focused_lens(camera, np.asarray(params.spectrum.wavelengths_um), home)
+    wavelengths_um = np.asarray(params.spectrum.wavelengths_um)
+    lens = focused_lens(camera, wavelengths_um, home, stop_f_number)
     return trace_kernels(lens, camera, params, distances_m, field)
 
 

@@ -69,17 +69,23 @@ def grey(image: Tensor) -> Tensor:
     return image.mean(dim=0, keepdim=True).expand(3, -1, -1).contiguous()
 
 
-def sensor_light(image: Tensor, params: EncodingParams) -> Tensor:
-    """Light `[3, H, W]` in the sensor's colours of a picture in the photo's: undoes `developed`.
+def undeveloped(image: Tensor, params: EncodingParams) -> Tensor:
+    """Light `[3, H, W]` in the sensor's colours of a photo: undoes `developed`.
 
-    Colours that the sensor cannot see apart from others would need negative light; they get none.
+    It is negative where noise is, and for colours that the sensor cannot see apart from others.
     """
     if params.tone_shoulder:
         image = image / (1.0 + params.tone_shoulder * (1.0 - image))
     if params.colour_matrix is None:
         return image
     inverse = torch.linalg.inv(torch.tensor(params.colour_matrix, dtype=image.dtype))
-    return _mixed(inverse, image).clamp_(min=0.0)
+    return _mixed(inverse, image)
+
+
+def sensor_light(image: Tensor, params: EncodingParams) -> Tensor:
+    """Light `[3, H, W]`, none of it negative, that is developed to a picture."""
+    light = undeveloped(image, params)
+    return light if light is image else light.clamp(min=0.0)
 
 
 def drawn_development(params: EncodingParams, generator: np.random.Generator) -> EncodingParams:
