@@ -8,7 +8,7 @@ import torch
 
 from rangefinder.errors import CaptureError
 from rangefinder.optics.psf_bank import PsfBank
-from rangefinder.optics.rendering import Layer, render, render_rgbd
+from rangefinder.optics.rendering import Layer, refocused, render, render_rgbd
 
 
 def random_bank(
@@ -209,3 +209,13 @@ def test_rgbd_occlusion_is_near_that_of_known_layers(disc_bank):
     assert error[:, :, width // 2 + 16 :].max() < 1e-5
     band = np.s_[:, :, width // 2 - 8 : width // 2 + 8]
     assert error[band].square().mean().sqrt() < 0.07 * truth[band].mean()
+
+
+def test_a_focus_farther_away_blurs_as_nearer_things_do(disc_bank):
+    moved = refocused(disc_bank, 1.0, 0.1)
+    assert moved == pytest.approx(1 / 1.1)
+    torch.testing.assert_close(
+        refocused(disc_bank, torch.tensor([1.0, 2.0]), -0.1), 1 / torch.tensor([0.9, 0.4])
+    )
+    assert refocused(disc_bank, 5.0, -0.1) == pytest.approx(5.0)  # the end of the bank
+    assert refocused(disc_bank, 1.0, 0.0) == 1.0

@@ -13,7 +13,7 @@ import torch
 
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, CaptureSet, capture_id, write_captures
-from rangefinder.config import EncodingParams, Parameters
+from rangefinder.config import EncodingParams, NoiseParams, Parameters
 from rangefinder.errors import CameraMismatchError
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.sensor import through_jpeg
@@ -159,3 +159,20 @@ def test_simulated_photos_are_stored_as_the_camera_stores_them(params: Parameter
     )
     assert torch.equal(pressed.image, through_jpeg(plain.image, 75))
     assert (plain.storage, pressed.storage) == (Storage(), Storage("jpeg", 75, "4:2:0"))
+
+
+def _detail(image: torch.Tensor) -> float:
+    return float((image[:, :, 4:] - image[:, :, :-4]).std() / image.std())
+
+
+def test_the_focus_of_photos_may_differ_from_the_record(params: Parameters, bank: PsfBank):
+    """Blur changes, by far more than noise, and labels do not."""
+    few = _changed(params, train_charts=4, validation_charts=0, unlabelled=0, validation=1, test=0)
+    unsure = few.model_copy(update={"noise": NoiseParams(focus_sd_dpt=0.3)})
+    pairs = list(zip(render_captures(few, bank), render_captures(unsure, bank), strict=True))
+    for plain, moved in pairs:
+        assert plain.distance_m == moved.distance_m
+        if plain.distance_map is not None:
+            torch.testing.assert_close(plain.distance_map, moved.distance_map)
+    changes = [abs(_detail(moved.image) / _detail(plain.image) - 1) for plain, moved in pairs]
+    assert max(changes) > 0.1

@@ -212,6 +212,7 @@ class NoiseParams(Strict):
     read_noise_e: float = Field(6.0, ge=0)
     bits: int = Field(12, ge=8, le=16)
     exposure: Ordered = (0.35, 1.0)
+    focus_sd_dpt: float = Field(0.0, ge=0.0, le=1.0)
 
 
 class CaptureParams(Strict):

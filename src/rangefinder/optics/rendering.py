@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from rangefinder.errors import CaptureError
 from rangefinder.optics.psf_bank import PsfBank
 
 Float = NDArray[np.float32]
+Distance = TypeVar("Distance", float, Tensor, float | Tensor)
 Double = NDArray[np.float64]
 Box = tuple[int, int, int, int]  # top, bottom, left, right; the far ends exclusive
 ROUNDING = 1e-4  # planes; how far a distance may leave the bank by rounding of float32 alone
@@ -42,6 +44,19 @@ class Layer:
     rgb: Tensor  # `[3, H + 2r, W + 2r]` linear light, 0..1 (not multiplied by alpha)
     alpha: Tensor | None  # `[H + 2r, W + 2r]` covered share of each pixel, 0..1; None: all of it
     distance_m: float | Tensor
+
+
+def refocused(bank: PsfBank, distance_m: Distance, shift_dpt: float) -> Distance:
+    """Distances [m] that blur, in a bank, as `distance_m` do where the focus is off by `shift_dpt`.
+
+    A positive shift [1/m] is a focus that is farther away. Clipped to the range of the bank.
+    """
+    if not shift_dpt:
+        return distance_m
+    low, high = float(bank.inverse_distance_dpt[0]), float(bank.inverse_distance_dpt[-1])
+    inverse = torch.as_tensor(distance_m, dtype=torch.float32).reciprocal() + shift_dpt
+    moved = inverse.clamp(low, high).reciprocal()
+    return moved if isinstance(distance_m, Tensor) else float(moved)
 
 
 def render(bank: PsfBank, layers: Sequence[Layer]) -> Tensor:

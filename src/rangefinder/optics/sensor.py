@@ -186,6 +186,14 @@ def expose(
     return torch.from_numpy((counts / steps).astype(np.float32))
 
 
+def focus_shift_dpt(params: NoiseParams, generator: np.random.Generator) -> float:
+    """By how much a photo's focus is farther than the camera record says [1/m], drawn at random.
+
+    The generator is used only where there is something to draw.
+    """
+    return float(generator.normal(0.0, params.focus_sd_dpt)) if params.focus_sd_dpt else 0.0
+
+
 def noise_sd(light: Tensor, params: NoiseParams) -> Tensor:
     """Standard deviation of the Poisson-Gaussian noise of `expose`, without quantisation.
 

@@ -22,8 +22,8 @@ from rangefinder.captures.splits import Split
 from rangefinder.common.compute import one_thread, ordered_map, worker_pool
 from rangefinder.config import EncodingParams, Parameters
 from rangefinder.optics.psf_bank import PsfBank
-from rangefinder.optics.rendering import render, render_rgbd
-from rangefinder.optics.sensor import drawn_development, photograph, sensor_light
+from rangefinder.optics.rendering import Layer, refocused, render, render_rgbd
+from rangefinder.optics.sensor import drawn_development, focus_shift_dpt, photograph, sensor_light
 from rangefinder.photo_domain import Storage
 from rangefinder.synthesis.rgbd import motorcycle
 from rangefinder.synthesis.scenes import (
@@ -135,15 +135,15 @@ class Renderer:
         """Compose, blur and expose one capture."""
         with one_thread():
             generator = _generator(self._params.seed, spec.key)
+            is_real = spec.scene in self._params.captures.real_scenes
+            composed = None if is_real else self.compose(spec, generator)
             encoding = drawn_development(self._params.camera.encoding, generator)
-            if spec.scene in self._params.captures.real_scenes:
-                blurred, scene = self._real(spec, encoding)
+            shift_dpt = focus_shift_dpt(self._params.noise, generator)
+            if composed is None:
+                blurred, scene = self._real(spec, encoding, shift_dpt)
             else:
-                scene = self.compose(spec, generator)
-                layers = [
-                    replace(layer, rgb=sensor_light(layer.rgb, encoding)) for layer in scene.layers
-                ]
-                blurred = render(self._bank, layers)
+                scene = composed
+                blurred = render(self._bank, self._layers(scene, encoding, shift_dpt))
             gains = np.exp(generator.normal(0, WHITE_BALANCE_SD, 3) * (1, 0, 1))
             blurred = blurred * torch.from_numpy(gains).float()[:, None, None]
             image, exposure, storage = photograph(blurred, self._params.noise, encoding, generator)
@@ -154,11 +154,27 @@ class Renderer:
         known = None if spec.role == "chart" else scene.distance_m.numpy()
         return RenderedCapture(image.numpy(), exposure, known, texture, scene.sources, storage)
 
-    def _real(self, spec: CaptureSpec, encoding: EncodingParams) -> tuple[Tensor, Composition]:
+    def _layers(
+        self, scene: Composition, encoding: EncodingParams, shift_dpt: float
+    ) -> list[Layer]:
+        """Layers in the sensor's colours, where they blur as they do."""
+        return [
+            replace(
+                layer,
+                rgb=sensor_light(layer.rgb, encoding),
+                distance_m=refocused(self._bank, layer.distance_m, shift_dpt),
+            )
+            for layer in scene.layers
+        ]
+
+    def _real(
+        self, spec: CaptureSpec, encoding: EncodingParams, shift_dpt: float
+    ) -> tuple[Tensor, Composition]:
         """A real scene through this lens: the blurred picture, and its sharp source."""
         frame, working_m = self._frame, self._params.range.working_m
         sharp, distance_m, shown_m = motorcycle(frame.height_px, frame.width_px, working_m)
-        blurred = render_rgbd(self._bank, sensor_light(sharp, encoding), shown_m)
+        light, moved_m = sensor_light(sharp, encoding), refocused(self._bank, shown_m, shift_dpt)
+        blurred = render_rgbd(self._bank, light, moved_m)
         return blurred, Composition((), sharp, distance_m, (f"scene:{spec.scene}",))
 
 

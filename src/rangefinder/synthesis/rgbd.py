@@ -15,8 +15,8 @@ from rangefinder.common.compute import one_thread
 from rangefinder.config import Interval, Parameters
 from rangefinder.errors import CaptureError
 from rangefinder.optics.psf_bank import PsfBank
-from rangefinder.optics.rendering import render_rgbd
-from rangefinder.optics.sensor import drawn_development, photograph, sensor_light
+from rangefinder.optics.rendering import refocused, render_rgbd
+from rangefinder.optics.sensor import drawn_development, focus_shift_dpt, photograph, sensor_light
 from rangefinder.synthesis.textures import texture_energy
 
 # Of the pair of skimage.data.stereo_motorcycle, from its docstring
@@ -134,7 +134,8 @@ def simulate_rgbd(
     sharp, known_m, shown_m = fit_frame(picture, distance_m.numpy(), size, working_m)
     encoding = drawn_development(params.camera.encoding, generator)
     with one_thread():
-        blurred = render_rgbd(bank, sensor_light(sharp, encoding), shown_m)
+        moved_m = refocused(bank, shown_m, focus_shift_dpt(params.noise, generator))
+        blurred = render_rgbd(bank, sensor_light(sharp, encoding), moved_m)
     image, exposure, storage = photograph(blurred, params.noise, encoding, generator)
     return Capture(
         image=image,
