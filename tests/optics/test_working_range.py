@@ -69,7 +69,7 @@ def test_large_photos_are_offered_a_reduction_that_leaves_blur_to_see():
     assert "Photos of 12 megapixels take 72 MB each" in report(phone)
     assert "reduced 2 times (pixel_pitch_um: 2.8, width_px: 2000, height_px: 1500)" in report(phone)
     assert "megapixels" not in report(phone.reduced(2))
-    assert "megapixels" not in report(camera(24, 2.8, 4.4, 5472, 80))  # 8 px of blur
+    assert "megapixels" not in report(camera(24, 5.6, 4.4, 5472, 80))  # 9 px of blur
 
 
 def test_charts_decide_the_range():
