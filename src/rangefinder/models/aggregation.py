@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
 from rangefinder.config import StudentParams
@@ -120,6 +119,8 @@ def recursive_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
 
 def _scanned_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
     """`recursive_filter` as scans, which a graph for any number of cells can hold."""
+    from torch._higher_order_ops.scan import scan
+
     cells, links = values.movedim(axis, 0), edges.movedim(axis, 0)
     first = cells[0].clone(memory_format=torch.contiguous_format)
     _, forward = scan(_forward_step, first, (links, cells[1:]))
