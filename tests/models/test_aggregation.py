@@ -8,6 +8,7 @@ from rangefinder.models.aggregation import (
     aggregate_logits,
     aggregate_posteriors,
     cell_log_light,
+    recursive_filter,
     uniform_where_saturated,
 )
 from rangefinder.models.student import Student
@@ -148,3 +149,12 @@ def test_a_white_photo_has_uniform_posteriors(aggregation_sd):
     torch.testing.assert_close(white, torch.full_like(white, 0.1))
     grey = student(torch.rand(1, 3, 72, 96) / 2, location).softmax(1)
     assert (grey.amax(1) > 0.11).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_filter_of_exported_graphs_is_the_recursive_filter(axis, monkeypatch):
+    values, edges = torch.rand(2, 5, 7, 3), torch.rand(2, 5, 7, 1).narrow(axis, 0, 4)
+    values = values.narrow(axis, 0, 5)
+    expected = recursive_filter(axis, values, edges)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    torch.testing.assert_close(recursive_filter(axis, values, edges), expected)

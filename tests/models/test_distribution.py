@@ -108,3 +108,15 @@ def test_all_probability_lies_between_the_ends_of_the_bins():
     probs = torch.full((3, 48), 1 / 48)
     everywhere = DISTRIBUTION.probability_between(probs, torch.zeros(3), torch.full((3,), 9.0))
     assert torch.allclose(everywhere, torch.ones(3))
+
+
+def test_quantiles_of_exported_graphs_are_those_of_the_search(monkeypatch):
+    probs = (4 * torch.randn(5, 6, 48, generator=torch.Generator().manual_seed(3))).softmax(-1)
+    probs[0, 0, 5:20] = 0.0  # a gap
+    probs[0, 1] = torch.eye(48)[7]
+    levels = (0.01, 0.1, 0.5, 0.9, 0.99)
+    expected = DISTRIBUTION.quantile_dpt(probs, levels)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    found = DISTRIBUTION.quantile_dpt(probs, levels)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(found, DISTRIBUTION.quantile_dpt(probs, torch.tensor(levels)))

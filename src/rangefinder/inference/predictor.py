@@ -8,6 +8,7 @@ interpolated to the pixels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from rangefinder.config import CacheParams, ComputeParams, Device, Interval
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.models.blocks import Lattice, fused, resample
 from rangefinder.models.device import inference_autocast, torch_device
-from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction, Sides
+from rangefinder.models.distribution import INTERVAL_LEVELS, DistanceDistribution, Prediction, Sides
 from rangefinder.models.model_files import Card, TrainedModel
 from rangefinder.models.student import Student, full_frame
 from rangefinder.photo_domain import Shift
@@ -119,11 +120,18 @@ class Posterior:
         if outputs.sd:
             decoded.append(distribution.sd_dpt(probs)[None])
         if outputs.accuracy:
-            low, high = estimate / (1 + ACCURATE_WITHIN), estimate / (1 - ACCURATE_WITHIN)
-            decoded.append(distribution.probability_between(probs, low, high)[None])
+            decoded.append(accuracy_probability(distribution, probs, estimate)[None])
         if outputs.sides:
             decoded.append(torch.stack(distribution.sides_dpt(probs, self._focus_dpt)))
         return torch.cat(decoded)
+
+
+def accuracy_probability(
+    distribution: DistanceDistribution, probs: Tensor, estimate_dpt: Tensor
+) -> Tensor:
+    """Probability `[...]` that the relative error of an estimate `[...]` is below 10 %."""
+    low, high = estimate_dpt / (1 + ACCURATE_WITHIN), estimate_dpt / (1 - ACCURATE_WITHIN)
+    return distribution.probability_between(probs, low, high)
 
 
 def _prediction(maps: Tensor, outputs: Outputs) -> Prediction:
@@ -150,15 +158,21 @@ class Predictor:
         model: Teacher or student.
         device: `auto`, `cpu` or `cuda`.
         cache: How a teacher is swept; None: by default.
+        exact: Keep a student in float32, also where the device is faster in another precision.
 
     Raises:
         ConfigError: If there is no such device.
     """
 
     def __init__(
-        self, model: TrainedModel, device: Device = "auto", cache: CacheParams | None = None
+        self,
+        model: TrainedModel,
+        device: Device = "auto",
+        cache: CacheParams | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
-        self.model, self.card = model, model.card
+        self.model, self.card, self._exact = model, model.card, exact
         self._device = torch_device(device)
         if self.card.kind == "teacher":
             self._sweep = Sweep(
@@ -205,7 +219,7 @@ class Predictor:
             probs = self._sweep(image, placement)
             return Posterior(self.model, probs, lattice, size, at_scale, shifts)
         location = torch.from_numpy(location_map(card.camera, placement, *at_scale))
-        with inference_autocast(self._device):
+        with nullcontext() if self._exact else inference_autocast(self._device):
             logits = self._network(image[None].to(self._device), location[None].to(self._device))
         probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
         return Posterior(self.model, probs, Student.lattice, size, at_scale, shifts)

@@ -104,6 +104,8 @@ def recursive_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
 
     `values` is `[N, rows, cols, C]`, `edges` `[N, rows, cols, 1]` with one cell less along `axis`.
     """
+    if torch.compiler.is_exporting():
+        return _scanned_filter(axis, values, edges)
     result = values.clone()
     cells, total, links = (x.unbind(axis) for x in (values, result, edges))
     for i, link in enumerate(links):
@@ -113,6 +115,30 @@ def recursive_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
         backward = (backward + cells[i + 1]).mul_(links[i])
         total[i].add_(backward)
     return result
+
+
+def _scanned_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
+    """`recursive_filter` as scans, which a graph for any number of cells can hold."""
+    from torch._higher_order_ops.scan import scan
+
+    cells, links = values.movedim(axis, 0), edges.movedim(axis, 0)
+    first = cells[0].clone(memory_format=torch.contiguous_format)
+    _, forward = scan(_forward_step, first, (links, cells[1:]))
+    _, backward = scan(_backward_step, torch.zeros_like(first), (links, cells[1:]), reverse=True)
+    total = torch.cat([cells[:1], forward]) + torch.cat([backward, torch.zeros_like(cells[:1])])
+    return total.movedim(0, axis)
+
+
+def _forward_step(before: Tensor, step: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    link, cell = step
+    total = torch.addcmul(cell, link, before)
+    return total, total.clone()
+
+
+def _backward_step(after: Tensor, step: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    link, cell = step
+    total = (after + cell) * link
+    return total, total.clone()
 
 
 def cell_log_light(image: Tensor, stride_px: int) -> Tensor:

@@ -51,7 +51,8 @@ def _along(values: Tensor, lattice: Lattice, wanted_px: Tensor, dim: int) -> Ten
     shape = [1] * values.dim()
     shape[dim] = -1
     fraction = (place - index).to(values.dtype).reshape(shape)
-    if not bool(fraction.any()):
+    exported = torch.compiler.is_exporting()  # a graph does not depend on values
+    if not exported and not bool(fraction.any()):
         return _select(values, index, dim)
     here = values.index_select(dim, index)
     after = values.index_select(dim, (index + 1).clamp(max=size - 1))
@@ -91,6 +92,13 @@ def window_mean(image: Tensor, window_px: int, stride_px: int) -> Tensor:
 def log_light(image: Tensor) -> Tensor:
     """Log of linear light, any shape: exposure and white balance become offsets."""
     return image.clamp(min=0).add_(LOG_OFFSET).log_()
+
+
+def channels_last(image: Tensor) -> Tensor:
+    """The same `[N, C, H, W]`, laid out as convolutions are fastest; graphs have no layout."""
+    if torch.compiler.is_exporting():
+        return image
+    return image.contiguous(memory_format=torch.channels_last)
 
 
 def anscombe(image: Tensor) -> Tensor:
@@ -244,7 +252,8 @@ class LocationFiLM(nn.Module):
 
     def _at(self, location: Tensor) -> Tensor:
         """Scale and shift `[N, 2 C, h, w]` of locations."""
-        if not self._cached or location.is_cuda:  # comparing would stall a GPU
+        exported = torch.compiler.is_exporting()  # a graph does not depend on values
+        if not self._cached or exported or location.is_cuda:  # comparing would stall a GPU
             return self._computed(location)
         if self._known is None or not torch.equal(self._known[0], location):
             self._known = location.clone(), self._computed(location)

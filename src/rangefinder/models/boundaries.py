@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from rangefinder.models.blocks import ConvNorm, ResidualBlock, log_light, upsample_add
+from rangefinder.models.blocks import (
+    ConvNorm,
+    ResidualBlock,
+    channels_last,
+    log_light,
+    upsample_add,
+)
 
 CHANNELS = (16, 24, 32, 48)  # at strides 2, 4, 8 and 16
 AUXILIARY_CHANNELS = 24  # of the auxiliary head
@@ -39,7 +44,7 @@ class BoundaryNetwork(nn.Module):
 
         Linear light `[N, 3, H, W]` -> `[N, 2, ceil(H / 4), ceil(W / 4)]`.
         """
-        light = log_light(image).contiguous(memory_format=torch.channels_last)
+        light = channels_last(log_light(image))
         at4 = self.to4(self.to2(light))
         at8 = self.to8(at4)
         at16 = self.residual16(self.to16(at8))

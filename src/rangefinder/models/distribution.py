@@ -102,15 +102,17 @@ class DistanceDistribution:
         z = (centres - inverse_distance_dpt[..., None]) / self._label_sd_dpt
         return torch.softmax(-0.5 * z.square(), dim=-1)
 
-    def quantile_dpt(self, probs: Tensor, levels: tuple[float, ...]) -> Tensor:
+    def quantile_dpt(self, probs: Tensor, levels: tuple[float, ...] | Tensor) -> Tensor:
         """Quantiles of inverse distance [dpt]: `[..., bins]`, K levels in 0..1 -> `[K, ...]`."""
         cdf = probs.cumsum(-1).contiguous()
-        wanted = cdf[..., -1:] * torch.tensor(levels, dtype=cdf.dtype, device=cdf.device)
+        wanted = cdf[..., -1:] * torch.as_tensor(levels, dtype=cdf.dtype, device=cdf.device)
+        left_edge = self.centres_dpt[0] - self.width_dpt / 2
+        if torch.compiler.is_exporting():
+            return left_edge + _bins_below(cdf, wanted).movedim(-1, 0) * self.width_dpt
         index = torch.searchsorted(cdf, wanted).clamp_(max=self.bins - 1)
         upper = cdf.gather(-1, index)
         lower = torch.where(index > 0, cdf.gather(-1, (index - 1).clamp(min=0)), 0.0)
-        inside = (wanted - lower) / (upper - lower).clamp(min=1e-12)
-        left_edge = self.centres_dpt[0] - self.width_dpt / 2
+        inside = (wanted - lower) / (upper - lower).clamp(min=_LEAST)
         value = left_edge + (index + inside.clamp(0.0, 1.0)) * self.width_dpt
         return value.movedim(-1, 0)
 
@@ -255,6 +257,17 @@ class DistanceDistribution:
     def _codes(self, packed: Tensor) -> Tensor:
         """4-bit codes `[..., bins]` of packed bytes."""
         return torch.stack([packed // 16, packed % 16], dim=-1).flatten(-2)[..., : self.bins]
+
+
+def _bins_below(cdf: Tensor, wanted: Tensor) -> Tensor:
+    """Number of bins `[..., K]`, with its fraction, below masses `[..., K]` of a CDF `[..., bins]`.
+
+    What a search finds, in operations that every runtime of exported graphs has.
+    """
+    lower = F.pad(cdf[..., :-1], (1, 0))
+    mass = (cdf - lower).clamp(min=_LEAST)
+    inside = (wanted[..., None] - lower[..., None, :]) / mass[..., None, :]
+    return inside.clamp(0.0, 1.0).sum(-1)
 
 
 class Calibration(Strict):

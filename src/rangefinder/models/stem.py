@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 from rangefinder.config import TeacherParams
-from rangefinder.models.blocks import ConvNorm, ZeroSum, anscombe, log_light
+from rangefinder.models.blocks import ConvNorm, ZeroSum, anscombe, channels_last, log_light
 
 COLOURS = 3
 FEATURES_PER_FILTER = 6  # one energy, two energy ratios, three cross-channel coherences
@@ -169,7 +169,7 @@ class Stem(nn.Module):
         fields = (self.receptive_px, FilterBank.receptive_px)
         margin_px = max(fields) // 2
         padded = F.pad(image, (margin_px,) * 4, mode="replicate")
-        features, moments = self(padded.contiguous(memory_format=torch.channels_last))
+        features, moments = self(channels_last(padded))
         surplus = [(margin_px - field_px // 2) // self.stride_px for field_px in fields]
         features = _cropped(features, surplus[0])
         if moments is not None:

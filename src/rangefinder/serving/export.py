@@ -1,0 +1,480 @@
+"""Export: a trained model as one ONNX file that measures photos without this package.
+
+The graph does what `Predictor` does: it decodes stored samples to linear light, brings the photo to
+the scale of the camera record, locates its pixels on the sensor, runs the network with aggregation
+and posterior tilting, and decodes to metres in full resolution. What `measure` checks of a photo
+before (camera, focus, size, processing) is not part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rangefinder.captures.formats import install
+from rangefinder.captures.images import linear_light
+from rangefinder.common.files import atomic_write
+from rangefinder.coordinates import Placement
+from rangefinder.errors import ConfigError, ModelError
+from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Predictor, accuracy_probability
+from rangefinder.models.blocks import Lattice, fused, resample
+from rangefinder.models.distribution import CALIBRATION_LEVELS
+from rangefinder.models.model_files import TrainedModel
+from rangefinder.models.student import Student
+from rangefinder.models.teacher import Teacher
+from rangefinder.optics.sensor import LINEAR_OF_8_BIT
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+OPSET = 20
+IR_VERSION = 10
+TOLERANCE = 1e-4  # of metres, relative, between torch and an exported file
+CHECKED_SHARE = 0.99  # of a photo's pixels that have to agree
+CHECK_SCALES = (1.0, 1.0, 1.0, 1.0, 1.5)  # of photos that an exported file is checked on
+CHECK_LEVELS = (0.5, 0.8, 0.95)
+INPUTS: Mapping[str, str] = {
+    "photo": "uint16 [N, H, W, 3]: samples as the file stores them, red, green, blue",
+    "bits": "int64 []: that samples use; 8: sRGB, 9 to 16: linear light",
+    "origin_px": "float64 [2]: left and top edge on the sensor [sensor px]; default 0, 0",
+    "scale": "float64 []: sensor pixels per pixel of the photo; default 1",
+    "levels": f"float32 [K]: probabilities of intervals, 0 to 1; default {REPORTED_LEVEL:g}",
+}
+OUTPUTS: Mapping[str, str] = {
+    "distance_m": "float32 [N, H, W]: distance along the optical axis [m]",
+    "near_m": "float32 [N, K, H, W]: near ends of calibrated central intervals [m]",
+    "far_m": "float32 [N, K, H, W]: far ends of these [m]",
+    "accuracy_probability": "float32 [N, H, W]: probability that the relative error is below 10 %",
+}
+_NEEDS = ("onnx", "onnxruntime", "onnxscript")
+_CUBIC = -0.5  # coefficient of antialiased cubic convolution in `resize_sharp`
+_AT_SCALE = ("light", "origin_px", "y_px", "x_px", "levels")  # inputs of `MetresFromLight`
+_PREPARATION = """
+<ir_version: {ir}, opset_import: ["" : {opset}]>
+preparation (uint16[N, H, W, 3] photo, int64 bits, double scale)
+    => (float[N, 3, h, w] light, float[H] y_px, float[W] x_px)
+<float[256] srgb, float[17] full_scale>
+{{
+    sample = Cast <to = 6> (photo)
+    most = Constant <value_int = 255> ()
+    most_8_bit = Cast <to = 6> (most)
+    sample_8_bit = Min (sample, most_8_bit)
+    of_srgb = Gather (srgb, sample_8_bit)
+    full = Gather (full_scale, bits)
+    number = Cast <to = 1> (photo)
+    of_linear = Div (number, full)
+    eight = Constant <value_int = 8> ()
+    is_srgb = LessOrEqual (bits, eight)
+    stored = Where (is_srgb, of_srgb, of_linear)
+    planes = Transpose <perm = [0, 3, 1, 2]> (stored)
+
+    size = Shape <start = 1, end = 3> (photo)
+    exact_size = Cast <to = 11> (size)
+    scaled = Mul (exact_size, scale)
+    rounded = Round (scaled)
+    size_at_scale = Cast <to = 7> (rounded)
+    batch_and_planes = Shape <start = 0, end = 2> (planes)
+    sizes = Concat <axis = 0> (batch_and_planes, size_at_scale)
+    resized = Resize <mode = "cubic", antialias = 1, exclude_outside = 1, cubic_coeff_a = {cubic},
+        coordinate_transformation_mode = "half_pixel"> (planes, , , sizes)
+    zero = Constant <value_float = 0.0> ()
+    light = Max (resized, zero)
+
+    exact_ratio = Div (rounded, exact_size)
+    ratio = Cast <to = 1> (exact_ratio)
+    first = Constant <value_int = 0> ()
+    second = Constant <value_int = 1> ()
+    height = Gather (size, first)
+    width = Gather (size, second)
+    rows = Range (first, height, second)
+    columns = Range (first, width, second)
+    row = Cast <to = 1> (rows)
+    column = Cast <to = 1> (columns)
+    half = Constant <value_float = 0.5> ()
+    row_centre = Add (row, half)
+    column_centre = Add (column, half)
+    row_ratio = Gather (ratio, first)
+    column_ratio = Gather (ratio, second)
+    y_px = Mul (row_centre, row_ratio)
+    x_px = Mul (column_centre, column_ratio)
+}}
+"""
+
+
+class MetresFromLight(nn.Module):
+    """Photos at the scale of the camera record -> outputs, as one graph of torch.
+
+    Args:
+        model: Teacher or student.
+
+    Raises:
+        ModelError: If the graph cannot hold the network.
+    """
+
+    levels: Tensor
+    masses: Tensor
+
+    def __init__(self, model: TrainedModel) -> None:
+        super().__init__()
+        self._model, card = model, model.card
+        self.network = fused(model.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self._is_teacher, self._keep = card.kind == "teacher", 1
+        if self._is_teacher:
+            self._keep = _kept(model)
+            self._lattice = Lattice(card.patch_px / 2, card.stride_px)
+        else:
+            self._lattice = Student.lattice
+        central = card.calibration.central if card.calibration else CALIBRATION_LEVELS
+        self.register_buffer("levels", torch.tensor((0.0, *CALIBRATION_LEVELS, 1.0)))
+        self.register_buffer("masses", torch.tensor((0.0, *central, 1.0)))
+
+    def forward(
+        self, light: Tensor, origin_px: Tensor, y_px: Tensor, x_px: Tensor, levels: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Measure.
+
+        Args:
+            light: `[N, 3, h, w]` linear light.
+            origin_px: `[2]` left and top edge on the sensor [sensor px], float64.
+            y_px: `[H]` rows of the outputs [px of `light`].
+            x_px: `[W]` their columns [px of `light`].
+            levels: `[K]` probabilities of intervals.
+
+        Returns:
+            `OUTPUTS`.
+        """
+        logits = self.network(light, self._location(light, origin_px))
+        logits = logits[..., :: self._keep, :: self._keep]
+        distribution = self._model.distribution
+        probs = self._model.tilted(torch.softmax(logits.movedim(1, -1).float(), dim=-1))
+        estimate = distribution.estimate_dpt(probs)
+        tails = (1 - self._central_mass(levels)) / 2
+        cells = torch.cat(
+            [
+                estimate[None],
+                distribution.quantile_dpt(probs, torch.cat([1 - tails, tails])),
+                accuracy_probability(distribution, probs, estimate)[None],
+            ]
+        )
+        maps = resample(cells, self._lattice, y_px, x_px)
+        lengths_m, count = maps[:-1].reciprocal(), levels.shape[0]
+        near_m, far_m = lengths_m[1 : 1 + count], lengths_m[1 + count :]
+        return lengths_m[0], near_m.transpose(0, 1), far_m.transpose(0, 1), maps[-1]
+
+    def _location(self, light: Tensor, origin_px: Tensor) -> Tensor:
+        """See `sensor_location`: of every pixel, or of a teacher's patch centres."""
+        camera, (height, width) = self._model.card.camera, light.shape[-2:]
+        first, step = 0.5, 1
+        if self._is_teacher:
+            card = self._model.card
+            first, step = card.patch_px / 2, cast("Teacher", self.network).stride_px
+            height, width = ((side - card.patch_px) // step + 1 for side in (height, width))
+        x, y = (
+            (origin_px[axis] + (torch.arange(count, dtype=torch.float64) * step + first) - centre)
+            / camera.half_diagonal_px
+            for axis, (count, centre) in enumerate(
+                zip((width, height), camera.centre_px, strict=True)
+            )
+        )
+        grid = torch.meshgrid(y.float(), x.float(), indexing="ij")
+        return torch.stack([grid[1], grid[0]])[None]
+
+    def _central_mass(self, levels: Tensor) -> Tensor:
+        """See `central_mass`: levels `[K]` -> masses `[K]`, piecewise linear."""
+        widths = self.levels.diff()
+        inside = (levels[:, None] - self.levels[:-1]).clamp(min=0).minimum(widths)
+        return (inside * (self.masses.diff() / widths)).sum(-1)
+
+
+def _kept(model: TrainedModel) -> int:
+    """Every which output of a teacher's dense pass is on its patch grid."""
+    if not isinstance(model.network, Teacher):
+        raise ModelError(
+            "a custom teacher cannot be exported",
+            got=model.card.teacher.network,
+            expected="the built-in teacher, or a student",
+        )
+    keep, rest = divmod(model.card.stride_px, model.network.stride_px)
+    if rest:
+        raise ModelError(
+            "this teacher's patch grid takes several passes, and a graph holds one",
+            got=f"stride {model.card.stride_px} px",
+            expected=f"a multiple of {model.network.stride_px} px",
+            todo="Export the student.",
+        )
+    return keep
+
+
+def export_onnx(model: TrainedModel, path: Path) -> Path:
+    """Write a model as one ONNX file.
+
+    Its inputs are `INPUTS`, its outputs `OUTPUTS`; batch, height, width and number of levels are
+    dynamic. Its metadata hold the card, the camera record, fingerprints and units.
+
+    Args:
+        model: Teacher or student.
+        path: The file.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: If packages are missing.
+        ModelError: If the graph cannot hold the network.
+    """
+    require_packages()
+    import onnx
+
+    graph = onnx.compose.merge_models(
+        _preparation(), _network_graph(model), io_map=[(n, n) for n in ("light", "y_px", "x_px")]
+    )
+    imports = {opset.domain: opset for opset in graph.opset_import}  # both parts name theirs
+    del graph.opset_import[:]
+    graph.opset_import.extend(imports.values())
+    _describe(graph, model)
+    onnx.checker.check_model(graph, full_check=True)
+    content = graph.SerializeToString(deterministic=True)
+    return atomic_write(path, lambda file: file.write_bytes(content))
+
+
+def require_packages() -> None:
+    """Refuse to export where packages are missing.
+
+    Raises:
+        ConfigError: In that case.
+    """
+    missing = [name for name in _NEEDS if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"export needs {', '.join(missing)}, which are not installed",
+            todo=f"{install('onnx')}.",
+        )
+
+
+def _preparation() -> onnx.ModelProto:
+    """From stored samples to light at scale, and the rows and columns of the outputs there."""
+    import onnx
+
+    text = _PREPARATION.format(ir=IR_VERSION, opset=OPSET, cubic=_CUBIC)
+    model = onnx.parser.parse_model(text)
+    tables = {
+        "srgb": LINEAR_OF_8_BIT,
+        "full_scale": np.array([max(2**bits - 1, 1) for bits in range(17)], dtype=np.float32),
+    }
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(values, name) for name, values in tables.items()
+    )
+    return model
+
+
+def _network_graph(model: TrainedModel) -> onnx.ModelProto:
+    """`MetresFromLight` as ONNX."""
+    module, side = MetresFromLight(model), model.card.patch_px + 32
+    example = (
+        torch.rand(2, 3, side, side + 9),
+        torch.zeros(2, dtype=torch.float64),
+        torch.arange(side + 1) + 0.5,
+        torch.arange(side + 8) + 0.5,
+        torch.tensor(CHECK_LEVELS),
+    )
+    auto = torch.export.Dim.AUTO
+    shapes: tuple[dict[int, Any], ...] = (
+        {0: auto, 2: auto, 3: auto},
+        {},
+        {0: auto},
+        {0: auto},
+        {0: auto},
+    )
+    no_cache = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)  # dear with symbols
+    with torch.no_grad(), no_cache, _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=shapes,
+            input_names=list(_AT_SCALE),
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+    proto = cast("Any", program).model_proto
+    proto.ir_version = IR_VERSION
+    return cast("onnx.ModelProto", proto)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of torch about itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _describe(graph: onnx.ModelProto, model: TrainedModel) -> None:
+    """Order, defaults and descriptions of inputs and outputs; metadata."""
+    import onnx
+
+    card = model.card
+    values = {value.name: value for value in graph.graph.input}
+    del graph.graph.input[:]
+    graph.graph.input.extend(values[name] for name in INPUTS)
+    defaults: dict[str, NDArray[Any]] = {
+        "origin_px": np.zeros(2),
+        "scale": np.array(1.0),
+        "levels": np.array([REPORTED_LEVEL], dtype=np.float32),
+    }
+    for name, default in defaults.items():
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(default, name))
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.doc_string = {**INPUTS, **OUTPUTS}[value.name]
+    graph.graph.name = f"rangefinder_{card.kind}"
+    graph.producer_name, graph.producer_version = "rangefinder", version("rangefinder")
+    metadata = {
+        "kind": card.kind,
+        "fingerprint": model.fingerprint,
+        "camera": card.camera.model_dump_json(),
+        "camera_fingerprint": card.camera_fingerprint,
+        "card": card.model_dump_json(),
+        "inputs": json.dumps(INPUTS),
+        "outputs": json.dumps(OUTPUTS),
+        "units": json.dumps({"distance": "m", "location": "half the sensor's diagonal"}),
+        "distance_reference": card.camera.distance_reference,
+        "least_size_px": str(card.patch_px),
+    }
+    onnx.helper.set_model_props(graph, metadata)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Largest differences between an exported file and torch on one photo.
+
+    Attributes:
+        size_px: Height and width of the photo.
+        scale: Sensor pixels per pixel of it.
+        distance: Of distances, relative, on `CHECKED_SHARE` of the pixels.
+        largest: The same on all pixels. Where a distribution has two peaks of equal mass, its
+            median lies between them, and rounding moves it.
+        interval: Of ends of intervals, relative.
+        accuracy: Of accuracy probabilities, absolute.
+    """
+
+    size_px: tuple[int, int]
+    scale: float
+    distance: float
+    largest: float
+    interval: float
+    accuracy: float
+
+
+def check_photos(model: TrainedModel) -> list[tuple[NDArray[np.uint16], int, Placement]]:
+    """Photos of five sizes that an exported file is checked on: samples, bits, placement.
+
+    They are smooth noise, each with a saturated area, half of them with 8 bits.
+    """
+    rng, least = np.random.default_rng(0), model.card.patch_px
+    photos = []
+    for index, scale in enumerate(CHECK_SCALES):
+        height, width = (least + int(n) for n in rng.integers(8, 3 * least, 2))
+        coarse = torch.from_numpy(rng.random((1, 3, height // 8 + 2, width // 8 + 2)))
+        smooth = nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0]
+        noisy = smooth.numpy() + rng.normal(0, 0.03, smooth.shape)
+        noisy[:, : height // 4, : width // 4] = 1.0
+        bits = (8, 16)[index % 2]
+        levels = np.clip(noisy, 0, 1).transpose(1, 2, 0) * (2**bits - 1)
+        place = Placement((7.0 * index, 3.25 * index), scale)
+        photos.append((np.ascontiguousarray(levels.round().astype(np.uint16)), bits, place))
+    return photos
+
+
+def agreement(
+    model: TrainedModel,
+    path: Path,
+    photos: Iterable[tuple[NDArray[np.uint16], int, Placement]] | None = None,
+) -> list[Agreement]:
+    """Compare an exported file in ONNX Runtime with the model in torch, in float32.
+
+    Args:
+        model: What was exported.
+        path: The file.
+        photos: Samples `[H, W, 3]`, bits and placement of each; None: `check_photos`.
+
+    Returns:
+        One for each photo.
+    """
+    session, predict = open_onnx(path), Predictor(model, "cpu", exact=True)
+    outputs = Outputs(levels=CHECK_LEVELS)
+    results = []
+    for samples, bits, place in check_photos(model) if photos is None else photos:
+        stored = samples.astype(np.uint8) if bits == 8 else samples
+        light = linear_light("the photo", stored, bits=bits)
+        wanted = predict(light, place, outputs)
+        feeds = {
+            "photo": samples[None],
+            "bits": np.array(bits),
+            "origin_px": np.array(place.origin_px),
+            "scale": np.array(place.scale),
+            "levels": np.array(CHECK_LEVELS, dtype=np.float32),
+        }
+        distance, near, far, accuracy = session.run(list(OUTPUTS), feeds)
+        ends = np.stack([np.stack(wanted.interval_m[level]) for level in CHECK_LEVELS], axis=1)
+        interval = np.abs(np.concatenate([near, far]) / ends - 1).max()
+        difference = np.abs(distance[0] / wanted.distance_m - 1)
+        results.append(
+            Agreement(
+                size_px=(samples.shape[0], samples.shape[1]),
+                scale=place.scale,
+                distance=float(np.quantile(difference, CHECKED_SHARE)),
+                largest=float(difference.max()),
+                interval=float(interval),
+                accuracy=float(np.abs(accuracy[0] - wanted.accuracy_probability).max()),
+            )
+        )
+    return results
+
+
+def open_onnx(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime on the CPU; `threads` 0: its own choice."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def require_agreement(results: Iterable[Agreement], path: Path) -> None:
+    """Refuse a file whose metres are not those of torch.
+
+    Raises:
+        ModelError: In that case.
+    """
+    worst = max(results, key=lambda one: one.distance)
+    if not worst.distance <= TOLERANCE:
+        height, width = worst.size_px
+        raise ModelError(
+            f"{path} does not give the distances of its model",
+            got=f"relative differences up to {worst.distance:.1e} on {CHECKED_SHARE:.0%} of a "
+            f"photo of {width}x{height} px",
+            expected=f"at most {TOLERANCE:g}",
+            todo="Do not use it; another version of onnxruntime or torch may do.",
+        )
