@@ -13,6 +13,7 @@ from ..conftest import ROOT, Project
 
 SMOKE = yaml.safe_load((ROOT / "conf/smoke/parameters.yml").read_text())
 SMOKE = {name: values for name, values in SMOKE.items() if name != "camera"}
+del SMOKE["bank"]["kernel_px"]  # of that camera's blur
 CAMERAS = {  # small photos of: a security camera, a lens close to things, one far from them
     "security": (2.8, 1.6, 4.0, 240, 4.0),
     "close": (8.0, 2.8, 18.0, 240, 0.08),
