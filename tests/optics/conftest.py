@@ -12,7 +12,7 @@ from rangefinder.optics.psf_bank import PsfBank, build_bank
 
 WORKING_M = (0.7, 5.0)
 CAMERA = Camera(lens=LensParams(name="DoubleGauss"), f_number=2.0, focus_distance_m=1.5)
-COARSE = BankParams(distances=5, field_rows=3, field_cols=5, kernel_px=31, pupil_samples=81)
+COARSE = BankParams(distances=5, field_rows=3, field_cols=5, kernel_px=31, pupil_samples=121)
 
 
 @pytest.fixture(scope="session")

@@ -127,10 +127,10 @@ def parabola_minimum(grid: Double, costs: Double) -> Double:
     low, mid, high = (costs[middle + d, each] for d in (-1, 0, 1))
     left, right = grid[middle] - grid[middle - 1], grid[middle + 1] - grid[middle]
     slope = (mid - low) / left, (high - mid) / right
-    bend = (slope[1] - slope[0]) / (left + right)
-    turn = grid[middle] - left / 2 - slope[0] / np.maximum(2 * bend, 1e-30)
+    curvature = (slope[1] - slope[0]) / (left + right)
+    turn = grid[middle] - left / 2 - slope[0] / np.maximum(2 * curvature, 1e-30)
     turn = np.clip(turn, grid[middle - 1], grid[middle + 1])
-    return np.asarray(np.where(bend > 0, turn, grid[costs.argmin(axis=0)]), dtype=np.float64)
+    return np.asarray(np.where(curvature > 0, turn, grid[costs.argmin(axis=0)]), dtype=np.float64)
 
 
 def disc_grid(largest_px: float) -> Double:
