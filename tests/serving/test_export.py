@@ -20,14 +20,17 @@ from rangefinder.coordinates import Placement, grid_location, location_map
 from rangefinder.errors import ConfigError, ModelError
 from rangefinder.inference.predictor import Outputs, Predictor
 from rangefinder.inference.session import Session
-from rangefinder.models.distribution import CALIBRATION_LEVELS, Calibration, central_mass
+from rangefinder.models.distribution import (
+    CALIBRATION_LEVELS,
+    INTERVAL_LEVELS,
+    Calibration,
+    central_mass,
+)
 from rangefinder.models.model_files import Card, TrainedModel, load_model, save_model
 from rangefinder.serving import export
-from rangefinder.serving.export import (
-    CHECK_LEVELS,
-    INPUTS,
-    OUTPUTS,
-    MetresFromLight,
+from rangefinder.serving.export import INPUTS, OUTPUTS, MetresFromLight
+from rangefinder.serving.export_check import (
+    Agreement,
     agreement,
     check_photos,
     open_onnx,
@@ -141,16 +144,16 @@ def test_tables_of_the_documentation_name_inputs_and_outputs():
 @pytest.mark.parametrize("kind", ["teacher", "student"])
 def test_graph_computes_what_the_predictor_computes(kind):
     model, light = make_model(kind, calibration=CALIBRATION), torch.rand(3, 41, 53)
-    origin, levels = torch.tensor((3.0, 5.0), dtype=torch.float64), torch.tensor(CHECK_LEVELS)
+    origin, levels = torch.tensor((3.0, 5.0), dtype=torch.float64), torch.tensor(INTERVAL_LEVELS)
     y_px, x_px = torch.arange(41) + 0.5, torch.arange(53) + 0.5
     with torch.no_grad():
         maps = MetresFromLight(model).eval()(light[None], origin, y_px, x_px, levels)
     distance, near, far, accuracy = (values[0].numpy() for values in maps)
-    predict, outputs = Predictor(model, "cpu", exact=True), Outputs(levels=CHECK_LEVELS)
+    predict, outputs = Predictor(model, "cpu", exact=True), Outputs(levels=INTERVAL_LEVELS)
     expected = predict(light, Placement((3.0, 5.0)), outputs)
     np.testing.assert_allclose(distance, expected.distance_m, rtol=1e-5)
     np.testing.assert_allclose(accuracy, expected.accuracy_probability, atol=1e-5)
-    for index, level in enumerate(CHECK_LEVELS):
+    for index, level in enumerate(INTERVAL_LEVELS):
         np.testing.assert_allclose(near[index], expected.interval_m[level][0], rtol=1e-4)
         np.testing.assert_allclose(far[index], expected.interval_m[level][1], rtol=1e-4)
 
@@ -183,13 +186,11 @@ def test_teacher_whose_grid_takes_several_passes_is_refused():
 
 
 def test_file_that_differs_is_an_error(tmp_path):
-    results = [
-        export.Agreement((48, 64), 1.0, distance, 1.0, 0.0, 0.0) for distance in (1e-6, 2e-4)
-    ]
+    results = [Agreement((48, 64), 1.0, distance, 1.0, 0.0, 0.0) for distance in (1e-6, 2e-4)]
     with pytest.raises(ModelError, match=r"up to 2\.0e-04 on 99% of a photo of 64x48 px"):
         require_agreement(results, tmp_path / "model.onnx")
     with pytest.raises(ModelError, match="nan"):
-        require_agreement([export.Agreement((48, 64), 1.0, float("nan"), 0, 0, 0)], tmp_path / "m")
+        require_agreement([Agreement((48, 64), 1.0, float("nan"), 0, 0, 0)], tmp_path / "m")
 
 
 def test_missing_packages_are_named(monkeypatch):

@@ -26,7 +26,8 @@ def export(model: str | None, out: Path, env: str) -> None:
     compared with the model's on made-up photos of five sizes; a file that differs by more than
     0.01 % on more than 1 % of the pixels is an error. Needs rangefinder[onnx].
     """
-    from rangefinder.serving.export import agreement, export_onnx, require_agreement
+    from rangefinder.serving.export import export_onnx
+    from rangefinder.serving.export_check import agreement, require_agreement
     from rangefinder.tracking.registry import find_model
 
     trained = find_model(model, env)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,13 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rangefinder.captures.formats import install
-from rangefinder.captures.images import linear_light
 from rangefinder.common.files import atomic_write
-from rangefinder.coordinates import Placement
 from rangefinder.errors import ConfigError, ModelError
-from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Predictor, accuracy_probability
+from rangefinder.inference.predictor import REPORTED_LEVEL, accuracy_probability
 from rangefinder.models.blocks import Lattice, fused, resample
-from rangefinder.models.distribution import CALIBRATION_LEVELS
+from rangefinder.models.distribution import CALIBRATION_LEVELS, INTERVAL_LEVELS
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
@@ -39,14 +36,9 @@ from rangefinder.optics.sensor import LINEAR_OF_8_BIT
 
 if TYPE_CHECKING:
     import onnx
-    import onnxruntime
 
 OPSET = 20
 IR_VERSION = 10
-TOLERANCE = 1e-4  # of metres, relative, between torch and an exported file
-CHECKED_SHARE = 0.99  # of a photo's pixels that have to agree
-CHECK_SCALES = (1.0, 1.0, 1.0, 1.0, 1.5)  # of photos that an exported file is checked on
-CHECK_LEVELS = (0.5, 0.8, 0.95)
 INPUTS: Mapping[str, str] = {
     "photo": "uint16 [N, H, W, 3]: samples as the file stores them, red, green, blue",
     "bits": "int64 []: that samples use; 8: sRGB, 9 to 16: linear light",
@@ -290,7 +282,7 @@ def _network_graph(model: TrainedModel) -> onnx.ModelProto:
         torch.zeros(2, dtype=torch.float64),
         torch.arange(side + 1) + 0.5,
         torch.arange(side + 8) + 0.5,
-        torch.tensor(CHECK_LEVELS),
+        torch.tensor(INTERVAL_LEVELS),
     )
     auto = torch.export.Dim.AUTO
     shapes: tuple[dict[int, Any], ...] = (
@@ -362,119 +354,3 @@ def _describe(graph: onnx.ModelProto, model: TrainedModel) -> None:
         "least_size_px": str(card.patch_px),
     }
     onnx.helper.set_model_props(graph, metadata)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Largest differences between an exported file and torch on one photo.
-
-    Attributes:
-        size_px: Height and width of the photo.
-        scale: Sensor pixels per pixel of it.
-        distance: Of distances, relative, on `CHECKED_SHARE` of the pixels.
-        largest: The same on all pixels. Where a distribution has two peaks of equal mass, its
-            median lies between them, and rounding moves it.
-        interval: Of ends of intervals, relative.
-        accuracy: Of accuracy probabilities, absolute.
-    """
-
-    size_px: tuple[int, int]
-    scale: float
-    distance: float
-    largest: float
-    interval: float
-    accuracy: float
-
-
-def check_photos(model: TrainedModel) -> list[tuple[NDArray[np.uint16], int, Placement]]:
-    """Photos of five sizes that an exported file is checked on: samples, bits, placement.
-
-    They are smooth noise, each with a saturated area, half of them with 8 bits.
-    """
-    rng, least = np.random.default_rng(0), model.card.patch_px
-    photos = []
-    for index, scale in enumerate(CHECK_SCALES):
-        height, width = (least + int(n) for n in rng.integers(8, 3 * least, 2))
-        coarse = torch.from_numpy(rng.random((1, 3, height // 8 + 2, width // 8 + 2)))
-        smooth = nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0]
-        noisy = smooth.numpy() + rng.normal(0, 0.03, smooth.shape)
-        noisy[:, : height // 4, : width // 4] = 1.0
-        bits = (8, 16)[index % 2]
-        levels = np.clip(noisy, 0, 1).transpose(1, 2, 0) * (2**bits - 1)
-        place = Placement((7.0 * index, 3.25 * index), scale)
-        photos.append((np.ascontiguousarray(levels.round().astype(np.uint16)), bits, place))
-    return photos
-
-
-def agreement(
-    model: TrainedModel,
-    path: Path,
-    photos: Iterable[tuple[NDArray[np.uint16], int, Placement]] | None = None,
-) -> list[Agreement]:
-    """Compare an exported file in ONNX Runtime with the model in torch, in float32.
-
-    Args:
-        model: What was exported.
-        path: The file.
-        photos: Samples `[H, W, 3]`, bits and placement of each; None: `check_photos`.
-
-    Returns:
-        One for each photo.
-    """
-    session, predict = open_onnx(path), Predictor(model, "cpu", exact=True)
-    outputs = Outputs(levels=CHECK_LEVELS)
-    results = []
-    for samples, bits, place in check_photos(model) if photos is None else photos:
-        stored = samples.astype(np.uint8) if bits == 8 else samples
-        light = linear_light("the photo", stored, bits=bits)
-        wanted = predict(light, place, outputs)
-        feeds = {
-            "photo": samples[None],
-            "bits": np.array(bits),
-            "origin_px": np.array(place.origin_px),
-            "scale": np.array(place.scale),
-            "levels": np.array(CHECK_LEVELS, dtype=np.float32),
-        }
-        distance, near, far, accuracy = session.run(list(OUTPUTS), feeds)
-        ends = np.stack([np.stack(wanted.interval_m[level]) for level in CHECK_LEVELS], axis=1)
-        interval = np.abs(np.concatenate([near, far]) / ends - 1).max()
-        difference = np.abs(distance[0] / wanted.distance_m - 1)
-        results.append(
-            Agreement(
-                size_px=(samples.shape[0], samples.shape[1]),
-                scale=place.scale,
-                distance=float(np.quantile(difference, CHECKED_SHARE)),
-                largest=float(difference.max()),
-                interval=float(interval),
-                accuracy=float(np.abs(accuracy[0] - wanted.accuracy_probability).max()),
-            )
-        )
-    return results
-
-
-def open_onnx(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A session of ONNX Runtime on the CPU; `threads` 0: its own choice."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def require_agreement(results: Iterable[Agreement], path: Path) -> None:
-    """Refuse a file whose metres are not those of torch.
-
-    Raises:
-        ModelError: In that case.
-    """
-    worst = max(results, key=lambda one: one.distance)
-    if not worst.distance <= TOLERANCE:
-        height, width = worst.size_px
-        raise ModelError(
-            f"{path} does not give the distances of its model",
-            got=f"relative differences up to {worst.distance:.1e} on {CHECKED_SHARE:.0%} of a "
-            f"photo of {width}x{height} px",
-            expected=f"at most {TOLERANCE:g}",
-            todo="Do not use it; another version of onnxruntime or torch may do.",
-        )
