@@ -228,11 +228,12 @@ def calibrate(reader: PairReader, one_side: bool = False) -> Calibration:
     chosen = choose_windows(windows, MOST_WINDOWS)
     relation = CrossRelation(chosen, reader.camera, reader.params.bank)
     residual, share = estimate_residual(normal_equations(relation, fit.model))
+    lens = CalibratedLens(fit.model, residual)
     noise = np.median((chosen.noise / relation.contrast)[chosen.reliable])
     return Calibration(
-        lens=CalibratedLens(fit.model, residual),
+        lens=lens,
         fit=fit,
-        discs=disc_table(relation, CalibratedLens(fit.model, residual)),
+        discs=disc_table(relation, lens),
         relation=relation,
         registrations=registered,
         residual_share=share,
