@@ -199,7 +199,7 @@ class _Checker:
             self.findings.problems.append(problem)
             return
         self.findings.good.append(row)
-        self._sharp_image(row, capture.image)
+        self._reference(row, capture.image)
         if row.role != "rgbd":
             self.names[row] = camera_name(decoded.exif)
             difference = focus_difference(decoded.exif, self.importer.camera)
@@ -210,12 +210,14 @@ class _Checker:
         if row.role != "chart":
             self.thumbnails[row] = _thumbnail(capture.image)
 
-    def _sharp_image(self, row: Row, image: Tensor) -> None:
-        """Note a sharp photo that calibration could not use."""
-        if row.sharp_image is None:
-            return
+    def _reference(self, row: Row, image: Tensor) -> None:
+        """Note a sharp photo, or the drawing of a sheet, that calibration could not use."""
         options = self.importer.params.captures
         try:
+            if row.sheet is not None:
+                inside(self.table.folder, row.sheet)
+            if row.sharp_image is None:
+                return
             path = inside(self.table.folder, row.sharp_image)
             sharp = decode(path, row.encoding, options.orientation, options.sample_bits).image
         except CaptureError as error:

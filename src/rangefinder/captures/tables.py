@@ -22,7 +22,7 @@ SHOWN = 10  # problems that an error lists; `rangefinder check` lists all
 REQUIRED = ("image", "role")
 TEXTS = (
     *("image", "role", "distance_map", "distance_kind", "valid_mask"),
-    *("scene", "split", "encoding", "sharp_image"),
+    *("scene", "split", "encoding", "sharp_image", "sheet"),
 )
 LIMITS = {  # of numbers: above, and up to
     "distance_m": (0.0, FARTHEST_M, "metres; were these millimetres?"),
@@ -168,6 +168,7 @@ class Row:
     disparity_offset_px: float = 0.0
     sharp_image: str | None = None  # the same view stopped down, for calibration
     sharp_f_number: float | None = None  # of that photo; None: its EXIF says it
+    sheet: str | None = None  # the drawing of the printed sheet that is photographed
 
     @property
     def map_meaning(self) -> MapMeaning:

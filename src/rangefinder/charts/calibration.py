@@ -1,7 +1,12 @@
-"""Calibration of a lens from a table of photo pairs: read, register, fit, estimate the rest."""
+"""Calibration of a lens from a table of photos: read, register, fit, estimate the rest.
+
+A sharp reference of each is a second photo, stopped down, or the drawing of a printed sheet.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -16,6 +21,7 @@ from rangefinder.camera import Camera
 from rangefinder.captures.decoding import Decoded, decode
 from rangefinder.captures.importer import Importer
 from rangefinder.captures.tables import Problem, Row, Table, inside, refuse
+from rangefinder.charts.detection import find_sheet
 from rangefinder.charts.kernel_estimation import (
     equivalent_discs,
     estimate_residual,
@@ -31,9 +37,11 @@ from rangefinder.charts.lens_fit import (
     fit_lens,
 )
 from rangefinder.charts.pair_windows import BRIGHT, DARK, Pair, Windows, kernel_margin, pair_windows
+from rangefinder.charts.printed_sheets import PrintColours, SheetPhoto, fit_colours, read_drawing
 from rangefinder.charts.registration import Registration, lateral_shifts
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError, LensError
+from rangefinder.optics.blur import blur_px
 from rangefinder.optics.calibrated_lens import CalibratedLens
 from rangefinder.optics.lens_model import BLUE, RED, LensModel
 from rangefinder.optics.sensor import undeveloped
@@ -42,16 +50,18 @@ Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 COLOUR_NAMES = ("red", "green", "blue")
 MIN_DISTANCES = 2
+COLOUR_PHOTOS = 8  # of sheets, nearest to the focus, that show the colours of the print
+COLOUR_ROUNDS = 2
 LEAST_STOP = 2.0  # f-number of the sharp photo / of the blurred one
 SAME_DISTANCE = 0.01  # relative
 LATERAL_SIGNIFICANCE = 3.0  # standard errors from which lateral colour is believed
-SKIP = "--skip-bad goes on without these pairs."
+SKIP = "--skip-bad goes on without these photos."
 STOP_DOWN = "Stop down by three stops or more for the sharp photo: f/2.8 with f/11, say."
 
 
 @dataclass
 class Calibration:
-    """What a table of pairs tells about a lens.
+    """What a table of photos with sharp references tells about a lens.
 
     Attributes:
         discs: A line for each window and colour: pair, distance, place, measured and modelled disc.
@@ -72,11 +82,11 @@ class Calibration:
 
 @dataclass
 class PairReader:
-    """Reads rows of a table that name a sharp photo.
+    """Reads rows of a table that name a sharp photo, or the drawing of a sheet.
 
     Args:
         sharp_f_number: Of all sharp photos; None: by the column of the table, or by EXIF.
-        skip_bad: Whether to go on without pairs that cannot be used.
+        skip_bad: Whether to go on without photos that cannot be used.
     """
 
     table: Table
@@ -88,36 +98,79 @@ class PairReader:
     def __post_init__(self) -> None:
         self.importer = Importer(self.camera, self.params)
 
-    def read(self, row: Row) -> Pair:
-        """Both photos of a row, in the sensor's colours.
+    def read(self, row: Row, colours: PrintColours) -> Pair:
+        """The photo of a row and its sharp reference, in the sensor's colours.
+
+        Args:
+            row: Of the table.
+            colours: Of printed sheets.
 
         Raises:
             CaptureError: If one cannot be used, or they do not belong together.
         """
-        capture, _ = self.importer.read(self.table, row)
+        if row.sharp_image is None:
+            return self.read_sheet(row).pair(colours)
+        image, distance_m = self._blurred(row)
         options = self.params.captures
-        path = inside(self.table.folder, cast("str", row.sharp_image))
+        path = inside(self.table.folder, row.sharp_image)
         sharp = decode(path, row.encoding, options.orientation, options.sample_bits)
-        if sharp.image.shape != capture.image.shape:
+        if sharp.image.shape != image.shape:
             raise CaptureError(
                 f"{row.sharp_image} has another size than {row.image}",
                 got=_size(sharp.image),
-                expected=_size(capture.image),
+                expected=_size(image),
             )
+        return Pair(
+            name=row.image,
+            blurred=self._light(image),
+            sharp=self._light(sharp.image),
+            clipped=_clipped(image),
+            sharp_clipped=_clipped(sharp.image),
+            distance_m=distance_m,
+            sharp_f_number=self._sharp_f_number(row, sharp),
+        )
+
+    def read_sheet(self, row: Row) -> SheetPhoto:
+        """The photo of a printed sheet, which is found in it.
+
+        Raises:
+            CaptureError: If it is not, or photo or drawing cannot be used.
+        """
+        drawing = read_drawing(inside(self.table.folder, cast("str", row.sheet)))
+        image, distance_m = self._blurred(row)
+        found = find_sheet(image)
+        if found is None:
+            raise CaptureError(
+                f"no sheet is seen in {row.image}",
+                expected="all six discs in its margin",
+                todo="Take a smaller sheet where it does not fit, a larger one where its discs are "
+                "lost in blur.",
+            )
+        if not isinstance(distance_m, float):
+            raise CaptureError(
+                f"{row.image} has a distance map", expected="distance_m, to a sheet's plane"
+            )
+        photo = SheetPhoto(
+            name=row.image,
+            light=self._light(image),
+            clipped=_clipped(image),
+            drawing=drawing,
+            homography=found.homography,
+            distance_m=distance_m,
+            gaussian_px=self.params.bank.gaussian_px,
+        )
+        return photo.upright()
+
+    def _blurred(self, row: Row) -> tuple[Tensor, float | Float]:
+        """The photo of a row, `[3, H, W]`, and its distance or distance map."""
+        capture, _ = self.importer.read(self.table, row)
         if (row.origin_x_px, row.origin_y_px, row.scale) != (0.0, 0.0, 1.0):
             raise CaptureError(f"{row.image} is a part of a photo", expected="a whole one")
         distance = capture.distance_m if capture.distance_map is None else capture.distance_map
         if distance is None:
             raise CaptureError(f"{row.image} is at no known distance", todo="Take the row out.")
-        return Pair(
-            name=row.image,
-            blurred=self._light(capture.image),
-            sharp=self._light(sharp.image),
-            clipped=_clipped(capture.image),
-            sharp_clipped=_clipped(sharp.image),
-            distance_m=distance.numpy() if isinstance(distance, Tensor) else float(distance),
-            sharp_f_number=self._sharp_f_number(row, sharp),
-        )
+        known = distance.numpy() if isinstance(distance, Tensor) else float(distance)
+        return capture.image, known
 
     def _light(self, image: Tensor) -> Float:
         return undeveloped(image, self.camera.encoding).numpy().astype(np.float32)
@@ -154,28 +207,33 @@ def _clipped(image: Tensor) -> NDArray[np.bool_]:
 
 
 def read_windows(reader: PairReader) -> tuple[Windows, dict[str, Registration], list[Problem]]:
-    """Windows of all pairs of a table; how they were registered; what keeps others out.
+    """Windows of all photos of a table that have a sharp reference.
+
+    Returns:
+        Windows; how each photo was registered; what keeps others out.
 
     Raises:
-        CaptureError: If there are no pairs, or one cannot be used and is not to be skipped.
+        CaptureError: If there are none, or one cannot be used and is not to be skipped.
     """
-    rows = [row for row in reader.table.rows if row.sharp_image is not None]
+    rows = [row for row in reader.table.rows if row.sharp_image or row.sheet]
     if not rows:
         raise CaptureError(
-            f"{reader.table.path} has no pairs of photos",
-            got=f"{len(reader.table.rows)} rows without a sharp_image",
-            expected="rows of role chart with distance_m and sharp_image",
-            todo="Add a column sharp_image: the photo of the same view, stopped down.",
+            f"{reader.table.path} has no photos with a sharp reference",
+            got=f"{len(reader.table.rows)} rows without sharp_image or sheet",
+            expected="rows of role chart with distance_m and one of both",
+            todo="Add a column sharp_image: the photo of the same view, stopped down; or sheet: "
+            "the drawing of the printed sheet that is seen.",
         )
     known_m = [row.distance_m for row in rows if row.distance_m is not None]
     if not known_m:  # maps
         known_m = list(reader.params.range.working_m)
     margin = kernel_margin(reader.camera, np.array(known_m))
+    colours = _print_colours(reader, rows, margin)
     parts, registered = [], {}
     problems = [problem for problem in reader.table.problems if problem.is_fatal]
-    for index, row in enumerate(tqdm(rows, "registering pairs", unit="pair", disable=None)):
+    for index, row in enumerate(tqdm(rows, "registering photos", unit="photo", disable=None)):
         try:
-            pair = reader.read(row)
+            pair = reader.read(row, colours)
             windows, registered[row.image] = pair_windows(pair, index, reader.camera, margin)
         except CaptureError as error:
             problems.append(Problem.of(reader.table.path.name, row.number, row.image, error))
@@ -186,29 +244,51 @@ def read_windows(reader: PairReader) -> tuple[Windows, dict[str, Registration], 
     if not sum(len(part) for part in parts):
         shown = f": {problems[0]}" if problems else ""
         raise CaptureError(
-            f"no pair of {reader.table.path.name} shows blur that can be measured{shown}",
+            f"no photo of {reader.table.path.name} shows blur that can be measured{shown}",
             todo="Photograph something flat with strong, fine texture, neither too dark nor burnt "
-            "out, twice from a tripod.",
+            "out, from a tripod.",
         )
     return Windows.of([part for part in parts if len(part)]), registered, problems
 
 
+def _print_colours(reader: PairReader, rows: Sequence[Row], margin_px: int) -> PrintColours:
+    """Colours of the printed sheets, from photos near the record's focus."""
+    sheets = [row for row in rows if row.sharp_image is None]
+    blur = [float(blur_px(reader.camera, row.distance_m or np.inf)) for row in sheets]
+    colours, photos = PrintColours(), []
+    for index in np.argsort(blur)[:COLOUR_PHOTOS]:
+        with suppress(CaptureError):  # told when all are read
+            photos.append(reader.read_sheet(sheets[index]))
+    rounds = range(COLOUR_ROUNDS if photos else 0)
+    for _ in tqdm(rounds, "colours of the print", unit="round", disable=None):
+        found = []
+        for photo in photos:
+            with suppress(CaptureError):
+                pair = photo.pair(colours)
+                seen, registered = pair_windows(pair, 0, reader.camera, margin_px)
+                found.append((photo.registered(registered), seen))
+        if not any(len(seen) for _, seen in found):
+            break
+        colours = fit_colours(found, reader.camera.centre_px)
+    return colours
+
+
 def calibrate(reader: PairReader, one_side: bool = False) -> Calibration:
-    """The lens behind the pairs of a table.
+    """The lens behind the photos of a table.
 
     Args:
         reader: The table, the camera record and the parameters.
-        one_side: Whether pairs on one side of the focus are accepted.
+        one_side: Whether photos on one side of the focus are accepted.
 
     Raises:
-        CaptureError: If there are no pairs, or of too few distances.
+        CaptureError: If there are no photos with a sharp reference, or of too few distances.
         LensError: If all are on one side of the focus.
     """
     windows, registered, problems = read_windows(reader)
     distances = _distinct(windows.distance_m)
     if len(distances) < MIN_DISTANCES:
         raise CaptureError(
-            "pairs at too few distances",
+            "photos of too few distances",
             got=", ".join(f"{d:g} m" for d in distances),
             expected=f"{MIN_DISTANCES} or more, better 20, on both sides of the focus",
             todo="Photograph more, evenly spaced in dioptres: `rangefinder distances` lists them.",
@@ -217,7 +297,7 @@ def calibrate(reader: PairReader, one_side: bool = False) -> Calibration:
     focus_m = start.focus_distance_m
     if not one_side and not distances[0] < focus_m < distances[-1]:
         raise LensError(
-            "all pairs lie on one side of the focus",
+            "all photos lie on one side of the focus",
             got=f"{distances[0]:g} to {distances[-1]:g} m, sharpest at {focus_m:.3g} m",
             expected="distances before and behind it",
             todo="Photograph some on the other side too, or give --one-side: how the lens blurs "

@@ -93,7 +93,7 @@ def report_lines(calibration: Calibration, working_m: Interval) -> list[str]:
     windows = calibration.relation.windows
     near, far = calibration.distances_m[0], calibration.distances_m[-1]
     lines = [
-        f"{len(calibration.registrations)} pairs at {len(calibration.distances_m)} distances from "
+        f"{len(calibration.registrations)} photos at {len(calibration.distances_m)} distances from "
         f"{length(near)} to {length(far)}, {len(windows)} windows of {windows.window_px} px.",
         f"Focus distance  {shape.focus_distance_m:.4g} +- {focus_sd:.2g} m  "
         f"(record: {record.focus_distance_m:g})",
@@ -205,7 +205,7 @@ def _discs_figure(calibration: Calibration) -> Figure:
         ax.axvline(calibration.fit.model.shape.focus_distance_m, color=MARK, **DASHED)
         ax.set_title(title)
         distance_axis(ax, "x", (near, far), "distance")
-    axes[0].set_ylabel("disc between the two photos [px]")
+    axes[0].set_ylabel("disc between sharp and blurred [px]")
     axes[0].legend(title="measured; lines: model")
     return figure
 

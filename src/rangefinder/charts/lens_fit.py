@@ -18,7 +18,7 @@ from scipy import fft
 from scipy.optimize import least_squares
 
 from rangefinder.camera import Camera
-from rangefinder.charts.pair_windows import Windows
+from rangefinder.charts.pair_windows import PINHOLE, Windows
 from rangefinder.charts.registration import GREEN, fit_gain
 from rangefinder.config import BankParams
 from rangefinder.optics.blur import nearest_focus_m
@@ -108,11 +108,6 @@ class CrossRelation:
         stop = np.clip(stop, 1e-3, 1.0)
         blurred, light = model.kernels(points, self.response, 1.0, FIT_RAYS)
         sharp, sharp_light = model.kernels(points, self.response, stop, FIT_RAYS // 8)
-        point = ~np.isfinite(self.windows.sharp_f_number)
-        if point.any():
-            middle = self.kernel_px // 2
-            sharp[point] = 0.0
-            sharp[point, middle, middle] = 1.0
         ratio = np.log(np.maximum(light, 1e-6) / np.maximum(sharp_light / stop**2, 1e-6))
         return blurred, sharp, ratio
 
@@ -150,11 +145,14 @@ class CrossRelation:
         return soft_l1(np.concatenate(found))
 
     def _gains(self, deviation: Double, reliable: NDArray[np.bool_]) -> Double:
-        """Normalised deviation of windows' light from vignetting, each photo's level being free."""
+        """Normalised deviation of windows' light from vignetting, each photo's level being free.
+
+        None where a drawing is the reference: lamps light sheets unevenly.
+        """
         pairs = self.windows.pair
         result = np.zeros(len(deviation))
         for pair in np.unique(pairs):
-            here = (pairs == pair) & reliable
+            here = (pairs == pair) & reliable & (self.windows.sharp_f_number < PINHOLE)
             if here.any():
                 result[here] = (deviation[here] - np.median(deviation[here])) / GAIN_ERROR
         return result

@@ -24,6 +24,7 @@ from rangefinder.optics.blur import blur_px
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+PINHOLE = 1000.0  # f-number of the sharp photo that a drawing stands for
 WINDOW_PX = 64  # side of a window, where the photo is large enough
 LEAST_ACROSS = 4  # windows over the height of a small photo
 BRIGHT, DARK = 0.98, 3e-4  # of full scale, beyond which a pixel is clipped
@@ -38,12 +39,19 @@ SHARP_REACH_PX = 2  # of the sharp photo's own blur
 SMOOTH = 0.06  # sd of the low frequencies / height of the photo
 DEGREE = 4  # of the polynomial of light over the picture
 REWEIGHTINGS = 6
+IDENTITY = np.eye(2, 3)  # registration of a drawing in its place
+LEVEL_RIDGE = 1e-9  # of the fit of light, relative: a sheet covers a part of the picture only
+MOST_LEVEL = 4.0  # logarithm of a factor between lights; more lies outside of what they show
 IMMERKAER = np.outer([1, -2, 1], [1, -2, 1]) / 6  # noise of sd 1 stays of sd 1
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One view at two apertures, in the sensor's colours."""
+    """One view blurred and sharp, in the sensor's colours.
+
+    The sharp one is a photo at a small aperture, or what a photo of a printed sheet would show
+    without blur; that lies in its place but for a part of a pixel.
+    """
 
     name: str  # of the blurred photo
     blurred: Float  # `[3, H, W]` linear light at the working aperture
@@ -52,6 +60,7 @@ class Pair:
     sharp_clipped: Mask  # `[H, W]` of the sharp one
     distance_m: float | Float  # of the flat thing, or `[H, W]`, 0 where it is not known
     sharp_f_number: float
+    is_printed: bool = False  # the sharp one is the drawing of a printed sheet
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,8 @@ def pair_windows(
     largest_px = 2.0 * (m - KERNEL_SLACK_PX)
     level = illumination_ratio(pair.sharp, pair.blurred, ~(pair.clipped | pair.sharp_clipped))
     levelled = pair.sharp * np.exp(level).astype(np.float32)
-    registered = register(levelled, pair.blurred, largest_px, side, pair.name)
+    start = IDENTITY if pair.is_printed else None
+    registered = register(levelled, pair.blurred, largest_px, side, pair.name, start)
     places = window_places((pair.clipped.shape[0], pair.clipped.shape[1]), side)
     sharp = registered.warp(levelled, m)
     distance, even = _distances(pair.distance_m, places, side)
@@ -139,7 +149,9 @@ def pair_windows(
     padded = np.pad(pair.blurred, ((0, 0), (m, m), (m, m)), mode="reflect")
     patches, targets = (cut(x, places, side + 2 * m) for x in (np.nan_to_num(sharp), padded))
     target = targets[..., m : m + side, m : m + side]
-    patches, discs, alike, shifts = _aligned(patches, target, weight, largest_px)
+    patches, discs, alike, shifts = _aligned(
+        patches, target, weight, largest_px, by_colour=pair.is_printed
+    )
     contrast = target.std(axis=(2, 3)) / np.maximum(target.mean(axis=(2, 3)), 1e-6)
     reliable = (alike > MIN_CORRELATION) & (contrast > MIN_CONTRAST)
     good = reliable[:, GREEN] & even & (weight.mean(axis=(1, 2)) > MIN_KNOWN)
@@ -184,9 +196,12 @@ def _known(
 
 
 def _aligned(
-    patches: Float, target: Float, weight: Float, largest_px: float
+    patches: Float, target: Float, weight: Float, largest_px: float, by_colour: bool
 ) -> tuple[Float, Double, Double, Double]:
     """Sharp patches `[N, 3, L, L]` moved to their targets `[N, 3, w, w]`.
+
+    All colours together, as photos have the lateral colour of the lens; `by_colour` each alone, as
+    drawings have none.
 
     Returns:
         Moved patches; `[N, 3]` discs between them and their targets, and correlation as blurred by
@@ -197,7 +212,11 @@ def _aligned(
     sharp = patches.reshape(-1, *patches.shape[2:])
     discs = best_discs(sharp, flat, every, largest_px)[0].reshape(-1, 3)
     shifts, _ = window_shifts(patches[:, GREEN], target[:, GREEN], weight, discs[:, GREEN])
-    moved = _shifted(patches, shifts)
+    if by_colour:
+        each = window_shifts(sharp, flat, every, discs.ravel())[0]
+        moved = _shifted(sharp[:, None], each).reshape(patches.shape)
+    else:
+        moved = _shifted(patches, shifts)
     _, alike = window_shifts(moved.reshape(sharp.shape), flat, every, discs.ravel())
     return moved, discs, alike.reshape(-1, 3), shifts
 
@@ -231,12 +250,13 @@ def illumination_ratio(sharp: Float, blurred: Float, usable: Mask) -> Double:
         ratio = np.log(np.maximum(smooth[1], 1e-6) / np.maximum(smooth[0], 1e-6))
         weight = share.copy()
         for _ in range(REWEIGHTINGS):
-            root = np.sqrt(weight)
-            solved = np.linalg.lstsq(design * root[:, None], ratio * root, rcond=None)[0]
+            normal = design.T @ (design * weight[:, None])
+            normal += np.eye(len(terms)) * (LEVEL_RIDGE * np.trace(normal) + 1e-12)
+            solved = np.linalg.solve(normal, design.T @ (ratio * weight))
             away = np.abs(ratio - design @ solved)
             weight = share / np.maximum(1.0, away / max(float(np.median(away)), 1e-4)) ** 2
         result[colour] = np.tensordot(solved, np.stack(terms), axes=1)
-    return result
+    return result.clip(-MOST_LEVEL, MOST_LEVEL)
 
 
 def _distances(

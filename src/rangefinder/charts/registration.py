@@ -196,7 +196,12 @@ def coarse_shift(sharp: Float, blurred: Float) -> Double:
 
 
 def register(
-    sharp: Float, blurred: Float, largest_px: float, window_px: int, name: str = "the pair"
+    sharp: Float,
+    blurred: Float,
+    largest_px: float,
+    window_px: int,
+    name: str = "the pair",
+    start: Double | None = None,
 ) -> Registration:
     """Register a sharp photo `[3, H, W]` to a blurred one.
 
@@ -206,11 +211,14 @@ def register(
         largest_px: Largest disc of blur that is tried.
         window_px: Side of the windows.
         name: Of the pair, for the error.
+        start: Affine map `[2, 3]` to begin with; None: the shift of the whole picture.
 
     Raises:
         CaptureError: If the photos do not show the same.
     """
-    matrix = np.column_stack([np.eye(2), coarse_shift(sharp[GREEN], blurred[GREEN])])
+    matrix = start
+    if matrix is None:
+        matrix = np.column_stack([np.eye(2), coarse_shift(sharp[GREEN], blurred[GREEN])])
     margin = int(np.ceil(largest_px / 2)) + 4
     height, width = blurred.shape[1:]
     places = window_places((height, width), window_px)

@@ -1,4 +1,4 @@
-"""`rangefinder calibrate`: the point spread functions of a lens from a few pairs of photos."""
+"""`rangefinder calibrate`: the point spread functions of a lens from some forty photos."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ HEAD = "# Camera {name}, as calibrated: focus, f-number and zero of distances ar
     type=click.FloatRange(min=0.5, max=128),
     help="f-number of all sharp photos.  [default: column sharp_f_number, else EXIF]",
 )
-@click.option("--one-side", is_flag=True, help="Accept pairs on one side of the focus only.")
-@click.option("--skip-bad", is_flag=True, help="Go on without pairs that cannot be used.")
+@click.option("--one-side", is_flag=True, help="Accept photos on one side of the focus only.")
+@click.option("--skip-bad", is_flag=True, help="Go on without photos that cannot be used.")
 def calibrate(
     table: Path,
     env: str,
@@ -42,13 +42,14 @@ def calibrate(
     one_side: bool,
     skip_bad: bool,
 ) -> None:
-    """Find out how a lens blurs from the pairs of photos in TABLE (captures.csv).
+    """Find out how a lens blurs from the photos in TABLE (captures.csv).
 
-    A pair is a row of role chart with distance_m, whose column sharp_image names a second photo of
-    the same view from the same place, stopped down by three stops or more. Without --camera, the
-    record is the camera.yml beside TABLE, else the configuration's camera. Written are the lens
-    (lens.safetensors), a camera.yml that names it, with refined focus distance, f-number and zero
-    of distances, discs.csv and figures.
+    Its rows of role chart with distance_m name what the photo would show without blur: sharp_image,
+    a second photo of the same view from the same place, stopped down by three stops or more; or
+    sheet, the drawing of the printed sheet that is seen (rangefinder chart --format png). Without
+    --camera, the record is the camera.yml beside TABLE, else the configuration's camera. Written
+    are the lens (lens.safetensors), a camera.yml that names it, with refined focus distance,
+    f-number and zero of distances, discs.csv and figures.
     """
     from rangefinder.camera import CAMERA_FILE, Camera
     from rangefinder.captures.tables import read_table
@@ -72,7 +73,7 @@ def calibrate(
 
 
 def _any_distance(params: Parameters) -> Parameters:
-    """Parameters that accept pairs beyond the working range, which is not known yet."""
+    """Parameters that accept photos beyond the working range, which is not known yet."""
     return params.model_copy(
         update={"captures": params.captures.model_copy(update={"doubtful_maps": "accept"})}
     )

@@ -1,4 +1,4 @@
-"""`rangefinder simulate`: an rgbd frame as a camera would see it, and pairs to practise on."""
+"""`rangefinder simulate`: an rgbd frame as a camera would see it, and photos to practise on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from rangefinder.common.files import atomic_write
 from rangefinder.errors import CaptureError, ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
-    from rangefinder.config import CameraParams, Parameters
+    from rangefinder.config import CameraParams, Interval, Parameters
 
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -33,6 +35,11 @@ SUFFIXES = (".png", ".tif", ".tiff")
     help="Pairs of photos for `rangefinder calibrate`, in place of a frame.",
 )
 @click.option(
+    "--sheets",
+    type=click.IntRange(2, 500),
+    help="Photos of printed sheets for `rangefinder calibrate`, in place of a frame.",
+)
+@click.option(
     "--sharp-f-number", default=16.0, show_default=True, help="Of the sharp photos of --pairs."
 )
 @click.option(
@@ -40,7 +47,7 @@ SUFFIXES = (".png", ".tif", ".tiff")
     type=click.FloatRange(-0.2, 0.2),
     default=0.0,
     show_default=True,
-    help="Relative error of f-number and focus in the camera.yml beside --pairs.",
+    help="Relative error of f-number and focus in the camera.yml beside --pairs or --sheets.",
 )
 @env_option
 @camera_option
@@ -48,13 +55,14 @@ SUFFIXES = (".png", ".tif", ".tiff")
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="PNG (sRGB) or TIFF; a folder for --pairs.",
+    help="PNG (sRGB) or TIFF; a folder for --pairs and --sheets.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of textures, exposure and noise.")
 def simulate(
     rgb: Path | None,
     distance: Path | None,
     pairs: int | None,
+    sheets: int | None,
     env: str,
     camera: Path | None,
     out: Path,
@@ -63,17 +71,33 @@ def simulate(
 ) -> None:
     """Photograph with a camera that is simulated: blur, vignetting and noise.
 
-    Either a frame (--rgb and --distance), or so many --pairs of photos of flat things at known
-    distances over range.working_m, blurred and stopped down, with the captures.csv and camera.yml
-    that `rangefinder calibrate` takes; the record says nothing of the lens.
+    Either a frame (--rgb and --distance), or photos of flat things at known distances over
+    range.working_m, with the captures.csv and camera.yml that `rangefinder calibrate` takes; the
+    record says nothing of the lens. --pairs are blurred and stopped down; --sheets are of sheets
+    that a printer printed, whose drawings lie beside them.
     """
+    from rangefinder.camera import CAMERA_FILE
+
     params = parameters_for(env, camera)
+    frame = rgb is not None and distance is not None
+    if (frame, pairs is not None, sheets is not None).count(True) != 1:
+        raise click.UsageError("Give --rgb and --distance, or --pairs, or --sheets.")
     if pairs is not None:
-        _simulate_pairs(params, pairs, out, seed, **practice)
+        table = _simulate_pairs(params, pairs, out, seed, practice["sharp_f_number"])
+    elif sheets is not None:
+        table = _simulate_sheets(params, sheets, out, seed)
+    else:
+        assert rgb is not None
+        assert distance is not None
+        _simulate_frame(params, rgb, distance, out, seed)
         return
-    if rgb is None or distance is None:
-        raise click.UsageError("Give --rgb and --distance, or --pairs.")
-    _simulate_frame(params, rgb, distance, out, seed)
+    text = "\n".join(table) + "\n"
+    atomic_write(out / "captures.csv", lambda path: path.write_text(text, encoding="utf-8"))
+    told = _record_without_lens(params.camera, 1 + practice["record_error"])
+    atomic_write(out / CAMERA_FILE, lambda path: path.write_text(told, encoding="utf-8"))
+    click.echo(
+        f"Wrote {len(table) - 1} lines of captures.csv, their photos and camera.yml into {out}"
+    )
 
 
 def _simulate_frame(params: Parameters, rgb: Path, distance: Path, out: Path, seed: int) -> None:
@@ -103,18 +127,16 @@ def _simulate_frame(params: Parameters, rgb: Path, distance: Path, out: Path, se
 
 
 def _simulate_pairs(
-    params: Parameters,
-    count: int,
-    out: Path,
-    seed: int,
-    *,
-    sharp_f_number: float,
-    record_error: float,
-) -> None:
+    params: Parameters, count: int, out: Path, seed: int, sharp_f_number: float
+) -> list[str]:
+    """Write pairs of photos.
+
+    Returns:
+        Lines of their table.
+    """
     import numpy as np
     from tqdm import tqdm
 
-    from rangefinder.camera import CAMERA_FILE
     from rangefinder.optics.psf_bank import bank_for, build_bank
     from rangefinder.optics.psf_sources import camera_record
     from rangefinder.synthesis.pairs import simulate_pairs
@@ -131,10 +153,8 @@ def _simulate_pairs(
     with _traced_lenses() as folder:
         bank = bank_for(record, params.bank, working_m, folder, home)
     sharp = build_bank(record, params.bank, working_m, home, sharp_f_number)
-    distances_m = 1 / np.linspace(1 / working_m[1], 1 / working_m[0], count)
-    distances_m = np.clip(np.round(distances_m, 4), *working_m)
-    generator = np.random.default_rng(seed)
     lines = ["image,role,distance_m,scene,sharp_image,sharp_f_number"]
+    distances_m, generator = _distances(working_m, count), np.random.default_rng(seed)
     rendered = simulate_pairs(params, bank, sharp, distances_m, generator)
     bar = tqdm(rendered, "rendering pairs", count, unit="pair", disable=None)
     for number, pair in enumerate(bar):
@@ -143,11 +163,46 @@ def _simulate_pairs(
             atomic_write(out / name, partial(_write, image=image, suffix=".tif"))
         cells = (names[0], "chart", f"{pair.distance_m:.4f}", f"flat-{number:02d}", names[1])
         lines.append(",".join((*cells, f"{sharp_f_number:g}")))
-    text = "\n".join(lines) + "\n"
-    atomic_write(out / "captures.csv", lambda path: path.write_text(text, encoding="utf-8"))
-    told = _record_without_lens(params.camera, 1 + record_error)
-    atomic_write(out / CAMERA_FILE, lambda path: path.write_text(told, encoding="utf-8"))
-    click.echo(f"Wrote {count} pairs, captures.csv and camera.yml into {out}")
+    return lines
+
+
+def _simulate_sheets(params: Parameters, count: int, out: Path, seed: int) -> list[str]:
+    """Write photos of printed sheets, and the drawings of these.
+
+    Returns:
+        Lines of their table.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    from rangefinder.charts.simulated_sheets import simulate_sheets
+    from rangefinder.optics.psf_bank import bank_for
+    from rangefinder.optics.psf_sources import camera_record
+
+    home, working_m = Path(), params.range.working_m
+    record = camera_record(params.camera, home)
+    with _traced_lenses() as folder:
+        bank = bank_for(record, params.bank, working_m, folder, home)
+    lines = ["image,role,distance_m,scene,sheet"]
+    distances_m, generator = _distances(working_m, count), np.random.default_rng(seed)
+    rendered = simulate_sheets(params, record, bank, distances_m, generator)
+    bar = tqdm(rendered, "photographing sheets", count, unit="photo", disable=None)
+    for number, photo in enumerate(bar):
+        name, sheet = f"photo-{number:02d}.tif", photo.sheet
+        if not (out / sheet.name).is_file():
+            atomic_write(out / sheet.name, partial(sheet.picture.save, format="PNG"))
+        atomic_write(out / name, partial(_write, image=photo.image, suffix=".tif"))
+        scene = sheet.name.removesuffix(".png")
+        lines.append(f"{name},chart,{photo.distance_m:.4f},{scene},{sheet.name}")
+    return lines
+
+
+def _distances(working_m: Interval, count: int) -> NDArray[np.float64]:
+    """Distances `[count]` [m] over a range, evenly spaced in dioptres."""
+    import numpy as np
+
+    distances_m = 1 / np.linspace(1 / working_m[1], 1 / working_m[0], count)
+    return np.clip(np.round(distances_m, 4), *working_m)
 
 
 def _record_without_lens(camera: CameraParams, factor: float) -> str:
