@@ -18,7 +18,7 @@ from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.inference.predictor import capture_predictions, common_support
 from rangefinder.inference.session import photo_policy
 from rangefinder.models.model_files import TrainedModel, load_model, save_model
-from rangefinder.tracking.registry import find_model, register
+from rangefinder.tracking.registry import CANDIDATE, find_model, register, set_alias
 from rangefinder.tracking.runs import Store, TrackedRun, epoch_logger
 from rangefinder.training.assembly import Distillation
 
@@ -74,7 +74,7 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
         }
         scored = evaluate(test, models, params, common_support(current.card, test))
         summary = scored.summary | limits
-        version = _record(run, summary, student, tracking.alias, project) if run else None
+        version = _record(run, summary, student, project) if run else None
         save_model(project.adapted, student)  # last: until then the photos count as new
     except BaseException:
         if run:
@@ -110,13 +110,14 @@ def _untrained(project: Project, captures: CaptureSet, joined: CaptureSet) -> bo
 
 
 def _record(
-    run: TrackedRun, summary: dict[str, Any], student: TrainedModel, alias: str, project: Project
+    run: TrackedRun, summary: dict[str, Any], student: TrainedModel, project: Project
 ) -> str:
     report = project.adaptation_report
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     run.log_metrics(summary["models"])
     run.log_files(report)
-    version = register(run, student, STUDENT_NAME, alias)
+    version = register(run, student, STUDENT_NAME, {})
+    set_alias(run.client, version, CANDIDATE)
     run.end("FINISHED")
-    return version
+    return version.number

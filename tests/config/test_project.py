@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
@@ -18,7 +20,8 @@ ENVIRONMENTS = sorted(path.parent.name for path in ROOT.glob("conf/*/parameters.
 
 def catalog(name):
     content = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
-    return ROOT / content[name]["filepath"].replace("${_teacher_cache}", content["_teacher_cache"])
+    path = re.sub(r"\$\{(\w+)\}", lambda found: content[found[1]], content[name]["filepath"])
+    return ROOT / path
 
 
 def test_the_project_has_the_paths_of_the_catalog():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from typing import Any
 
@@ -22,7 +24,7 @@ PIPELINES = {k: v for k, v in register_pipelines().items() if k not in STUDIES +
 
 def path_of(dataset: str) -> str | None:
     path = CATALOG.get(dataset, {}).get("filepath")
-    return path.replace("${_teacher_cache}", CATALOG["_teacher_cache"]) if path else None
+    return re.sub(r"\$\{(\w+)\}", lambda found: CATALOG[found[1]], path) if path else None
 
 
 def paths_of(datasets: set[str]) -> set[str]:
@@ -142,13 +144,25 @@ def _check_tree(project: Project) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(project.store)
-    runs = {run.info.run_name: run for run in client.search_runs(["1"])}
-    assert runs.keys() == {"dvc repro", "student_distillation", "evaluation"}
+    found = client.search_runs(["1"])
+    scored = [run for run in found if run.info.run_name.startswith("models:/")]
+    runs = {run.info.run_name.split(" smoke")[0]: run for run in found if run not in scored}
+    metrics = json.loads((project.folder / "data/08_reporting/metrics.json").read_text())
+    result = f"student {metrics['student']:.3f}, teacher {metrics['teacher']:.3f}"
+    parent = f"dvc repro: {result}"
+    assert runs.keys() == {parent, "student_distillation", "evaluation"}
+    assert runs["evaluation"].info.run_name == f"evaluation smoke seed 0: {result}"
+    assert runs[parent].data.params["student.sharing"] == "frozen"
+    for name, value in metrics.items():
+        assert runs[parent].data.metrics[f"evaluation/{name}"] == value
+    (student,) = scored  # the teacher's stage did not run: it is not in this registry
+    assert student.data.tags["model"] == "models:/rangefinder-student/1"
+    assert student.data.tags["mlflow.parentRunId"] == runs["evaluation"].info.run_id
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
     for name in ("student_distillation", "evaluation"):
         tags = runs[name].data.tags
-        assert tags["mlflow.parentRunId"] == runs["dvc repro"].info.run_id
+        assert tags["mlflow.parentRunId"] == runs[parent].info.run_id
         data = {d["path"]: d["md5"] for d in lock[name]["deps"] if d["path"].startswith("data/")}
         assert {path: tags[f"dvc.dep.{path}"] for path in data} == data
 

@@ -10,6 +10,7 @@ from rangefinder.pipeline_registry import register_pipelines
 
 NAMES = ["ingestion", "teacher_training", "patch_caching", "student_distillation", "evaluation"]
 STUDIES = ["ablation", "benchmark", "cache_audit"]
+SCORES = {"evaluation", "metrics", "per_image", "figures"}
 FOLDERS = {"raw", "psf_banks", "teacher_checkpoints", "student_checkpoints", "teacher_cache_folder"}
 
 
@@ -71,7 +72,7 @@ def test_sections_exist_and_reach_the_nodes_typed(pipelines, name):
             {"captures", "ablation_folder"},
             {"ablation_table", "ablation_figure", "ablation"},
         ),
-        ("evaluation", {"captures", "teacher", "student"}, {"evaluation", "per_image", "figures"}),
+        ("evaluation", {"captures", "teacher", "student"}, SCORES),
     ],
 )
 def test_inputs_and_outputs_of_each_pipeline(pipelines, name, takes, leaves):

@@ -42,10 +42,15 @@ def score(
     teacher: TrainedModel,
     student: TrainedModel,
     psf_banks: Path,
-) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Figure]]:
-    """Scores of baselines, teacher and student on the test captures; table per image; figures."""
+) -> tuple[dict[str, Any], dict[str, float], pd.DataFrame, dict[str, Figure]]:
+    """Scores of baselines, teacher and student on the test captures, in full and in short.
+
+    Returns:
+        Content of evaluation.json and metrics.json, table per image, figures.
+    """
     from rangefinder.evaluation.baselines import constant_model, row_model
     from rangefinder.evaluation.figures import draw_figures
+    from rangefinder.evaluation.headline import headline
     from rangefinder.evaluation.scoring import evaluate, held_out
     from rangefinder.inference.predictor import capture_predictions, common_support
 
@@ -69,7 +74,7 @@ def score(
     evaluation.summary["crlb_ratio"] = _crlb_ratio(teacher, test, evaluation, params, psf_banks)
     figures = draw_figures(test, models, evaluation, params)
     named = {f"{name}.png": figure for name, figure in figures.items()}
-    return evaluation.summary | limits, evaluation.per_image, named
+    return evaluation.summary | limits, headline(evaluation.summary), evaluation.per_image, named
 
 
 def _crlb_ratio(
@@ -113,7 +118,7 @@ def create_pipeline() -> Pipeline:
                     "student",
                     "psf_banks",
                 ],
-                ["evaluation", "per_image", "figures"],
+                ["evaluation", "metrics", "per_image", "figures"],
                 name="score_models",
             )
         ]
