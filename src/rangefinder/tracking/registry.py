@@ -272,6 +272,6 @@ def _no_student(uri: str) -> ModelError:
     return ModelError(
         f"no student of an alias is registered at {uri}",
         expected=" or ".join(f"an alias {alias}" for alias in ALIASES),
-        todo="Train one with 'kedro run' (one that is worse than a constant gets no alias), or name "
-        f"a version ({REGISTRY}NAME/1) or a model's folder with --model.",
+        todo="Train one with 'kedro run' (one worse than a constant gets no alias), or name a "
+        f"version ({REGISTRY}NAME/1) or a model's folder with --model.",
     )
