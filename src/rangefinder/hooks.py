@@ -95,7 +95,7 @@ class ProgressHook:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Log the node's time; remember results for the end."""
         self._dataset = None
-        if dataset_name in ("evaluation", "benchmark", "ablation"):
+        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation"):
             self._results[dataset_name] = data
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
@@ -109,11 +109,15 @@ class ProgressHook:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Print the tables of evaluation, benchmark and ablation."""
+        """Print the tables of evaluation, promotion, benchmark and ablation."""
         if "evaluation" in self._results:
             from rangefinder.evaluation.report import print_summary
 
             print_summary(self._results["evaluation"])
+        if "promotion" in self._results:
+            from rangefinder.evaluation.report import print_decision
+
+            print_decision(self._results["promotion"])
         if "benchmark" in self._results:
             from rangefinder.studies.benchmark.report import print_speed
 
@@ -196,24 +200,33 @@ class TrackingHook:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Log what the dataset's `metadata.mlflow` in the catalog names."""
-        if not self._recorder:
+        """Record what the node made, and how long it took."""
+        if not self._recorder or self._catalog is None:
             return
         metadata = self._metadata(dataset_name)
-        if "metrics" in metadata:
-            self._recorder.run.log_metrics(data[metadata["metrics"]])
-        if "scores" in metadata:
-            self._recorder.scores(data, metadata["scores"])
-        if "headline" in metadata:
-            self._recorder.headline(data, _chosen(self._parameters, metadata["headline"]))
-        if "artifacts" in metadata:
-            self._recorder.run.log_files(self._project / metadata["artifacts"])
-        if "model" in metadata:
+        if "captures" in metadata:  # what was saved is their source, not the set
+            self._recorder.captures(self._catalog.load(dataset_name), metadata["captures"])
+        elif "model" in metadata:
             self._recorder.trained(data, metadata["model"])
+        elif "cache" in metadata:
+            self._recorder.cache(data)
+        else:
+            self._record_result(self._recorder, metadata, data)
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
             peak = peak_memory_bytes() if self._resets else None
             self._recorder.node(node.name, seconds, peak)
+
+    def _record_result(self, recorder: Recorder, metadata: Mapping[str, Any], data: Any) -> None:
+        """Log scores, metrics and files, as the dataset's `metadata.mlflow` says."""
+        if "metrics" in metadata:
+            recorder.run.log_metrics(data[metadata["metrics"]])
+        if "scores" in metadata:
+            recorder.scores(data, metadata["scores"])
+        if "headline" in metadata:
+            recorder.headline(data, _chosen(self._parameters, metadata["headline"]))
+        if "artifacts" in metadata:
+            recorder.run.log_files(self._project / metadata["artifacts"])
 
     @hook_impl
     def after_pipeline_run(self) -> None:

@@ -20,7 +20,7 @@ def pipelines():
 
 
 def test_all_pipelines_are_there(pipelines):
-    assert set(pipelines) == {*NAMES, *STUDIES, "distill", "__default__"}
+    assert set(pipelines) == {*NAMES, *STUDIES, "promotion", "distill", "__default__"}
 
 
 def test_distill_chains_all_and_is_the_default(pipelines):
@@ -42,7 +42,7 @@ def test_only_studies_take_all_parameters(pipelines):
     assert takers == {"benchmark", "ablation"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "promotion"])
 def test_sections_exist_and_reach_the_nodes_typed(pipelines, name):
     hook = ParameterHook()
     hook._parameters = Parameters()
@@ -73,6 +73,7 @@ def test_sections_exist_and_reach_the_nodes_typed(pipelines, name):
             {"ablation_table", "ablation_figure", "ablation"},
         ),
         ("evaluation", {"captures", "teacher", "student"}, SCORES),
+        ("promotion", {"captures", "student"}, {"promotion"}),
     ],
 )
 def test_inputs_and_outputs_of_each_pipeline(pipelines, name, takes, leaves):

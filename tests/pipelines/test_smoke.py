@@ -15,6 +15,7 @@ from PIL import Image
 from rangefinder.cache.store import read_cache
 from rangefinder.captures.manifest import fingerprint_of, read_captures
 from rangefinder.models.model_files import load_model
+from rangefinder.tracking.lineage import lineage
 from rangefinder.tracking.registry import Version
 
 from ..conftest import SmokeRun
@@ -174,6 +175,23 @@ def test_the_ids_behind_the_fingerprints_of_captures_are_kept(client, record, sm
     student = load_model(smoke_run.folder / "data/06_models/student")
     photos = listed[listed["role"].eq("unlabelled") & listed["split"].eq("train")]
     assert fingerprint_of(photos["capture_id"]) == student.card.dataset
+
+
+def test_lineage_leads_from_the_student_back_to_the_ids_of_captures(smoke_run, client):
+    links = {link.what: link for link in lineage(client, "models:/rangefinder-student/1")}
+    chain = ["student", "cache", "teacher", "captures", "camera", "lens", "commit"]
+    assert list(links) == chain
+    student = load_model(smoke_run.folder / "data/06_models/student")
+    captures = read_captures(smoke_run.folder / "data/02_intermediate/captures")
+    assert links["student"].fingerprint == student.fingerprint
+    assert links["cache"].fingerprint == student.card.cache
+    assert links["camera"].fingerprint == student.card.camera_fingerprint
+    assert links["captures"].fingerprint == captures.digest
+    listed = pd.read_csv(links["captures"].facts["ids"], dtype=str)
+    assert fingerprint_of(listed["capture_id"]) == captures.digest
+    for what in ("student", "cache", "teacher", "captures"):
+        assert links[what].command == "kedro run --pipelines distill --env smoke"
+    assert links["commit"].fingerprint == smoke_run.git("rev-parse", "HEAD").strip()
 
 
 def test_scores_belong_to_their_model_without_prefix(client, record, evaluation):

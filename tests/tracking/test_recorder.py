@@ -43,7 +43,14 @@ def trained(record, seed):
 def summary(**abs_rel):
     """As much of evaluation.json as is recorded."""
     models = {
-        name: {"overall": {"abs_rel": value, "mae_m": None}, "coverage": {"0.8": 1 - value}}
+        name: {
+            "overall": {"abs_rel": value, "delta1": None},
+            "coverage": {"0.8": 1 - value},
+            "by_texture": {"weak": {"abs_rel": None}},
+            "by_edge": {"near": {"abs_rel": None}},
+            "by_position": {"corner": {"abs_rel": None}},
+            "ci95": {"abs_rel": [value / 2, value * 2], "delta1": [None, None]},
+        }
         for name, value in abs_rel.items()
     }
     return {"dataset": {"digest": "d" * 16, "captures": 3}, "models": models}
@@ -56,6 +63,11 @@ def tags_of(record, version):
 def metrics_of(record, version):
     logged = record.run.client.get_logged_model(version.model_id)
     return {metric.key: metric.value for metric in logged.metrics or ()}
+
+
+def text_of(record, kind):
+    """Description of the candidate."""
+    return record.run.client.get_model_version_by_alias(NAMES[kind], "candidate").description
 
 
 def candidate(record, kind):
@@ -78,6 +90,7 @@ def test_models_are_registered_when_trained_and_scored_when_scores_exist(store, 
         assert metrics_of(record, registered[kind]) == expected
         assert tags_of(record, registered[kind])["evaluation"] == "evaluated"
         assert tags_of(record, registered[kind])["captures.test"] == "d" * 16
+        assert f"AbsRel {score:.3f} ({score / 2:.3f} to {score * 2:.3f})" in text_of(record, kind)
         assert str(candidate(record, kind)) == registered[kind].number
     metrics = record.run.client.get_run(record.run.run_id).data.metrics
     assert metrics["constant/overall/abs_rel"] == 0.3

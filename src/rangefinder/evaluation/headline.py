@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-STUDENT = "student"
+CONSTANT, STUDENT = "constant", "student"
 _REGIONS = {"weak": ("by_texture", "weak"), "edge": ("by_edge", "near")}
 _DIGITS = 4  # so that tables of DVC stay narrow
 
@@ -21,7 +21,7 @@ def headline(summary: dict[str, Any]) -> dict[str, float]:
         interval) and `ause`. Numbers that do not exist, for want of pixels, are left out.
     """
     models = summary["models"]
-    found = {name: models[name]["overall"]["abs_rel"] for name in ("constant", "teacher", STUDENT)}
+    found = {name: models[name]["overall"]["abs_rel"] for name in (CONSTANT, "teacher", STUDENT)}
     own = models[STUDENT]
     found |= {name: own[group][region]["abs_rel"] for name, (group, region) in _REGIONS.items()}
     found |= {"delta1": own["overall"]["delta1"], "in80": own["coverage"]["0.8"]}
@@ -37,4 +37,4 @@ def beats_constant(summary: dict[str, Any], model: str) -> bool:
         model: One of its models.
     """
     models = summary["models"]
-    return bool(models[model]["overall"]["abs_rel"] < models["constant"]["overall"]["abs_rel"])
+    return bool(models[model]["overall"]["abs_rel"] < models[CONSTANT]["overall"]["abs_rel"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rangefinder.evaluation.headline import beats_constant
-from rangefinder.tracking.runs import DESCRIPTION, NAME, Dataset, TrackedRun
+from rangefinder.tracking.runs import DESCRIPTION, Dataset, TrackedRun
 
 if TYPE_CHECKING:
     from rangefinder.cache.store import TeacherCache
@@ -113,15 +113,12 @@ class Recorder:
             params: Parameters that the run of the `dvc` command shows.
         """
         result = ", ".join(f"{k} {numbers[k]:.3f}" for k in reversed(KINDS) if k in numbers)
-        named = {NAME: f"{self.name}: {result}"} if result else {}
-        for run in filter(None, (self.run, self.run.parent)):
-            run.log_metrics({HEADLINE: dict(numbers)})
-        self.run.set_tags(named)
-        if self.run.parent is not None:
-            stage_name = self.run.client.get_run(self.run.parent.run_id).info.run_name or ""
-            base = stage_name.partition(":")[0]
-            self.run.parent.set_tags({NAME: f"{base}: {result}"} if result else {})
-            self.run.parent.log_params(params)
+        self.run.rename(f"{self.name}: {result}")
+        self.run.log_metrics({HEADLINE: dict(numbers)})
+        if (parent := self.run.parent) is not None:
+            parent.rename(f"{parent.name.partition(':')[0]}: {result}")
+            parent.log_metrics({HEADLINE: dict(numbers)})
+            parent.log_params(params)
 
     def describe(self, text: str) -> None:
         """Set the run's description."""

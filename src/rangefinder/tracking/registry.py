@@ -21,12 +21,15 @@ import rangefinder
 from rangefinder.errors import ModelError
 from rangefinder.models.model_files import CARD, TrainedModel, load_model, save_model
 from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
+from rangefinder.tracking import descriptions
 from rangefinder.tracking.runs import Dataset, Store, TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
+
+    from rangefinder.config.project import Project
 
 REGISTRY = "models:/"
 MODELS = "data/06_models"  # where pipelines leave theirs
@@ -107,17 +110,32 @@ def register(run: TrackedRun, model: TrainedModel, name: str, tags: Mapping[str,
         )
     client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, 0)])
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
+        about = descriptions.registered_model(model.card.kind)
+        client.create_registered_model(name, description=about)
     uri = f"{REGISTRY}{logged.model_id}"
     created = client.create_model_version(
         name, uri, run.run_id, tags=tags, model_id=logged.model_id
     )
-    return Version.of(created)
+    version = Version.of(created)
+    about = descriptions.version(model.card, version.uri)
+    client.update_model_version(name, version.number, about)
+    return version
 
 
 def requirements() -> list[str]:
     """What a registered model needs, as an index serves it: builds have no local label (`+cpu`)."""
     return [f"{name}=={Release(version(name)).public}" for name in _NEEDS]
+
+
+def find_version(client: MlflowClient, name: str, label: str) -> Version | None:
+    """Version of a number or alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    get = client.get_model_version if label.isdigit() else client.get_model_version_by_alias
+    try:
+        return Version.of(get(name, label))
+    except MlflowException:
+        return None
 
 
 def versions(client: MlflowClient, name: str, fingerprint: str) -> list[Version]:
@@ -136,6 +154,13 @@ def tag_version(client: MlflowClient, version: Version, tags: Mapping[str, str])
     """Set or change tags of a version."""
     for key, value in tags.items():
         client.set_model_version_tag(version.name, version.number, key, value)
+
+
+def describe(client: MlflowClient, version: Version, section: str, text: str) -> None:
+    """Set or replace one section of a version's description."""
+    now = client.get_model_version(version.name, version.number).description or ""
+    changed = descriptions.with_section(now, section, text)
+    client.update_model_version(version.name, version.number, changed)
 
 
 def record_scores(
@@ -162,6 +187,8 @@ def record_scores(
         child.log_metrics(scores, version.model_id, test)
     scored = {EVALUATION: EVALUATED, "captures.test": test.digest, "abs_rel": abs_rel}
     tag_version(run.client, version, scored)
+    text = descriptions.scores(scores, test.profile["captures"], test.digest)
+    describe(run.client, version, descriptions.SCORES, text)
 
 
 def signature() -> ModelSignature:
@@ -217,33 +244,55 @@ def _from_registry(name: str | None, env: str) -> TrainedModel:
     from rangefinder.config.project import STUDENT_NAME, Project
 
     project = Project.find(Path(), env)
+    client, uri = open_registry(project)
+    if name is None:
+        registered = {m.name: m.aliases for m in client.search_registered_models()}
+        alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
+        if alias is None:
+            raise _no_student(uri)
+        name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
+    return load_registered(client, name, project.root)
+
+
+def open_registry(project: Project) -> tuple[MlflowClient, str]:
+    """A client of the project's registry, and where that is.
+
+    Raises:
+        ModelError: If nothing was ever registered.
+    """
     store = Store.of(project.root, project.tracking())
     database = store.uri.removeprefix("sqlite:///")
     if database != store.uri and not Path(database).is_file():
         raise _no_student(store.uri)
+    return store.client(), store.uri
+
+
+def load_registered(client: MlflowClient, name: str, root: Path) -> TrainedModel:
+    """Load a registered model.
+
+    Args:
+        client: Of the registry.
+        name: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+        root: The project, in whose folders the model may be if its artifacts have moved.
+
+    Raises:
+        ModelError: If it is not there.
+    """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    client = store.client()
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    registered = {m.name: m.aliases for m in client.search_registered_models()}
-    if name is None:
-        alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
-        if alias is None:
-            raise _no_student(store.uri)
-        name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
     with tempfile.TemporaryDirectory() as folder:
         try:
             found = _folder(Path(download_artifacts(artifact_uri=name, dst_path=folder)))
         except (MlflowException, OSError, ModelError) as exc:  # an empty folder, if files are gone
-            if (local := _same_model(client, name, project.root)) is not None:
+            if (local := _same_model(client, name, root)) is not None:
                 log.warning("The files of %s have moved; using the same model in %s", name, local)
                 return load_model(local)
+            aliases = {m.name: m.aliases for m in client.search_registered_models()}
             raise ModelError(
-                f"{name} is not in the registry at {store.uri} ({exc})",
-                expected=", ".join(
-                    f"{n}@{a}" for n, aliases in registered.items() for a in aliases
-                ),
+                f"{name} is not in the registry at {client.tracking_uri} ({exc})",
+                expected=", ".join(f"{n}@{a}" for n, named in aliases.items() for a in named),
             ) from exc
         return load_model(found)
 
@@ -253,13 +302,9 @@ def _same_model(client: MlflowClient, name: str, root: Path) -> Path | None:
 
     Artifacts have absolute addresses, which a project's folder leaves behind when it is moved.
     """
-    from mlflow.exceptions import MlflowException
-
     title, label, *_ = *re.split("[@/]", name.removeprefix(REGISTRY), maxsplit=1), ""
-    get = client.get_model_version_by_alias if "@" in name else client.get_model_version
-    try:
-        version = get(title, label)
-    except MlflowException:
+    version = find_version(client, title, label)
+    if version is None:
         return None
     for card in sorted(root.glob(f"{MODELS}/*/{CARD}")):
         with suppress(ModelError):  # another folder's, which nobody asked for

@@ -110,6 +110,15 @@ class TrackedRun:
         return tracked
 
     @property
+    def name(self) -> str:
+        """What the run is called now."""
+        return str(self.client.get_run(self.run_id).info.run_name)
+
+    def rename(self, name: str) -> None:
+        """Call the run otherwise."""
+        self.set_tags({NAME: name})
+
+    @property
     def parent(self) -> TrackedRun | None:
         """The run of the `dvc` command that this one is a stage of."""
         return None if self.parent_id is None else replace(self, run_id=self.parent_id)
