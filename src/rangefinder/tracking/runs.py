@@ -26,7 +26,33 @@ if TYPE_CHECKING:
 
 PROCESS, PARENT, NAME = "rangefinder.process", "mlflow.parentRunId", "mlflow.runName"
 DESCRIPTION = "mlflow.note.content"
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # or the UI opens on another page
+_WIDTHS = {  # [px] of columns of the table of runs, in their order, as `make ui` opens it
+    "attributes.`Run Name`": 400,
+    "attributes.`Created`": 130,
+    "metrics.`evaluation/student`": 130,
+    "metrics.`evaluation/teacher`": 130,
+    "metrics.`evaluation/constant`": 130,
+    "metrics.`evaluation/edge`": 120,
+    "metrics.`evaluation/in80`": 120,
+    "attributes.`Dataset`": 160,
+    "attributes.`Source`": 160,
+}
+_SAVED_VIEW = {
+    "orderByKey": "metrics.`evaluation/student`",
+    "orderByAsc": True,
+    "selectedColumns": list(_WIDTHS),
+    "columnOrder": list(_WIDTHS),
+    "columnWidths": _WIDTHS,
+}
+VIEW = "rangefinder"  # the key of that view in the UI's address
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # or the UI opens on another page
+    f"mlflow.sharedViewState.{VIEW}": json.dumps(_SAVED_VIEW),
+    DESCRIPTION: "Runs of Rangefinder, the best student first. `evaluation/student`, `teacher` and "
+    "`constant` are AbsRel on the test captures, `edge` the student's near depth edges; `in80` is "
+    "the share of pixels within the 80 % interval. The best student that passed the gate is the "
+    "champion of `rangefinder-student`.",
+}
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _BATCH = 100  # most parameters in one call of MLflow
 _open_runs: list[TrackedRun] = []
@@ -279,11 +305,11 @@ def _alive(name: str) -> bool:
 def _experiment(client: MlflowClient, store: Store, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name, store.artifacts, KIND))
+        return str(client.create_experiment(name, store.artifacts, EXPERIMENT_TAGS))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    for key, value in KIND.items():
-        if key not in found.tags:
+    for key, value in EXPERIMENT_TAGS.items():
+        if found.tags.get(key) != value and not (key == DESCRIPTION and key in found.tags):
             client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
