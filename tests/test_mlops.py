@@ -48,7 +48,7 @@ def test_the_demonstration_goes_as_documented(tmp_path):
     ]
     assert outcomes == ["promoted", "refused", "rolled back"]
     assert champion(client) == "1"
-    assert "Refused: not better than the" in said[3]
+    assert "Refused; broken: better than the" in said[3]
     assert "Nothing was changed or recorded." in said[5]
     for what in ("student", "cache", "teacher", "captures", "camera", "lens", "commit"):
         assert re.search(rf"^{what} +\w", said[-1], re.MULTILINE)

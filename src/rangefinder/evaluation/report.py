@@ -126,8 +126,8 @@ def print_decision(decision: dict[str, Any], stream: TextIO | None = None) -> No
     broken = [check["rule"] for check in decision["checks"] if not check["holds"]]
     verdict = {
         "promoted": "Promoted: it is the champion.",
-        "forced": f"Promoted by force, though not {', '.join(broken)}.",
-        "refused": f"Refused: not {', '.join(broken)}.",
+        "forced": f"Promoted by force; broken: {', '.join(broken)}.",
+        "refused": f"Refused; broken: {', '.join(broken)}.",
     }[decision["outcome"]]
     print_parts([head, table, verdict], stream)
 
