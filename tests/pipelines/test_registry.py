@@ -11,6 +11,7 @@ from rangefinder.pipeline_registry import register_pipelines
 NAMES = ["ingestion", "teacher_training", "patch_caching", "student_distillation", "evaluation"]
 STUDIES = ["ablation", "benchmark", "cache_audit"]
 SCORES = {"evaluation", "metrics", "per_image", "figures"}
+SCORES |= {"error_by_distance", "reliability", "risk_coverage"}
 FOLDERS = {"raw", "psf_banks", "teacher_checkpoints", "student_checkpoints", "teacher_cache_folder"}
 
 

@@ -14,14 +14,19 @@ from typing import Any
 import yaml
 
 CLEAN = "clean"
+_RESULTS = ("data", "dvc.lock")
 
 
 def git_tags(project: Path) -> dict[str, str]:
-    """Commit of the project, and a digest of what differs from it; empty outside a repository."""
+    """Commit of the project, and a digest of what differs from it; empty outside a repository.
+
+    Results (data/, dvc.lock) do not count: runs change them, and they have fingerprints.
+    """
+    paths = ("--", ".", *(f":(exclude){path}" for path in _RESULTS))
     try:
         commit = _git(project, "rev-parse", "HEAD")
-        changed = _git(project, "status", "--porcelain", "--untracked-files=no")
-        change = _git(project, "diff", "HEAD") if changed else ""
+        changed = _git(project, "status", "--porcelain", "--untracked-files=no", *paths)
+        change = _git(project, "diff", "HEAD", *paths) if changed else ""
     except (OSError, subprocess.CalledProcessError):
         return {}
     digest = hashlib.sha256(change.encode()).hexdigest()[:16] if change else CLEAN
