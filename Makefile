@@ -71,8 +71,8 @@ docs: $(STAMP)  ## Build the documentation into site/, to be read without a netw
 	$(BIN)/zensical build --clean --strict
 
 ui: $(STAMP)  ## Look at runs and models in the browser
-	@echo "Runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs   (give it half a minute)"
-	$(BIN)/mlflow ui --backend-store-uri $(STORE) --port $(PORT)
+	@echo "Runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=rangefinder   (give it half a minute)"
+	$(BIN)/mlflow ui --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
 
 clean-cache:  ## Drop the work of teacher sweeps that were not finished; finished caches stay
 	rm -rf data/07_model_output/teacher_cache.work

@@ -67,14 +67,24 @@ def test_adaptation_trains_on_new_photos_and_compares(adapted):
     assert set(added.table["role"]) == {"unlabelled"}
 
 
-def test_adapted_student_is_the_newest_candidate(adapted):
+def test_adapted_student_is_registered_and_goes_through_the_gate(adapted):
     project, done, _ = adapted
     client = mlflow.MlflowClient(project.store)
-    version = client.get_model_version_by_alias(STUDENT_NAME, "candidate")
-    assert f"version {version.version}" in done.stdout
+    version = client.get_model_version(STUDENT_NAME, "2")
+    assert "registered as version 2" in done.stdout
     new = load_model(project.folder / "data/06_models/adapted")
     assert version.tags["fingerprint"] == new.fingerprint
     assert client.get_run(version.run_id).info.status == "FINISHED"
+    summary = json.loads((project.folder / "data/08_reporting/adaptation.json").read_text())
+    current, adapted_to = (
+        summary["models"][k]["overall"]["abs_rel"] for k in ("current", "adapted")
+    )
+    assert "against the student it was made from" in done.stdout
+    assert f"{adapted_to / current:.3f} times its AbsRel" in done.stdout
+    aliases = client.get_registered_model(STUDENT_NAME).aliases
+    assert str(aliases["candidate"]) == "1"  # training for a while longer makes no candidate
+    passed = version.tags["promotion"] == "promoted"
+    assert passed == ("Promoted:" in done.stdout) == ("champion" in aliases)
 
 
 def test_photos_added_before_are_refused_as_not_new(adapted):
@@ -84,30 +94,48 @@ def test_photos_added_before_are_refused_as_not_new(adapted):
     assert "Traceback" not in again.stderr
 
 
-def test_measuring_without_a_model_uses_the_candidate_of_the_registry(adapted):
+def test_measuring_without_a_model_uses_that_of_the_registry(adapted):
     project, _, _ = adapted
+    aliases = mlflow.MlflowClient(project.store).get_registered_model(STUDENT_NAME).aliases
+    used = "adapted" if "champion" in aliases else "student"
     command = ("python", "-c", RUN, "measure", "new/photo-0.tif", "--json", "--env", "smoke")
     report = json.loads(project.run(*command, "--out", "m").stdout)
-    assert report["model"] == load_model(project.folder / "data/06_models/adapted").fingerprint
+    assert report["model"] == load_model(project.folder / f"data/06_models/{used}").fingerprint
 
 
-def test_a_model_is_found_by_its_name_and_the_champion_comes_first(adapted, monkeypatch):
+@pytest.fixture
+def aliases(adapted):
+    """The trained student is candidate, the adapted one champion; afterwards as before."""
+    project, _, _ = adapted
+    client = mlflow.MlflowClient(project.store)
+    before = client.get_registered_model(STUDENT_NAME).aliases
+    client.set_registered_model_alias(STUDENT_NAME, "candidate", "1")
+    client.set_registered_model_alias(STUDENT_NAME, "champion", "2")
+    yield client
+    if "champion" not in before:
+        client.delete_registered_model_alias(STUDENT_NAME, "champion")
+
+
+def test_a_model_is_found_by_its_name_and_the_champion_comes_first(adapted, aliases, monkeypatch):
     project, _, _ = adapted
     monkeypatch.chdir(project.folder)
     first = load_model(project.folder / "data/06_models/student").fingerprint
     newest = load_model(project.folder / "data/06_models/adapted").fingerprint
     named = rangefinder.load_model(f"models:/{STUDENT_NAME}@candidate", env="smoke")
-    assert named.fingerprint == find_model(None, "smoke").fingerprint == newest != first
-    client = mlflow.MlflowClient(project.store)
-    client.set_registered_model_alias(STUDENT_NAME, "champion", "1")
+    assert named.fingerprint == first != newest
+    assert find_model(None, "smoke").fingerprint == newest
+    aliases.delete_registered_model_alias(STUDENT_NAME, "champion")
     assert find_model(None, "smoke").fingerprint == first
-    client.delete_registered_model_alias(STUDENT_NAME, "champion")
     with pytest.raises(ModelError, match="is not in the registry"):
         find_model("models:/nobody@candidate", "smoke")
+    aliases.delete_registered_model_alias(STUDENT_NAME, "candidate")
+    with pytest.raises(ModelError, match="no student of an alias"):
+        find_model(None, "smoke")
+    aliases.set_registered_model_alias(STUDENT_NAME, "candidate", "1")
 
 
 def test_a_project_that_left_its_artifacts_behind_finds_its_models(
-    smoke_run, adapted, monkeypatch, caplog
+    smoke_run, adapted, aliases, monkeypatch, caplog
 ):
     project, _, _ = adapted  # a copy: addresses of artifacts are those of the original
     monkeypatch.chdir(project.folder)

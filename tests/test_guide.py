@@ -155,6 +155,6 @@ def test_guide_is_followed_word_by_word(beginner):
         if name == "watch":
             assert len(list((beginner.folder / "incoming/measured").iterdir())) == 6
         if name == "adapt":
-            assert "registered as candidate" in said
+            assert "registered as version" in said
         done.append(name)
     assert done == FOLLOWED

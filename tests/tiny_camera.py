@@ -6,6 +6,7 @@ from PIL import Image
 
 from rangefinder.camera import Camera
 from rangefinder.captures.images import write_linear
+from rangefinder.captures.manifest import Capture
 from rangefinder.config import PredictionParams, StudentParams, TeacherParams
 from rangefinder.models.model_files import Card, TrainedModel, build_network, save_model
 
@@ -15,8 +16,8 @@ CAMERA = Camera(
 SHAPE = TeacherParams(stem_channels=(4, 6), channels=8, blocks=1, stem_blocks=1)
 
 
-def make_model(kind, camera=CAMERA, **more):
-    torch.manual_seed(1)
+def make_model(kind, camera=CAMERA, seed=0, **more):
+    torch.manual_seed(1 + seed)
     card = Card(
         kind=kind,
         camera=camera,
@@ -27,10 +28,17 @@ def make_model(kind, camera=CAMERA, **more):
         patch_px=17,
         stride_px=4,
         dataset="0" * 16,
-        seed=0,
+        seed=seed,
         **more,
     )
     return TrainedModel(build_network(card), card)
+
+
+def make_capture(role="labelled", split="train", scene=None, seed=0, **more):
+    """A capture of noise."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(3, CAMERA.height_px, CAMERA.width_px, generator=generator)
+    return Capture(image, role, scene or f"{split}-{seed}", split, **more)
 
 
 def random_pixels(width=64, height=48, seed=0):

@@ -44,7 +44,7 @@ def load_model(
 
     Args:
         name: A model's folder, `models:/NAME@ALIAS`, or None: the champion of the project around
-            the working directory, else its newest candidate.
+            the working directory, else its candidate.
         device: `auto`, `cpu` or `cuda`.
         force: Measure photos of other cameras, with a warning, instead of refusing them.
         env: The project's configuration environment, for models of the registry.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
+from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
 from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
-from rangefinder.tracking.lineage import dvc_tags, git_tags
-from rangefinder.tracking.runs import Store, TrackedRun
+from rangefinder.tracking.origin import dvc_tags, environment, git_tags, source_tags
+from rangefinder.tracking.recorder import Recorder
+from rangefinder.tracking.runs import Store, TrackedRun, flatten
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -22,6 +27,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PARAMETERS, SECTION = "parameters", "params:"
+PARTIAL = (
+    "tags",
+    "from_nodes",
+    "to_nodes",
+    "node_names",
+    "from_inputs",
+    "to_outputs",
+    "namespaces",
+)
+UNUSED_PLUGIN = "kedro_mlflow"  # settings.py switches its hooks off
 
 
 class ParameterHook:
@@ -80,7 +95,7 @@ class ProgressHook:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Log the node's time; remember results for the end."""
         self._dataset = None
-        if dataset_name in ("evaluation", "benchmark", "ablation"):
+        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation"):
             self._results[dataset_name] = data
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
@@ -94,11 +109,15 @@ class ProgressHook:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Print the tables of evaluation, benchmark and ablation."""
+        """Print the tables of evaluation, promotion, benchmark and ablation."""
         if "evaluation" in self._results:
             from rangefinder.evaluation.report import print_summary
 
             print_summary(self._results["evaluation"])
+        if "promotion" in self._results:
+            from rangefinder.evaluation.report import print_decision
+
+            print_decision(self._results["promotion"])
         if "benchmark" in self._results:
             from rangefinder.studies.benchmark.report import print_speed
 
@@ -110,77 +129,117 @@ class ProgressHook:
 
 
 class TrackingHook:
-    """Logs runs to MLflow: parameters, live metrics, files, models, and how the run ended."""
+    """Logs runs to MLflow: what went in, live metrics, models, scores, and how the run ended."""
 
     def __init__(self) -> None:
         self._params = TrackingParams()
         self._project = Path()
         self._catalog: CatalogProtocol[Any, Any] | None = None
-        self._run: TrackedRun | None = None
-        self._models: dict[str, Any] = {}
+        self._parameters = Parameters()
+        self._recorder: Recorder | None = None
+        self._started, self._resets = 0.0, False
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Parse the parameters of tracking."""
         self._params = parse_tracking(context.config_loader["tracking"])
         self._project = context.project_path
+        if find_spec(UNUSED_PLUGIN):
+            log.info("kedro-mlflow is installed and not used: see docs/mlops.md")
 
     @hook_impl
     def before_pipeline_run(
         self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
         """Open the run."""
-        self._run, self._catalog, self._models = None, catalog, {}
+        self._recorder, self._catalog = None, catalog
         if not self._params.enabled:
             return
-        names = run_params.get("pipeline_names") or ["distill"]
+        from rangefinder.models.device import torch_device  # torch: not where a command only looks
+
+        self._parameters = parse_parameters(catalog.load(PARAMETERS))
+        compute = self._parameters.compute
+        nodes = [node.name for node in pipeline.nodes]
+        part = any(run_params.get(name) for name in PARTIAL)
+        title = _title(run_params, nodes if part else [], self._parameters.seed)
+        origin = {**git_tags(self._project), **dvc_tags(self._project)}
         tags = {
-            "env": str(run_params.get("env") or "local"),
-            "nodes": ", ".join(node.name for node in pipeline.nodes),
-            **git_tags(self._project),
-            **dvc_tags(self._project),
+            "env": _environment(run_params),
+            "nodes": ", ".join(nodes),
+            "part": str(part).lower(),
+            "device": str(torch_device(compute.device)),
+            "threads": str(compute.threads or os.cpu_count()),
+            **source_tags(_command(run_params)),
+            **origin,
         }
         store = Store.of(self._project, self._params)
-        self._run = TrackedRun.start(store, self._params.experiment, "+".join(names), tags)
-        parameters = parse_parameters(catalog.load(PARAMETERS))
-        self._run.log_params(parameters.model_dump(mode="json"))
+        run = TrackedRun.start(store, self._params.experiment, title, tags)
+        self._recorder = Recorder(run, title, origin, is_whole=not part)
+        if self._params.system_metrics:
+            run.watch_system()
+        run.log_params(self._parameters.model_dump(mode="json"))
+        run.log_text("environment.json", json.dumps(environment(), indent=2))
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        """Start the clock of a node."""
+        self._started, self._resets = time.monotonic(), reset_peak_memory()
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Tag the run with its camera and captures."""
-        if self._run and self._metadata(dataset_name).get("tags"):
-            self._run.set_tags({"camera": data.camera.fingerprint, "dataset": data.digest})
+        """Record what the run takes: captures, teacher cache, models."""
+        metadata = self._metadata(dataset_name)
+        if not self._recorder:
+            return
+        if "captures" in metadata:
+            self._recorder.captures(data, metadata["captures"])
+        if "cache" in metadata:
+            self._recorder.cache(data)
+        if "model" in metadata:
+            self._recorder.model(data, metadata["model"])
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log what the dataset's `metadata.mlflow` in the catalog names."""
-        if not self._run:
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Record what the node made, and how long it took."""
+        if not self._recorder or self._catalog is None:
             return
         metadata = self._metadata(dataset_name)
+        if "captures" in metadata:  # what was saved is their source, not the set
+            self._recorder.captures(self._catalog.load(dataset_name), metadata["captures"])
+        elif "model" in metadata:
+            self._recorder.trained(data, metadata["model"])
+        elif "cache" in metadata:
+            self._recorder.cache(data)
+        else:
+            self._record_result(self._recorder, metadata, data)
+        if dataset_name == node.outputs[-1]:
+            seconds = time.monotonic() - self._started
+            peak = peak_memory_bytes() if self._resets else None
+            self._recorder.node(node.name, seconds, peak)
+
+    def _record_result(self, recorder: Recorder, metadata: Mapping[str, Any], data: Any) -> None:
+        """Log scores, metrics and files, as the dataset's `metadata.mlflow` says."""
         if "metrics" in metadata:
-            self._run.log_metrics(data[metadata["metrics"]])
+            recorder.run.log_metrics(data[metadata["metrics"]])
+        if "scores" in metadata:
+            recorder.scores(data, metadata["scores"])
+        if "headline" in metadata:
+            recorder.headline(data, _chosen(self._parameters, metadata["headline"]))
         if "artifacts" in metadata:
-            self._run.log_files(self._project / metadata["artifacts"])
-        if "model" in metadata:
-            self._models[metadata["model"]] = data
+            recorder.run.log_files(self._project / metadata["artifacts"])
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Register the models and end the run."""
-        if self._run:
-            for name, model in self._models.items():
-                from rangefinder.tracking.registry import register  # torch: not in every run
-
-                version = register(self._run, model, name, self._params.alias)
-                log.info("Registered %s, version %s (%s)", name, version, self._params.alias)
-            self._run.end("FINISHED")
+        """End the run."""
+        if self._recorder:
+            self._recorder.run.end("FINISHED")
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
         """End the run as failed."""
-        if self._run:
-            self._run.set_tags({"error": f"{type(error).__name__}: {error}"[:500]})
-            self._run.end("FAILED")
+        if self._recorder:
+            self._recorder.run.set_tags({"error": f"{type(error).__name__}: {error}"[:500]})
+            self._recorder.run.end("FAILED")
 
     def _metadata(self, dataset_name: str) -> dict[str, Any]:
         """The `metadata.mlflow` entry of a dataset in the catalog."""
@@ -188,3 +247,53 @@ class TrackingHook:
             return {}
         metadata = getattr(self._catalog.get(dataset_name), "metadata", None) or {}
         return dict(metadata.get("mlflow", {}))
+
+
+def _environment(run_params: Mapping[str, Any]) -> str:
+    """Name of the configuration: `base` if nothing but conf/local is laid over it."""
+    return str(run_params.get("env") or "base")
+
+
+def _title(run_params: Mapping[str, Any], part: Sequence[str], seed: int) -> str:
+    """What a run is: `distill base seed 0`, or `part of distill (score_models) base seed 0`.
+
+    Args:
+        run_params: Options of `kedro run`.
+        part: Names of the nodes, if these are not all of the pipelines.
+        seed: Of the parameters.
+    """
+    name = "+".join(run_params.get("pipeline_names") or ["distill"])
+    if part:
+        name = f"part of {name} ({part[0] if len(part) == 1 else f'{part[0]} to {part[-1]}'})"
+    return f"{name} {_environment(run_params)} seed {seed}"
+
+
+def _command(run_params: Mapping[str, Any]) -> str:
+    """The command line that repeats a run."""
+    options = {
+        "pipelines": run_params.get("pipeline_names"),
+        "env": run_params.get("env"),
+        "from-nodes": run_params.get("from_nodes"),
+        "to-nodes": run_params.get("to_nodes"),
+        "from-inputs": run_params.get("from_inputs"),
+        "to-outputs": run_params.get("to_outputs"),
+        "nodes": run_params.get("node_names"),
+        "tags": run_params.get("tags"),
+        "params": _assignments(run_params.get("runtime_params") or {}),
+    }
+    words = ["kedro run"]
+    for name, value in options.items():
+        if value:
+            words.append(f"--{name} {value if isinstance(value, str) else ','.join(value)}")
+    return " ".join(words)
+
+
+def _assignments(params: Mapping[str, Any]) -> list[str]:
+    """Parameters as `--params` takes them."""
+    return [f"{name}={value}" for name, value in flatten(params, ".").items()]
+
+
+def _chosen(parameters: Parameters, names: Sequence[str]) -> dict[str, Any]:
+    """Parameters of dotted names."""
+    flat = flatten(parameters.model_dump(mode="json"), ".")
+    return {name: flat[name] for name in names}

@@ -8,6 +8,7 @@ from rangefinder.pipelines import (
     evaluation,
     ingestion,
     patch_caching,
+    promotion,
     student_distillation,
     studies,
     teacher_training,
@@ -26,6 +27,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     distill = sum(chain.values(), start=Pipeline([]))
     return {
         **chain,
+        "promotion": promotion.create_pipeline(),
         "cache_audit": patch_caching.create_cache_audit_pipeline(),
         "benchmark": studies.create_benchmark_pipeline(),
         "ablation": studies.create_ablation_pipeline(),

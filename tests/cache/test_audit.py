@@ -81,7 +81,7 @@ def test_another_placement_is_found(cache, teacher, photos, monkeypatch):
 
 
 def test_a_cache_of_another_teacher_is_refused_by_name(cache, photos):
-    with pytest.raises(StaleCacheError, match="another teacher_weights"):
+    with pytest.raises(StaleCacheError, match="another teacher;"):
         audit_cache(make_teacher(4), photos, cache, PARAMS, seed=1)
 
 

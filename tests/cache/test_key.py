@@ -13,8 +13,8 @@ from .conftest import make_teacher, some
 @pytest.mark.parametrize(
     ("field", "other"),
     [
-        ("teacher_weights", lambda: make_teacher(4)),
-        ("teacher_card", lambda: make_teacher(3, dataset="1" * 16)),
+        ("teacher", lambda: make_teacher(4)),
+        ("teacher", lambda: make_teacher(3, dataset="1" * 16)),
         ("patch_px", lambda: make_teacher(3, patch_px=33)),
         ("stride_px", lambda: make_teacher(3, stride_px=8)),
     ],
@@ -25,5 +25,5 @@ def test_a_mismatch_names_its_field(teacher, photos, field, other):
 
 
 def test_a_mismatch_of_the_photos_is_named_too(teacher, photos):
-    with pytest.raises(StaleCacheError, match="another captures"):
+    with pytest.raises(StaleCacheError, match="another photos"):
         cache_key(teacher, photos).require(cache_key(teacher, some(photos, 9)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
 
 from rangefinder.config import AdaptationParams, parse_parameters, parse_tracking
-from rangefinder.config.project import STUDENT_NAME, Project
+from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME, Project
 from rangefinder.errors import ConfigError
 from rangefinder.settings import CONFIG_LOADER_ARGS
 
@@ -18,7 +20,8 @@ ENVIRONMENTS = sorted(path.parent.name for path in ROOT.glob("conf/*/parameters.
 
 def catalog(name):
     content = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
-    return ROOT / content[name]["filepath"].replace("${_teacher_cache}", content["_teacher_cache"])
+    path = re.sub(r"\$\{(\w+)\}", lambda found: content[found[1]], content[name]["filepath"])
+    return ROOT / path
 
 
 def test_the_project_has_the_paths_of_the_catalog():
@@ -28,8 +31,10 @@ def test_the_project_has_the_paths_of_the_catalog():
     assert project.teacher == catalog("teacher")
     assert project.cache == catalog("teacher_cache_folder")
     assert project.adaptation_checkpoints.parent == catalog("student_checkpoints").parent
-    metadata = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())["student"]["metadata"]
-    assert metadata["mlflow"]["model"] == STUDENT_NAME
+    content = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
+    for dataset, name in (("student", STUDENT_NAME), ("teacher", TEACHER_NAME)):
+        assert content[dataset]["metadata"]["mlflow"]["model"] == name
+    assert project.promotion_report == catalog("promotion")
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

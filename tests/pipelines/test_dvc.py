@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
+from rangefinder.captures.manifest import fingerprint_of, read_captures
 from rangefinder.pipeline_registry import register_pipelines
+from rangefinder.tracking.lineage import lineage
 
 from ..conftest import ROOT, Project, SmokeRun
 from .stage_code import stage_code
@@ -22,7 +27,7 @@ PIPELINES = {k: v for k, v in register_pipelines().items() if k not in STUDIES +
 
 def path_of(dataset: str) -> str | None:
     path = CATALOG.get(dataset, {}).get("filepath")
-    return path.replace("${_teacher_cache}", CATALOG["_teacher_cache"]) if path else None
+    return re.sub(r"\$\{(\w+)\}", lambda found: CATALOG[found[1]], path) if path else None
 
 
 def paths_of(datasets: set[str]) -> set[str]:
@@ -92,12 +97,13 @@ def test_checkpoints_are_never_outputs():
 
 @pytest.fixture(scope="module")
 def adopted(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose plain `kedro run` DVC has adopted, pushed to a local remote."""
+    """A project whose plain runs of Kedro DVC has adopted, pushed to a local remote."""
     folder = tmp_path_factory.mktemp("dvc")
     shutil.copytree(smoke_run.folder, folder / "project")
     project = Project(folder / "project")
     stages = (project.folder / "dvc.yaml").read_text()
     (project.folder / "dvc.yaml").write_text(stages.replace("- env: default", "- env: smoke"))
+    project.run("kedro", "run", "--pipeline", "promotion", "--env", "smoke")
     project.run("dvc", "commit", "--force")
     project.run("dvc", "remote", "add", "--default", "store", str(folder / "remote"))
     project.git("add", "--all")
@@ -134,7 +140,7 @@ def test_changed_parameter_runs_its_stage_and_those_after_as_one_parent(adopted,
     parameters.write_text(changed)
     said = project.run("dvc", "repro").stdout
     ran = [name for name in STAGES if f"Running stage '{name}'" in said]
-    assert ran == ["student_distillation", "evaluation"]
+    assert ran == ["student_distillation", "evaluation", "promotion"]
     _check_tree(project)
 
 
@@ -142,13 +148,28 @@ def _check_tree(project: Project) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(project.store)
-    runs = {run.info.run_name: run for run in client.search_runs(["1"])}
-    assert runs.keys() == {"dvc repro", "student_distillation", "evaluation"}
+    found = client.search_runs(["1"])
+    scored = [run for run in found if run.info.run_name.startswith("models:/")]
+    runs = {run.info.run_name.split(" smoke")[0]: run for run in found if run not in scored}
+    metrics = json.loads((project.folder / "data/08_reporting/metrics.json").read_text())
+    result = f"student {metrics['student']:.3f}, teacher {metrics['teacher']:.3f}"
+    parent = f"dvc repro: {result}"
+    assert runs.keys() == {parent, "student_distillation", "evaluation", "promotion"}
+    assert runs["evaluation"].info.run_name == f"evaluation smoke seed 0: {result}"
+    assert runs[parent].data.params["student.sharing"] == "frozen"
+    for name, value in metrics.items():
+        assert runs[parent].data.metrics[f"evaluation/{name}"] == value
+    # The teacher's stage did not run: it is not in this registry. The gate scores the student too.
+    evaluated = runs["evaluation"].info.run_id
+    (student,) = [run for run in scored if run.data.tags["mlflow.parentRunId"] == evaluated]
+    decision = json.loads((project.folder / "data/08_reporting/promotion.json").read_text())
+    assert runs["promotion"].info.run_name == f"promotion smoke seed 0: {decision['outcome']}"
+    assert student.data.tags["model"] == "models:/rangefinder-student/1"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
-    for name in ("student_distillation", "evaluation"):
+    for name in ("student_distillation", "evaluation", "promotion"):
         tags = runs[name].data.tags
-        assert tags["mlflow.parentRunId"] == runs["dvc repro"].info.run_id
+        assert tags["mlflow.parentRunId"] == runs[parent].info.run_id
         data = {d["path"]: d["md5"] for d in lock[name]["deps"] if d["path"].startswith("data/")}
         assert {path: tags[f"dvc.dep.{path}"] for path in data} == data
 
@@ -159,6 +180,25 @@ def test_repro_from_clean_then_fresh(project):
     (project.folder / "dvc.yaml").write_text(stages.replace("- env: default", "- env: smoke"))
     said = project.run("dvc", "repro").stdout
     assert all(f"Running stage '{name}'" in said for name in STAGES)
+    _check_lineage(project, "1", "dvc repro ")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "run")
     assert fresh(project)
+    changed = ("-S", "conf/base/parameters.yml:student.ranking_loss_weight=0.5")
+    project.run("dvc", "exp", "run", "--name", "ranked", *changed)
+    _check_lineage(project, "2", "dvc repro ")
+
+
+def _check_lineage(project: Project, version: str, command: str) -> None:
+    """The chain of a student ends at the captures that are there, with commands for all of it."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(project.store)
+    found = lineage(client, f"models:/rangefinder-student/{version}")
+    links = {link.what: link for link in found}
+    captures = read_captures(project.folder / "data/02_intermediate/captures")
+    listed = pd.read_csv(links["captures"].facts["ids"], dtype=str)
+    assert fingerprint_of(listed["capture_id"]) == captures.digest == links["captures"].fingerprint
+    stages = ("student_distillation", "patch_caching", "teacher_training", "ingestion")
+    made = (links[what].command for what in ("student", "cache", "teacher", "captures"))
+    assert [each.removeprefix(command) for each in made] == list(stages)

@@ -10,6 +10,8 @@ from rangefinder.pipeline_registry import register_pipelines
 
 NAMES = ["ingestion", "teacher_training", "patch_caching", "student_distillation", "evaluation"]
 STUDIES = ["ablation", "benchmark", "cache_audit"]
+SCORES = {"evaluation", "metrics", "per_image", "figures"}
+SCORES |= {"error_by_distance", "reliability", "risk_coverage"}
 FOLDERS = {"raw", "psf_banks", "teacher_checkpoints", "student_checkpoints", "teacher_cache_folder"}
 
 
@@ -19,7 +21,7 @@ def pipelines():
 
 
 def test_all_pipelines_are_there(pipelines):
-    assert set(pipelines) == {*NAMES, *STUDIES, "distill", "__default__"}
+    assert set(pipelines) == {*NAMES, *STUDIES, "promotion", "distill", "__default__"}
 
 
 def test_distill_chains_all_and_is_the_default(pipelines):
@@ -41,7 +43,7 @@ def test_only_studies_take_all_parameters(pipelines):
     assert takers == {"benchmark", "ablation"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "promotion"])
 def test_sections_exist_and_reach_the_nodes_typed(pipelines, name):
     hook = ParameterHook()
     hook._parameters = Parameters()
@@ -71,7 +73,8 @@ def test_sections_exist_and_reach_the_nodes_typed(pipelines, name):
             {"captures", "ablation_folder"},
             {"ablation_table", "ablation_figure", "ablation"},
         ),
-        ("evaluation", {"captures", "teacher", "student"}, {"evaluation", "per_image", "figures"}),
+        ("evaluation", {"captures", "teacher", "student"}, SCORES),
+        ("promotion", {"captures", "student"}, {"promotion"}),
     ],
 )
 def test_inputs_and_outputs_of_each_pipeline(pipelines, name, takes, leaves):

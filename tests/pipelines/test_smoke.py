@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
+from urllib.parse import urlparse
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from rangefinder.cache.store import read_cache
+from rangefinder.captures.manifest import fingerprint_of, read_captures
+from rangefinder.models.model_files import load_model
+from rangefinder.tracking.lineage import lineage
+from rangefinder.tracking.registry import Version
+
 from ..conftest import SmokeRun
 
-MODELS = ("constant", "teacher", "student")
+KINDS = ("teacher", "student")
+MODELS = ("constant", *KINDS)
 SCORES = {"abs_rel", "mae_m", "rmse_m", "rmse_dpt", "delta1", "delta2", "delta3"}
 
 
@@ -30,7 +39,8 @@ def client(smoke_run: SmokeRun):
 
 @pytest.fixture(scope="module")
 def record(client):
-    (run,) = client.search_runs(["1"])
+    runs = client.search_runs(["1"])
+    (run,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     return run
 
 
@@ -64,6 +74,7 @@ def test_errors_are_compared_with_the_cramer_rao_bound(evaluation):
         "06_models/student/card.json",
         "07_model_output/teacher_cache/key.json",
         "08_reporting/evaluation.json",
+        "08_reporting/metrics.json",
         "08_reporting/per_image.csv",
     ],
 )
@@ -77,7 +88,7 @@ def test_finished_training_leaves_no_checkpoints(smoke_run):
 
 def test_git_shows_no_other_file(smoke_run):
     changed = smoke_run.git("status", "--porcelain").splitlines()
-    assert {line.split()[1] for line in changed} <= {"data/08_reporting/evaluation.json"}
+    assert {line.split()[1] for line in changed} <= {"data/08_reporting/metrics.json"}
 
 
 def test_the_evaluation_has_its_schema(evaluation):
@@ -109,13 +120,18 @@ def test_figures_are_pictures_with_something_in_them(smoke_run):
 
 def test_one_finished_run_is_recorded_with_parameters_curves_and_scores(record, evaluation):
     assert record.info.status == "FINISHED"
-    assert record.data.tags["mlflow.runName"] == "distill"
+    scores = {kind: evaluation["models"][kind]["overall"]["abs_rel"] for kind in KINDS}
+    result = f"student {scores['student']:.3f}, teacher {scores['teacher']:.3f}"
+    assert record.info.run_name == f"distill smoke seed 0: {result}"
+    assert record.data.tags["mlflow.source.name"] == "kedro run --pipelines distill --env smoke"
     assert record.data.params["teacher.location"] == "True"
     assert record.data.params["camera.lens.name"] == "CookeTriplet"
     for name in ("teacher/loss", "teacher/validation_nll", "student/loss"):
         assert name in record.data.metrics
-    student = evaluation["models"]["student"]["overall"]["abs_rel"]
-    assert record.data.metrics["student/overall/abs_rel"] == pytest.approx(student)
+    assert record.data.metrics["student/overall/abs_rel"] == pytest.approx(scores["student"])
+    for node in ("trace_lens", "gather_captures", "train_teacher", "distil_student"):
+        assert record.data.metrics[f"nodes/{node}/seconds"] > 0
+    assert "system/cpu_utilization_percentage" in record.data.metrics
 
 
 def test_curves_have_a_point_per_epoch(client, record):
@@ -123,18 +139,95 @@ def test_curves_have_a_point_per_epoch(client, record):
     assert len({point.step for point in history}) == len(history) == 2
 
 
-def test_run_names_its_camera_and_captures(record, smoke_run):
-    camera = json.loads(
-        (smoke_run.folder / "data/02_intermediate/captures/camera.json").read_text()
-    )
-    assert record.data.tags["camera"] == camera["fingerprint"]
-    assert len(record.data.tags["dataset"]) == 16
-    assert record.data.tags["mlflow.source.git.commit"]
+def test_every_thing_has_one_fingerprint_everywhere(client, record, smoke_run, evaluation):
+    data = smoke_run.folder / "data"
+    captures = read_captures(data / "02_intermediate/captures")
+    teacher, student = (load_model(data / "06_models" / kind) for kind in KINDS)
+    cache = read_cache(data / "07_model_output/teacher_cache")
+    expected = {
+        "camera": captures.camera.fingerprint,
+        "captures": captures.digest,
+        "teacher": teacher.fingerprint,
+        "cache": cache.fingerprint,
+        "student": student.fingerprint,
+    }
+    assert {name: record.data.tags[name] for name in expected} == expected
+    assert (cache.key.camera, cache.key.teacher) == (expected["camera"], expected["teacher"])
+    assert student.card.cache == expected["cache"]
+    assert student.card.dataset == cache.key.photos
+    for kind, model in zip(KINDS, (teacher, student), strict=True):
+        tags = client.get_model_version(f"rangefinder-{kind}", "1").tags
+        assert tags["fingerprint"] == expected[kind]
+        assert tags["captures.training"] == model.card.dataset
+        assert tags["captures.test"] == evaluation["dataset"]["digest"]
+        shared = ("camera", "captures") + (("teacher", "cache") if kind == "student" else ())
+        assert {name: tags[name] for name in shared} == {name: expected[name] for name in shared}
+        assert tags["mlflow.source.git.commit"] == record.data.tags["mlflow.source.git.commit"]
+    taken = {each.dataset.digest for each in record.inputs.dataset_inputs}
+    assert taken == {expected["captures"], evaluation["dataset"]["digest"]}
+
+
+def test_the_ids_behind_the_fingerprints_of_captures_are_kept(client, record, smoke_run, tmp_path):
+    path = client.download_artifacts(record.info.run_id, "captures.csv", str(tmp_path))
+    listed = pd.read_csv(path, dtype=str)
+    captures = read_captures(smoke_run.folder / "data/02_intermediate/captures")
+    assert set(listed["capture_id"]) == set(captures.table["capture_id"])
+    student = load_model(smoke_run.folder / "data/06_models/student")
+    photos = listed[listed["role"].eq("unlabelled") & listed["split"].eq("train")]
+    assert fingerprint_of(photos["capture_id"]) == student.card.dataset
+
+
+def test_lineage_leads_from_the_student_back_to_the_ids_of_captures(smoke_run, client):
+    links = {link.what: link for link in lineage(client, "models:/rangefinder-student/1")}
+    chain = ["student", "cache", "teacher", "captures", "camera", "lens", "commit"]
+    assert list(links) == chain
+    student = load_model(smoke_run.folder / "data/06_models/student")
+    captures = read_captures(smoke_run.folder / "data/02_intermediate/captures")
+    assert links["student"].fingerprint == student.fingerprint
+    assert links["cache"].fingerprint == student.card.cache
+    assert links["camera"].fingerprint == student.card.camera_fingerprint
+    assert links["captures"].fingerprint == captures.digest
+    listed = pd.read_csv(links["captures"].facts["ids"], dtype=str)
+    assert fingerprint_of(listed["capture_id"]) == captures.digest
+    for what in ("student", "cache", "teacher", "captures"):
+        assert links[what].command == "kedro run --pipelines distill --env smoke"
+    assert links["commit"].fingerprint == smoke_run.git("rev-parse", "HEAD").strip()
+
+
+def test_scores_belong_to_their_model_without_prefix(client, record, evaluation):
+    for kind in KINDS:
+        version = Version.of(client.get_model_version(f"rangefinder-{kind}", "1"))
+        metrics = {m.key: m.value for m in client.get_logged_model(version.model_id).metrics}
+        scores = evaluation["models"][kind]
+        assert metrics["overall/abs_rel"] == pytest.approx(scores["overall"]["abs_rel"])
+        assert metrics["coverage/0.8"] == pytest.approx(scores["coverage"]["0.8"])
+        assert not [key for key in metrics if key.startswith(("teacher/", "student/", "constant/"))]
+
+
+def test_requirements_name_releases_that_an_index_serves(client, tmp_path):
+    for kind in KINDS:
+        version = Version.of(client.get_model_version(f"rangefinder-{kind}", "1"))
+        folder = client.get_logged_model(version.model_id).artifact_location
+        text = (Path(urlparse(folder).path) / "requirements.txt").read_text()
+        assert "torch==" in text
+        assert "+" not in text
+
+
+def test_the_experiment_is_of_model_training(client):
+    kind = client.get_experiment("1").tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"  # else the UI opens on a page for language models
+
+
+def test_metrics_of_dvc_fit_the_terminal(smoke_run):
+    lines = smoke_run.run("dvc", "metrics", "show").stdout.splitlines()
+    assert "student" in lines[0]
+    assert max(map(len, lines)) <= 120
 
 
 def test_scores_and_figures_are_kept_with_the_run(client, record):
     kept = {entry.path for entry in client.list_artifacts(record.info.run_id)}
-    assert kept == {"evaluation.json", "per_image.csv", "figures"}
+    described = {"captures.csv", "environment.json"}
+    assert kept == {"evaluation.json", "per_image.csv", "figures"} | described
     assert len(client.list_artifacts(record.info.run_id, "figures")) >= 4
 
 

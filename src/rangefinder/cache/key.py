@@ -20,7 +20,11 @@ PACKING = "square roots in 4 bits"  # of `DistanceDistribution.pack`; change it 
 
 
 class CacheKey(Strict):
-    """What a teacher cache depends on; a mismatch is reported by the first field that differs."""
+    """What a teacher cache depends on; a mismatch is reported by the first field that differs.
+
+    `camera`, `teacher` and `photos` are the fingerprints that cards and MLflow have too; `contents`
+    is of the photos' files as they are now.
+    """
 
     camera: str
     input_encoding: str
@@ -30,9 +34,9 @@ class CacheKey(Strict):
     inverse_range_dpt: Interval
     packing: str
     sweep_version: int
-    teacher_card: str
-    teacher_weights: str
-    captures: str
+    teacher: str
+    photos: str
+    contents: str
 
     @property
     def fingerprint(self) -> str:
@@ -41,8 +45,8 @@ class CacheKey(Strict):
 
     @property
     def sweep_fingerprint(self) -> str:
-        """Hash of all fields but the captures: predictions that share it may be reused."""
-        return checksum(self.model_dump_json(exclude={"captures"}).encode())
+        """Hash of all fields but the photos: predictions that share it may be reused."""
+        return checksum(self.model_dump_json(exclude={"photos", "contents"}).encode())
 
     @property
     def cell_bytes(self) -> int:
@@ -84,9 +88,9 @@ def cache_key(
         inverse_range_dpt=card.prediction.inverse_range_dpt,
         packing=PACKING,
         sweep_version=VERSION,
-        teacher_card=checksum(card.model_dump_json(exclude={"weights_sha256"}).encode()),
-        teacher_weights=_weights(teacher),
-        captures=checksum(json.dumps(sorted(contents.items())).encode()),
+        teacher=teacher.fingerprint,
+        photos=captures.digest,
+        contents=checksum(json.dumps(sorted(contents.items())).encode()),
     )
 
 
@@ -107,11 +111,3 @@ def capture_contents(captures: CaptureSet) -> dict[str, str]:
         digest.update(str(captures.placement(index)).encode())
         contents[ids[index]] = digest.hexdigest()[:16]
     return contents
-
-
-def _weights(teacher: TrainedModel) -> str:
-    digest = hashlib.sha256()
-    for name, values in sorted(teacher.network.state_dict().items()):
-        digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
-        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -149,8 +149,7 @@ class CaptureSet:
     @property
     def digest(self) -> str:
         """Hash of the capture ids (16 hex digits), independent of their order."""
-        joined = "\n".join(sorted(self.table["capture_id"]))
-        return hashlib.sha256(joined.encode()).hexdigest()[:16]
+        return fingerprint_of(self.table["capture_id"])
 
     @property
     def sources(self) -> list[Source]:
@@ -207,6 +206,11 @@ class CaptureSet:
                 todo=REPAIR,
             )
         return values
+
+
+def fingerprint_of(capture_ids: Iterable[str]) -> str:
+    """Hash of capture ids (16 hex digits), independent of their order."""
+    return hashlib.sha256("\n".join(sorted(capture_ids)).encode()).hexdigest()[:16]
 
 
 def capture_id(image: Tensor, placement: Placement, camera: Camera) -> str:

@@ -29,6 +29,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "watch": ("measure", "Measure photos as they land in a folder."),
     "export": ("export", "Write a model as one ONNX file, for devices without this package."),
     "adapt": ("adapt", "Continue training on new photos of the same camera."),
+    "promote": ("promote", "Make a student the champion if it is better than the present one."),
+    "rollback": ("promote", "Make the student that the champion replaced the champion again."),
+    "lineage": ("lineage", "Print what a registered model was made from."),
     "chart": ("charts", "Draw sheets to print, photograph and train on."),
     "mask": ("charts", "Find the printed sheet in photos of it."),
     "distances": ("charts", "List distances to photograph the sheets at."),
@@ -136,7 +139,7 @@ model_option = click.option(
     "--model",
     metavar="PATH|models:/NAME@ALIAS",
     help="Model's folder, or its name in the registry.  [default: the registry's champion, else "
-    "its newest candidate]",
+    "its candidate]",
 )
 _SESSION = (
     model_option,

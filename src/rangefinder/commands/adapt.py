@@ -18,13 +18,14 @@ def adapt(folder: str, model: str | None, env: str) -> None:
 
     The teacher predicts every local area of them, and the student is distilled further on these
     photos and the old ones. The result is scored against the current student on the held-out
-    captures, and registered as candidate. Photos are read as those that the student was trained on.
-    Those that cannot be used are named and left out; those added earlier are remembered. A run that
-    was stopped goes on when it is started again.
+    captures, registered, and becomes the champion if it passes the gate of 'rangefinder promote'.
+    Photos are read as those that the student was trained on. Those that cannot be used are named
+    and left out; those added earlier are remembered. A run that was stopped goes on when it is
+    started again.
     """
     from rangefinder.adaptation import adapt_to_photos
     from rangefinder.config.project import Project
-    from rangefinder.evaluation.report import print_summary
+    from rangefinder.evaluation.report import print_decision, print_summary
 
     adapted = adapt_to_photos(Project.find(Path(), env), folder, model)
     photos = adapted.photos
@@ -36,6 +37,7 @@ def adapt(folder: str, model: str | None, env: str) -> None:
         click.echo("Trained on photos that were added before, by a run that was stopped.")
     print_summary(adapted.summary)
     where = "not registered: tracking is off"
-    if adapted.version is not None:
-        where = f"registered as candidate, version {adapted.version}"
+    if adapted.decision is not None:
+        print_decision(adapted.decision.content())
+        where = f"registered as version {adapted.decision.version.number}"
     click.echo(f"Adapted student: {adapted.folder}, {where}.")

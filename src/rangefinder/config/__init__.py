@@ -30,6 +30,7 @@ from rangefinder.config.scoring import AblationParams as AblationParams
 from rangefinder.config.scoring import BenchmarkParams as BenchmarkParams
 from rangefinder.config.scoring import EvaluationParams as EvaluationParams
 from rangefinder.config.scoring import IdentifiabilityParams as IdentifiabilityParams
+from rangefinder.config.scoring import PromotionParams as PromotionParams
 from rangefinder.config.strict import Interval as Interval
 from rangefinder.config.strict import Strict as Strict
 from rangefinder.config.strict import parse as parse
@@ -51,6 +52,7 @@ class Parameters(Strict):
     cache: CacheParams = CacheParams()
     student: StudentParams = StudentParams()
     evaluation: EvaluationParams = EvaluationParams()
+    promotion: PromotionParams = PromotionParams()
     benchmark: BenchmarkParams = BenchmarkParams()
     ablation: AblationParams = AblationParams()
     identifiability: IdentifiabilityParams = IdentifiabilityParams()

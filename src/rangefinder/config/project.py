@@ -49,7 +49,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content or {}
 
 
-STUDENT_NAME = "rangefinder-student"  # in the registry
+STUDENT_NAME, TEACHER_NAME = "rangefinder-student", "rangefinder-teacher"  # in the registry
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,11 @@ class Project:
     def adaptation_report(self) -> Path:
         """Scores of the current and the adapted student."""
         return self.root / "data/08_reporting/adaptation.json"
+
+    @property
+    def promotion_report(self) -> Path:
+        """The latest decision of the gate."""
+        return self.root / "data/08_reporting/promotion.json"
 
     @property
     def adapted(self) -> Path:

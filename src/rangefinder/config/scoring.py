@@ -1,4 +1,4 @@
-"""Sections `evaluation`, `identifiability`, `benchmark` and `ablation`: they change no training."""
+"""Sections that change no training: how models are scored, compared, timed and taken apart."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ class EvaluationParams(Strict):
         if self.centre_radius > self.corner_radius:
             raise ValueError("centre_radius must not be above corner_radius")
         return self
+
+
+class PromotionParams(Strict):
+    """By how much a candidate has to be better than the champion, and may be worse in parts."""
+
+    margin: float = Field(0.02, ge=0, lt=1)
+    calibration_tolerance: float = Field(0.02, ge=0, lt=1)
+    distance_tolerance: float = Field(0.1, ge=0, le=10)
+    edge_tolerance: float = Field(0.05, ge=0, le=10)
+    latency_tolerance: float = Field(0.15, ge=0, le=10)
+    latency_turns: int = Field(15, ge=3, le=1000)
 
 
 class IdentifiabilityParams(Strict):

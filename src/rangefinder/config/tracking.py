@@ -16,7 +16,7 @@ class TrackingParams(Strict):
     uri: str | None = None
     artifacts: str = Field("mlartifacts", min_length=1)
     experiment: str = Field("rangefinder", min_length=1)
-    alias: str = Field("candidate", pattern=r"^[a-z][a-z0-9_-]*$")
+    system_metrics: bool = True
 
 
 def parse_tracking(raw: dict[str, Any]) -> TrackingParams:

@@ -104,6 +104,34 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     print_parts(parts, stream)
 
 
+def print_decision(decision: dict[str, Any], stream: TextIO | None = None) -> None:
+    """Tell whether a student became the champion, rule by rule.
+
+    Args:
+        decision: Content of promotion.json.
+        stream: Standard output by default.
+    """
+    name = f"{decision['model']}, version {decision['version']}"
+    if decision["outcome"] == "unchanged":
+        print_parts([f"{name}, is the champion."], stream)
+        return
+    head = f"{name}, against {decision['against']}, on test captures {decision['captures']}"
+    rows = [
+        ("yes" if check["holds"] else Text("NO", "bold"), check["rule"], check["numbers"])
+        for check in decision["checks"]
+    ]
+    table = text_table(("", "rule", "numbers"), rows)
+    for column in table.columns:
+        column.justify = "left"
+    broken = [check["rule"] for check in decision["checks"] if not check["holds"]]
+    verdict = {
+        "promoted": "Promoted: it is the champion.",
+        "forced": f"Promoted by force; broken: {', '.join(broken)}.",
+        "refused": f"Refused; broken: {', '.join(broken)}.",
+    }[decision["outcome"]]
+    print_parts([head, table, verdict], stream)
+
+
 def _overall(models: dict[str, Any], unit: LengthUnit) -> Table:
     columns: dict[str, list[RenderableType]] = {"model": list(models)}
     for heading, score in _COLUMNS.items():

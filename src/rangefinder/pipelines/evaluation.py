@@ -21,12 +21,19 @@ from rangefinder.config import (
 from rangefinder.pipelines import sections
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.evaluation.scoring import Evaluation
     from rangefinder.models.model_files import TrainedModel
+
+RESULTS = (
+    "evaluation",
+    "metrics",
+    "per_image",
+    "error_by_distance",
+    "reliability",
+    "risk_coverage",
+    "figures",
+)
 
 
 def score(
@@ -42,10 +49,17 @@ def score(
     teacher: TrainedModel,
     student: TrainedModel,
     psf_banks: Path,
-) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Figure]]:
-    """Scores of baselines, teacher and student on the test captures; table per image; figures."""
+) -> dict[str, Any]:
+    """Scores of baselines, teacher and student on the test captures, in full and in short.
+
+    Returns:
+        By dataset: content of evaluation.json and metrics.json, tables per image and of curves,
+        figures.
+    """
     from rangefinder.evaluation.baselines import constant_model, row_model
     from rangefinder.evaluation.figures import draw_figures
+    from rangefinder.evaluation.headline import headline
+    from rangefinder.evaluation.plot_tables import error_by_distance, reliability, risk_coverage
     from rangefinder.evaluation.scoring import evaluate, held_out
     from rangefinder.inference.predictor import capture_predictions, common_support
 
@@ -69,7 +83,15 @@ def score(
     evaluation.summary["crlb_ratio"] = _crlb_ratio(teacher, test, evaluation, params, psf_banks)
     figures = draw_figures(test, models, evaluation, params)
     named = {f"{name}.png": figure for name, figure in figures.items()}
-    return evaluation.summary | limits, evaluation.per_image, named
+    return {
+        "evaluation": evaluation.summary | limits,
+        "metrics": headline(evaluation.summary),
+        "per_image": evaluation.per_image,
+        "error_by_distance": error_by_distance(evaluation),
+        "reliability": reliability(evaluation),
+        "risk_coverage": risk_coverage(evaluation),
+        "figures": named,
+    }
 
 
 def _crlb_ratio(
@@ -113,7 +135,7 @@ def create_pipeline() -> Pipeline:
                     "student",
                     "psf_banks",
                 ],
-                ["evaluation", "per_image", "figures"],
+                {name: name for name in RESULTS},
                 name="score_models",
             )
         ]

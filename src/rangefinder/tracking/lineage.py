@@ -1,41 +1,211 @@
-"""Lineage of a run: the commit, and the digests of its data."""
+"""Lineage: from a registered model back to cache, teacher, captures, camera, lens and commit.
+
+Every link is found by its fingerprint among the tags of runs and versions, so it does not matter
+whether one run made all of it, stages of DVC, or several people.
+"""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
 
-import yaml
+from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME
+from rangefinder.errors import ModelError
+from rangefinder.tracking.origin import CLEAN
+from rangefinder.tracking.registry import REGISTRY, Version, find_version, versions
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-def git_tags(project: Path) -> dict[str, str]:
-    """Commit of the project and whether files differ from it; empty outside a repository."""
-    try:
-        commit = _git(project, "rev-parse", "HEAD")
-        changed = _git(project, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {"mlflow.source.git.commit": commit, "git.changed_files": str(len(changed.splitlines()))}
-
-
-def dvc_tags(project: Path) -> dict[str, str]:
-    """Stage and digests of its data dependencies in dvc.lock; empty outside `dvc`."""
-    stage = os.environ.get("DVC_STAGE")
-    if stage is None:
-        return {}
-    stages = _read(project / "dvc.yaml").get("stages", {})
-    locked = _read(project / "dvc.lock").get("stages", {})
-    outs = {out["path"]: out for entry in locked.values() for out in entry.get("outs", [])}
-    deps = [path for path in stages.get(stage, {}).get("deps", []) if path in outs]
-    return {"dvc.stage": stage} | {f"dvc.dep.{path}": outs[path]["md5"] for path in deps}
+MANIFEST_FILE = "captures.csv"
+COMMIT, CHANGE, SOURCE = "mlflow.source.git.commit", "git.change", "mlflow.source.name"
+_MAKERS = {"captures": "gather_captures", "cache": "sweep_teacher"}  # node that makes a thing
+_CAMERA = ("focal_length_mm", "f_number", "focus_distance_m", "width_px", "height_px")
+_LENS = ("kind", "name", "file", "sha256")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+@dataclass(frozen=True)
+class Link:
+    """One thing in the chain.
+
+    Attributes:
+        what: `student`, `cache`, `teacher`, `captures`, `camera`, `lens` or `commit`.
+        fingerprint: Of it, or a name that stands for it; empty if it is not known.
+        facts: What else is known, by name.
+        command: What makes it again; empty if no run of the registry made it.
+    """
+
+    what: str
+    fingerprint: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
 
-def _git(project: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(project), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def lineage(client: MlflowClient, name: str) -> list[Link]:
+    """The chain of a registered model, from the model back to the commit.
+
+    Args:
+        client: Of the registry.
+        name: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+
+    Raises:
+        ModelError: If it is not registered.
+    """
+    version = _version(client, name)
+    return list(_links(client, version))
+
+
+def _version(client: MlflowClient, name: str) -> Version:
+    parts = re.fullmatch(rf"{REGISTRY}([^@/]+)[@/]([^/]+)", name)
+    found = find_version(client, *parts.groups()) if parts else None
+    if found is None:
+        raise ModelError(
+            f"{name} is not registered",
+            expected=f"{REGISTRY}{STUDENT_NAME}@champion, or a number after a slash",
+        )
+    return found
+
+
+def _links(client: MlflowClient, version: Version) -> Iterator[Link]:
+    run, tags = client.get_run(version.run_id), version.tags
+    kind = "teacher" if version.name == TEACHER_NAME else "student"
+    yield _model(kind, version, run)
+    if kind == "student":
+        yield _made(client, "cache", tags.get("cache", ""))
+        yield _teacher(client, tags.get("teacher", ""))
+    captures = tags.get("captures", "")
+    yield _captures(client, captures, run)
+    yield _camera(tags.get("camera", ""), run)
+    yield _lens(run)
+    yield _commit(tags)
+
+
+def _model(kind: str, version: Version, run: Run) -> Link:
+    tags = version.tags
+    facts = {"registered as": version.uri, "trained by": _called(run)}
+    if "abs_rel" in tags:
+        facts["AbsRel"] = f"{tags['abs_rel']} on test captures {tags.get('captures.test', '?')}"
+    else:
+        facts["AbsRel"] = tags.get("evaluation", "unknown")
+    if "promotion" in tags:
+        facts["promotion"] = tags["promotion"]
+    facts["seed"] = tags.get("seed", "?")
+    return Link(kind, tags.get("fingerprint", ""), facts, command_of(run))
+
+
+def _teacher(client: MlflowClient, fingerprint: str) -> Link:
+    found = versions(client, TEACHER_NAME, fingerprint)
+    if not found:
+        return Link("teacher", fingerprint, {"registered as": "nothing in this registry"})
+    return _model("teacher", found[-1], client.get_run(found[-1].run_id))
+
+
+def _made(client: MlflowClient, what: str, fingerprint: str) -> Link:
+    """Something that is not registered, by the first run that made it."""
+    run = _maker(client, what, fingerprint)
+    if run is None:
+        return Link(what, fingerprint, {"made by": "no run of this registry"})
+    return Link(what, fingerprint, {"made by": _called(run)}, command_of(run))
+
+
+def _captures(client: MlflowClient, fingerprint: str, user: Run) -> Link:
+    made = _made(client, "captures", fingerprint)
+    facts = dict(made.facts)
+    for taken in user.inputs.dataset_inputs if user.inputs else ():
+        if taken.dataset.digest == fingerprint:
+            facts["number"] = re.sub(r'[{}"]', "", taken.dataset.profile or "")
+    root = user.info.artifact_uri or ""
+    path = unquote(urlparse(root).path) if root.startswith("file:") else root
+    facts["ids"] = f"{path}/{MANIFEST_FILE}"
+    return Link("captures", fingerprint, facts, made.command)
+
+
+def _camera(fingerprint: str, run: Run) -> Link:
+    params = run.data.params
+    facts = {name: params[f"camera.{name}"] for name in _CAMERA if f"camera.{name}" in params}
+    return Link("camera", fingerprint, {"name": params.get("camera.name", "?"), **facts})
+
+
+def _lens(run: Run) -> Link:
+    params = run.data.params
+    known = {name: params.get(f"camera.lens.{name}", "None") for name in _LENS}
+    facts = {name: value for name, value in known.items() if value != "None"}
+    command = "rangefinder calibrate" if facts.get("kind") == "calibrated" else ""
+    name = facts.pop("sha256", "")[:16] or facts.get("name", facts.get("kind", ""))
+    return Link("lens", name, facts, command)
+
+
+def _commit(tags: Mapping[str, str]) -> Link:
+    commit, change = tags.get(COMMIT, ""), tags.get(CHANGE, "")
+    facts = {} if change in (CLEAN, "") else {"changed since": f"{change}, which git does not have"}
+    return Link("commit", commit, facts, f"git checkout {commit}" if commit else "")
+
+
+def _maker(client: MlflowClient, what: str, fingerprint: str) -> Run | None:
+    """The first run that made a thing of this fingerprint."""
+    if not fingerprint:
+        return None
+    everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+    query = f"tags.`{what}` = '{fingerprint}' and tags.`nodes` LIKE '%{_MAKERS[what]}%'"
+    found = client.search_runs(everywhere, query, max_results=1, order_by=["start_time ASC"])
+    return found[0] if found else None
+
+
+def command_of(run: Run) -> str:
+    """What repeats a run: its stage of DVC, or its command."""
+    stage = run.data.tags.get("dvc.stage")
+    return f"dvc repro {stage}" if stage else run.data.tags.get(SOURCE, "")
+
+
+def _called(run: Run) -> str:
+    return f"{run.info.run_name} (run {run.info.run_id[:8]})"
+
+
+def as_text(links: list[Link]) -> str:
+    """The chain for the terminal."""
+    blocks = []
+    for link in links:
+        rows = [f"{link.what:<9} {link.fingerprint or 'unknown'}"]
+        rows += [f"          {name}: {value}" for name, value in link.facts.items()]
+        if link.command:
+            rows.append(f"          again: {link.command}")
+        blocks.append("\n".join(rows))
+    return "\n    |\n".join(blocks)
+
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 46rem; padding: 0 1rem;
+  color: #1a1a1a; background: #fff; }
+ol { list-style: none; padding: 0; margin: 0; }
+li { border: 1px solid #777; border-radius: 6px; padding: .7rem 1rem; overflow-wrap: anywhere; }
+li + li { margin-top: 2rem; position: relative; }
+li + li::before { content: "\\2191  made from this"; position: absolute; top: -1.75rem; left: 1rem;
+  color: #555; font-size: .85rem; }
+h2 { font-size: 1.05rem; margin: 0; }
+code { background: #f0f0f0; padding: 0 .25em; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin: .3rem 0 0; }
+dt { color: #555; } dd { margin: 0; }
+"""
+
+
+def as_html(links: list[Link], title: str) -> str:
+    """The chain as a page that needs nothing else."""
+    items = []
+    for link in links:
+        rows = [*link.facts.items()]
+        listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rows)
+        if link.command:
+            listed += f"<dt>again</dt><dd><code>{escape(link.command)}</code></dd>"
+        head = f"{escape(link.what)} <code>{escape(link.fingerprint or 'unknown')}</code>"
+        items.append(f"<li><h2>{head}</h2><dl>{listed}</dl></li>")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<body><h1>{escape(title)}</h1>\n<ol>{''.join(items)}</ol></body></html>\n"
+    )

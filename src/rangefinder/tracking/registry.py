@@ -6,64 +6,189 @@ import logging
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from packaging.version import Version as Release
 
 import rangefinder
 from rangefinder.errors import ModelError
 from rangefinder.models.model_files import CARD, TrainedModel, load_model, save_model
 from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
-from rangefinder.tracking.runs import Store, TrackedRun
+from rangefinder.tracking import descriptions
+from rangefinder.tracking.runs import Dataset, Store, TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
+
+    from rangefinder.config.project import Project
 
 REGISTRY = "models:/"
 MODELS = "data/06_models"  # where pipelines leave theirs
-ALIASES = ("champion", "candidate")
+CHAMPION, CANDIDATE = "champion", "candidate"
+ALIASES = (CHAMPION, CANDIDATE)  # in this order a model is looked for
+EVALUATION, EVALUATED, UNEVALUATED = "evaluation", "evaluated", "unevaluated"  # a tag
 log = logging.getLogger(__name__)
 _NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "scipy", "torch")
 
 
-def register(run: TrackedRun, model: TrainedModel, name: str, alias: str) -> str:
-    """Register a trained model and set the alias to the new version, which is returned."""
-    import mlflow
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
 
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run.run_id):
+    name: str  # of the registered model
+    number: str
+    model_id: str  # of the logged model, which metrics belong to
+    run_id: str  # that trained it
+    tags: Mapping[str, str]
+
+    @classmethod
+    def of(cls, entity: ModelVersion) -> Self:
+        """From what MLflow returns."""
+        return cls(
+            entity.name,
+            str(entity.version),
+            str(entity.source).rpartition("/")[2],  # MLflow 3.17 does not return `model_id`
+            entity.run_id or "",
+            dict(entity.tags),
+        )
+
+    @property
+    def uri(self) -> str:
+        """`models:/NAME/NUMBER`."""
+        return f"{REGISTRY}{self.name}/{self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.name}, version {self.number}"
+
+
+def register(run: TrackedRun, model: TrainedModel, name: str, tags: Mapping[str, str]) -> Version:
+    """Register a trained model as a new version, tagged as not evaluated.
+
+    It gets no alias: those follow from scores.
+
+    Args:
+        run: The run that trained it.
+        model: The model.
+        name: Of the registered model.
+        tags: What it was made from.
+    """
+    import mlflow
+    from mlflow.entities import LoggedModelOutput
+
+    tags = {
+        "camera": model.card.camera_fingerprint,
+        "fingerprint": model.fingerprint,
+        "seed": str(model.card.seed),
+        **tags,
+        EVALUATION: UNEVALUATED,
+    }
+    client = run.client
+    # Logged by its id and outside of `mlflow.start_run`: MLflow would copy the run's metrics to it.
+    logged = client.create_logged_model(
+        run.experiment_id, model.card.kind, run.run_id, tags, client.get_run(run.run_id).data.params
+    )
+    with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / model.card.kind
         save_model(weights, model)
-        info = mlflow.pyfunc.log_model(
-            name=model.card.kind,
+        mlflow.pyfunc.log_model(
+            model_id=logged.model_id,
             loader_module=ServedModel.__module__,
             data_path=str(weights),
             code_paths=[str(Path(rangefinder.__file__).parent)],
             signature=signature(),
             input_example=example(model),
-            pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
+            pip_requirements=requirements(),
         )
-    run.client.update_run(run.run_id, status="RUNNING")  # MLflow ended it with the block
-    return _new_version(run, model, name, alias, info.model_uri)
-
-
-def _new_version(run: TrackedRun, model: TrainedModel, name: str, alias: str, uri: str) -> str:
-    if not run.client.search_registered_models(f"name = '{name}'"):
-        run.client.create_registered_model(name)
-    created = run.client.create_model_version(
-        name,
-        uri,
-        run.run_id,
-        tags={"camera": model.card.camera_fingerprint, "fingerprint": model.fingerprint},
-        model_id=uri.rpartition("/")[2],
+    client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, 0)])
+    if not client.search_registered_models(f"name = '{name}'"):
+        about = descriptions.registered_model(model.card.kind)
+        client.create_registered_model(name, description=about)
+    uri = f"{REGISTRY}{logged.model_id}"
+    created = client.create_model_version(
+        name, uri, run.run_id, tags=tags, model_id=logged.model_id
     )
-    number = str(created.version)
-    run.client.set_registered_model_alias(name, alias, number)
-    return number
+    version = Version.of(created)
+    about = descriptions.version(model.card, version.uri)
+    client.update_model_version(name, version.number, about)
+    return version
+
+
+def requirements() -> list[str]:
+    """What a registered model needs, as an index serves it: builds have no local label (`+cpu`)."""
+    return [f"{name}=={Release(version(name)).public}" for name in _NEEDS]
+
+
+def find_version(client: MlflowClient, name: str, label: str) -> Version | None:
+    """Version of a number or alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    get = client.get_model_version if label.isdigit() else client.get_model_version_by_alias
+    try:
+        return Version.of(get(name, label))
+    except MlflowException:
+        return None
+
+
+def versions(client: MlflowClient, name: str, fingerprint: str) -> list[Version]:
+    """Versions that hold the model of a fingerprint, the newest first."""
+    query = f"name = '{name}' and tags.fingerprint = '{fingerprint}'"
+    found = client.search_model_versions(query)
+    return sorted(map(Version.of, found), key=lambda one: int(one.number), reverse=True)
+
+
+def set_alias(client: MlflowClient, version: Version, alias: str) -> None:
+    """Let an alias name this version."""
+    client.set_registered_model_alias(version.name, alias, version.number)
+
+
+def tag_version(client: MlflowClient, version: Version, tags: Mapping[str, str]) -> None:
+    """Set or change tags of a version."""
+    for key, value in tags.items():
+        client.set_model_version_tag(version.name, version.number, key, value)
+
+
+def describe(client: MlflowClient, version: Version, section: str, text: str) -> None:
+    """Set or replace one section of a version's description."""
+    now = client.get_model_version(version.name, version.number).description or ""
+    changed = descriptions.with_section(now, section, text)
+    client.update_model_version(version.name, version.number, changed)
+
+
+def record_scores(
+    run: TrackedRun, version: Version, scores: Mapping[str, Any], test: Dataset
+) -> None:
+    """Attach scores to a registered model: its metrics have no prefix, and the test captures.
+
+    MLflow keeps a model's metrics with those of a run. That of the evaluation has the scores of all
+    models, under prefixes; so these get a run of their own below it.
+
+    Args:
+        run: The run that scored it.
+        version: The model.
+        scores: Its entry of `models` in evaluation.json.
+        test: The captures that it was scored on.
+    """
+    from mlflow.entities import LoggedModelInput
+
+    abs_rel = f"{scores['overall']['abs_rel']:.3f}"
+    tags = {"model": version.uri, "captures.test": test.digest}
+    with run.child(f"{version.uri} on test captures: {abs_rel}", tags) as child:
+        child.log_datasets(test)
+        child.client.log_inputs(child.run_id, models=[LoggedModelInput(version.model_id)])
+        child.log_metrics(scores, version.model_id, test)
+    scored = {EVALUATION: EVALUATED, "captures.test": test.digest, "abs_rel": abs_rel}
+    tag_version(run.client, version, scored)
+    text = descriptions.scores(scores, test.profile["captures"], test.digest)
+    describe(run.client, version, descriptions.SCORES, text)
 
 
 def signature() -> ModelSignature:
@@ -119,33 +244,55 @@ def _from_registry(name: str | None, env: str) -> TrainedModel:
     from rangefinder.config.project import STUDENT_NAME, Project
 
     project = Project.find(Path(), env)
+    client, uri = open_registry(project)
+    if name is None:
+        registered = {m.name: m.aliases for m in client.search_registered_models()}
+        alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
+        if alias is None:
+            raise _no_student(uri)
+        name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
+    return load_registered(client, name, project.root)
+
+
+def open_registry(project: Project) -> tuple[MlflowClient, str]:
+    """A client of the project's registry, and where that is.
+
+    Raises:
+        ModelError: If nothing was ever registered.
+    """
     store = Store.of(project.root, project.tracking())
     database = store.uri.removeprefix("sqlite:///")
     if database != store.uri and not Path(database).is_file():
         raise _no_student(store.uri)
+    return store.client(), store.uri
+
+
+def load_registered(client: MlflowClient, name: str, root: Path) -> TrainedModel:
+    """Load a registered model.
+
+    Args:
+        client: Of the registry.
+        name: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+        root: The project, in whose folders the model may be if its artifacts have moved.
+
+    Raises:
+        ModelError: If it is not there.
+    """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    client = store.client()
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    registered = {m.name: m.aliases for m in client.search_registered_models()}
-    if name is None:
-        alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
-        if alias is None:
-            raise _no_student(store.uri)
-        name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
     with tempfile.TemporaryDirectory() as folder:
         try:
             found = _folder(Path(download_artifacts(artifact_uri=name, dst_path=folder)))
         except (MlflowException, OSError, ModelError) as exc:  # an empty folder, if files are gone
-            if (local := _same_model(client, name, project.root)) is not None:
+            if (local := _same_model(client, name, root)) is not None:
                 log.warning("The files of %s have moved; using the same model in %s", name, local)
                 return load_model(local)
+            aliases = {m.name: m.aliases for m in client.search_registered_models()}
             raise ModelError(
-                f"{name} is not in the registry at {store.uri} ({exc})",
-                expected=", ".join(
-                    f"{n}@{a}" for n, aliases in registered.items() for a in aliases
-                ),
+                f"{name} is not in the registry at {client.tracking_uri} ({exc})",
+                expected=", ".join(f"{n}@{a}" for n, named in aliases.items() for a in named),
             ) from exc
         return load_model(found)
 
@@ -155,13 +302,9 @@ def _same_model(client: MlflowClient, name: str, root: Path) -> Path | None:
 
     Artifacts have absolute addresses, which a project's folder leaves behind when it is moved.
     """
-    from mlflow.exceptions import MlflowException
-
     title, label, *_ = *re.split("[@/]", name.removeprefix(REGISTRY), maxsplit=1), ""
-    get = client.get_model_version_by_alias if "@" in name else client.get_model_version
-    try:
-        version = get(title, label)
-    except MlflowException:
+    version = find_version(client, title, label)
+    if version is None:
         return None
     for card in sorted(root.glob(f"{MODELS}/*/{CARD}")):
         with suppress(ModelError):  # another folder's, which nobody asked for
@@ -172,7 +315,8 @@ def _same_model(client: MlflowClient, name: str, root: Path) -> Path | None:
 
 def _no_student(uri: str) -> ModelError:
     return ModelError(
-        f"no student is registered at {uri}",
+        f"no student of an alias is registered at {uri}",
         expected=" or ".join(f"an alias {alias}" for alias in ALIASES),
-        todo="Train one with 'kedro run', or name a model's folder with --model.",
+        todo="Train one with 'kedro run' (one worse than a constant gets no alias), or name a "
+        f"version ({REGISTRY}NAME/1) or a model's folder with --model.",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,10 +24,39 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-PROCESS, PARENT = "rangefinder.process", "mlflow.parentRunId"
+PROCESS, PARENT, NAME = "rangefinder.process", "mlflow.parentRunId", "mlflow.runName"
+DESCRIPTION = "mlflow.note.content"
+_WIDTHS = {  # [px] of columns of the table of runs, in their order, as `make ui` opens it
+    "attributes.`Run Name`": 400,
+    "attributes.`Created`": 130,
+    "metrics.`evaluation/student`": 130,
+    "metrics.`evaluation/teacher`": 130,
+    "metrics.`evaluation/constant`": 130,
+    "metrics.`evaluation/edge`": 120,
+    "metrics.`evaluation/in80`": 120,
+    "attributes.`Dataset`": 160,
+    "attributes.`Source`": 160,
+}
+_SAVED_VIEW = {
+    "orderByKey": "metrics.`evaluation/student`",
+    "orderByAsc": True,
+    "selectedColumns": list(_WIDTHS),
+    "columnOrder": list(_WIDTHS),
+    "columnWidths": _WIDTHS,
+}
+VIEW = "rangefinder"  # the key of that view in the UI's address
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # or the UI opens on another page
+    f"mlflow.sharedViewState.{VIEW}": json.dumps(_SAVED_VIEW),
+    DESCRIPTION: "Runs of Rangefinder, the best student first. `evaluation/student`, `teacher` and "
+    "`constant` are AbsRel on the test captures, `edge` the student's near depth edges; `in80` is "
+    "the share of pixels within the 80 % interval. The best student that passed the gate is the "
+    "champion of `rangefinder-student`.",
+}
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _BATCH = 100  # most parameters in one call of MLflow
 _open_runs: list[TrackedRun] = []
+_monitors: dict[str, Any] = {}  # MLflow's monitors of the system, by run
 
 
 @dataclass(frozen=True)
@@ -60,11 +91,27 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """Captures that a run took.
+
+    Attributes:
+        profile: Numbers worth seeing in the UI, by name.
+    """
+
+    name: str  # of the whole set
+    digest: str
+    source: str  # where they lie
+    context: str  # what they were for
+    profile: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class TrackedRun:
     """An open run, its parent run if any, and the name of the process that opened it."""
 
     client: MlflowClient
     store: Store
+    experiment_id: str
     run_id: str
     parent_id: str | None = None
     process: str = field(default_factory=lambda: process_name(psutil.Process()))
@@ -79,14 +126,40 @@ class TrackedRun:
         experiment_id = _experiment(client, store, experiment)
         mark_killed(client, experiment_id)
         parent = _parent(client, experiment_id)
-        own = {PROCESS: process_name(psutil.Process()), "mlflow.runName": name, **tags}
+        own = {PROCESS: process_name(psutil.Process()), NAME: name, **tags}
         if parent:
             own[PARENT] = parent
         run = client.create_run(experiment_id, tags=own)
-        tracked = cls(client, store, run.info.run_id, parent)
+        tracked = cls(client, store, experiment_id, run.info.run_id, parent)
         _open_runs.append(tracked)
         atexit.register(tracked.abandon)
         return tracked
+
+    @property
+    def name(self) -> str:
+        """What the run is called now."""
+        return str(self.client.get_run(self.run_id).info.run_name)
+
+    def rename(self, name: str) -> None:
+        """Call the run otherwise."""
+        self.set_tags({NAME: name})
+
+    @property
+    def parent(self) -> TrackedRun | None:
+        """The run of the `dvc` command that this one is a stage of."""
+        return None if self.parent_id is None else replace(self, run_id=self.parent_id)
+
+    @contextmanager
+    def child(self, name: str, tags: Mapping[str, str]) -> Iterator[TrackedRun]:
+        """A finished run below this one, which is open within the block."""
+        own = {PROCESS: self.process, PARENT: self.run_id, NAME: name, **tags}
+        run_id = self.client.create_run(self.experiment_id, tags=own).info.run_id
+        status = "FAILED"
+        try:
+            yield replace(self, run_id=run_id, parent_id=self.run_id)
+            status = "FINISHED"
+        finally:
+            self.client.set_terminated(run_id, status)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log nested parameters under dotted names."""
@@ -96,17 +169,49 @@ class TrackedRun:
         for first in range(0, len(items), _BATCH):
             self.client.log_batch(self.run_id, params=items[first : first + _BATCH])
 
-    def log_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Log the numbers of nested metrics under names with slashes."""
+    def log_metrics(
+        self,
+        metrics: Mapping[str, Any],
+        model_id: str | None = None,
+        dataset: Dataset | None = None,
+    ) -> None:
+        """Log the numbers of nested metrics under names with slashes.
+
+        Args:
+            metrics: The metrics.
+            model_id: The logged model that they are of as well.
+            dataset: What they were measured on.
+        """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now, of = int(time.time() * 1000), {}
+        if dataset is not None:
+            of = {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
         items = [
-            Metric(key, float(value), now, 0)
+            Metric(key, float(value), now, 0, model_id, **of)
             for key, value in flatten(metrics, "/").items()
             if isinstance(value, int | float)
         ]
         self.client.log_batch(self.run_id, metrics=items)
+
+    def log_datasets(self, *datasets: Dataset) -> None:
+        """Log captures as inputs of the run."""
+        from mlflow import entities
+
+        inputs = [
+            entities.DatasetInput(
+                entities.Dataset(
+                    each.name,
+                    each.digest,
+                    "local",
+                    json.dumps({"uri": each.source}),
+                    profile=json.dumps(dict(each.profile)),
+                ),
+                [entities.InputTag("mlflow.data.context", each.context)],
+            )
+            for each in datasets
+        ]
+        self.client.log_inputs(self.run_id, inputs)
 
     def log_files(self, path: Path) -> None:
         """Log a file, or a folder under its name."""
@@ -114,6 +219,18 @@ class TrackedRun:
             self.client.log_artifacts(self.run_id, str(path), path.name)
         else:
             self.client.log_artifact(self.run_id, str(path))
+
+    def watch_system(self) -> None:
+        """Log processor, memory and GPU of the machine until the run ends."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor: Any = SystemMetricsMonitor(self.run_id, tracking_uri=self.store.uri)  # type: ignore[no-untyped-call]
+        monitor.start()
+        _monitors[self.run_id] = monitor
+
+    def log_text(self, name: str, text: str) -> None:
+        """Log a text as a file of this name."""
+        self.client.log_text(self.run_id, text, name)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or change tags."""
@@ -124,6 +241,8 @@ class TrackedRun:
         """End the run, and its parent with it, as FINISHED, FAILED or KILLED."""
         if self in _open_runs:
             _open_runs.remove(self)
+            if self.run_id in _monitors:
+                _monitors.pop(self.run_id).finish()
             for run_id in filter(None, (self.run_id, self.parent_id)):
                 self.client.set_terminated(run_id, status)
             atexit.unregister(self.abandon)
@@ -186,9 +305,12 @@ def _alive(name: str) -> bool:
 def _experiment(client: MlflowClient, store: Store, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name, artifact_location=store.artifacts))
+        return str(client.create_experiment(name, store.artifacts, EXPERIMENT_TAGS))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    for key, value in EXPERIMENT_TAGS.items():
+        if found.tags.get(key) != value and not (key == DESCRIPTION and key in found.tags):
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 
@@ -204,7 +326,7 @@ def _parent(client: MlflowClient, experiment_id: str) -> str | None:
         client.update_run(parent_id, status="RUNNING")
         return parent_id
     name = os.environ.get("DVC_EXP_NAME") or "dvc repro"
-    tags = {PROCESS: owner, "dvc": "repro", "mlflow.runName": name}
+    tags = {PROCESS: owner, "dvc": "repro", NAME: name}
     return str(client.create_run(experiment_id, tags=tags).info.run_id)
 
 

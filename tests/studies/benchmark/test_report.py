@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rangefinder.common.timing import Timing
 from rangefinder.studies.benchmark.report import (
     DENSE,
     PATCH_LOOP,
@@ -14,7 +15,6 @@ from rangefinder.studies.benchmark.report import (
     frames_per_s,
     ratios,
 )
-from rangefinder.studies.benchmark.timing import Timing
 
 PHOTO = (480, 360)
 

@@ -17,13 +17,13 @@ from torch.optim import Optimizer
 
 from rangefinder.cache.store import TeacherCache
 from rangefinder.captures.manifest import CaptureSet
+from rangefinder.common.timing import Timing
 from rangefinder.config import Parameters
 from rangefinder.models.device import autocast_to, training_dtype
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher
-from rangefinder.studies.benchmark.timing import Timing
 from rangefinder.sweep.sweep import Sweep
 from rangefinder.training.assembly import StudentData, training_split
 from rangefinder.training.compositing import CompositedScenes

@@ -13,8 +13,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from rangefinder.common.figures import GRID, model_colours, new_figure
+from rangefinder.common.timing import Timing
 from rangefinder.evaluation.report import print_parts, text_table
-from rangefinder.studies.benchmark.timing import Timing
 
 PATCH_LOOP, MONAI, DENSE, STUDENT = "patch_loop", "monai", "dense", "student"
 METHODS = (PATCH_LOOP, MONAI, DENSE, STUDENT)

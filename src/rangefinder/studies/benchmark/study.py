@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from rangefinder.cache.store import TeacherCache
 from rangefinder.captures.manifest import CaptureSet
+from rangefinder.common.timing import Effort, Timing, time_in_turns
 from rangefinder.config import Parameters
 from rangefinder.errors import ModelError
 from rangefinder.models.device import configure_cpu, torch_device
@@ -36,15 +37,7 @@ from rangefinder.studies.benchmark.report import (
     frames_per_s,
     ratios,
 )
-from rangefinder.studies.benchmark.timing import (
-    Effort,
-    Timing,
-    matrix_product,
-    multiply_adds,
-    peak_bytes,
-    threads,
-    time_in_turns,
-)
+from rangefinder.studies.benchmark.timing import matrix_product, multiply_adds, peak_bytes, threads
 from rangefinder.synthesis.renderer import render_captures
 
 MATMUL = "matmul"

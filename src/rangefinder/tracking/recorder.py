@@ -1,0 +1,149 @@
+"""What a run of pipelines leaves in MLflow: inputs, models when they are trained, scores later.
+
+A thing has one fingerprint, under one name: `camera`, `captures`, `teacher`, `cache`, `student` are
+tags of runs and of registered versions; cards and the cache's key hold the same numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rangefinder.evaluation.headline import beats_constant
+from rangefinder.tracking.runs import DESCRIPTION, Dataset, TrackedRun
+
+if TYPE_CHECKING:
+    from rangefinder.cache.store import TeacherCache
+    from rangefinder.captures.manifest import CaptureSet
+    from rangefinder.models.model_files import TrainedModel
+    from rangefinder.tracking.registry import Version
+
+log = logging.getLogger(__name__)
+HEADLINE = "evaluation"  # prefix of the few numbers that sum a run up
+MANIFEST = ["capture_id", "role", "split", "scene", "camera"]
+KINDS = ("teacher", "student")
+
+
+@dataclass
+class Recorder:
+    """Records one run.
+
+    Attributes:
+        run: The open run.
+        name: What it is; its result is added when there is one.
+        origin: Tags of commit, DVC and environment, which registered versions get too.
+        is_whole: Whether pipelines run from their beginning to their end. What a part of one made
+            gets no alias.
+    """
+
+    run: TrackedRun
+    name: str
+    origin: Mapping[str, str]
+    is_whole: bool
+    _names: dict[str, str] = field(default_factory=dict)  # of registered models, by kind
+    _fingerprints: dict[str, str] = field(default_factory=dict)  # by what has it
+
+    def captures(self, captures: CaptureSet, source: str) -> None:
+        """Record the captures that the run makes or takes, which lie at `source`."""
+        if self._is_new("captures", captures.digest):
+            self._is_new("camera", captures.camera.fingerprint)
+            self.run.log_datasets(dataset(captures, source, "all"))
+            self.run.log_text("captures.csv", manifest(captures))
+
+    def cache(self, cache: TeacherCache) -> None:
+        """Record the teacher cache that the run fills or takes."""
+        self._is_new("cache", cache.fingerprint)
+
+    def model(self, model: TrainedModel, name: str) -> None:
+        """Record a model that the run takes."""
+        self._names[model.card.kind] = name
+        self._is_new(model.card.kind, model.fingerprint)
+
+    def trained(self, model: TrainedModel, name: str) -> Version:
+        """Register a model that the run has made, at once: its scores may never come."""
+        from rangefinder.tracking.registry import register  # torch: not in every run
+
+        self.model(model, name)
+        above = ("captures", "teacher", "cache") if model.card.kind == "student" else ("captures",)
+        made_from = {key: self._fingerprints[key] for key in above if key in self._fingerprints}
+        tags = {**self.origin, **made_from, "captures.training": model.card.dataset}
+        version = register(self.run, model, name, tags)
+        log.info("Registered %s, not evaluated yet", version)
+        return version
+
+    def scores(self, summary: Mapping[str, Any], source: str) -> None:
+        """Attach scores to the registered models that they are of.
+
+        A model that beats the best constant becomes candidate, if the run is no part of a pipeline.
+
+        Args:
+            summary: Content of evaluation.json.
+            source: Where the captures lie.
+        """
+        from rangefinder.tracking import registry
+
+        self.run.log_metrics(summary["models"])
+        scored = summary["dataset"]
+        test = Dataset(
+            "test captures", scored["digest"], source, "test", {"captures": scored["captures"]}
+        )
+        self.run.log_datasets(test)
+        client = self.run.client
+        for kind in KINDS:
+            fingerprint = self._fingerprints.get(kind, "")
+            found = registry.versions(client, self._names.get(kind, ""), fingerprint)
+            if not found:
+                continue
+            registry.record_scores(self.run, found[0], summary["models"][kind], test)
+            if not self.is_whole:
+                log.info("%s is scored; part of a pipeline makes no candidate", found[0])
+            elif beats_constant(dict(summary), kind):
+                registry.set_alias(client, found[0], registry.CANDIDATE)
+                log.info("%s is scored, and the candidate", found[0])
+            else:
+                log.warning("%s is no candidate: the best constant is better", found[0])
+
+    def headline(self, numbers: Mapping[str, float], params: Mapping[str, Any]) -> None:
+        """Record the numbers that sum the run up, here and in the run of the `dvc` command.
+
+        Args:
+            numbers: Content of metrics.json.
+            params: Parameters that the run of the `dvc` command shows.
+        """
+        result = ", ".join(f"{k} {numbers[k]:.3f}" for k in reversed(KINDS) if k in numbers)
+        self.run.rename(f"{self.name}: {result}")
+        self.run.log_metrics({HEADLINE: dict(numbers)})
+        if (parent := self.run.parent) is not None:
+            parent.rename(f"{parent.name.partition(':')[0]}: {result}")
+            parent.log_metrics({HEADLINE: dict(numbers)})
+            parent.log_params(params)
+
+    def describe(self, text: str) -> None:
+        """Set the run's description."""
+        self.run.set_tags({DESCRIPTION: text})
+
+    def node(self, name: str, seconds: float, peak_bytes: int | None) -> None:
+        """Record how long a node took, and the most memory its process held meanwhile."""
+        used = {"seconds": seconds} | ({"peak_mb": peak_bytes / 2**20} if peak_bytes else {})
+        self.run.log_metrics({"nodes": {name: used}})
+
+    def _is_new(self, key: str, fingerprint: str) -> bool:
+        if self._fingerprints.get(key) == fingerprint:
+            return False
+        self._fingerprints[key] = fingerprint
+        self.run.set_tags({key: fingerprint})
+        return True
+
+
+def dataset(captures: CaptureSet, source: str, context: str) -> Dataset:
+    """Captures as an input of a run, with their numbers by split and role."""
+    uses = captures.table["split"] + " " + captures.table["role"]
+    profile = {str(use): int(number) for use, number in uses.value_counts().items()}
+    return Dataset("captures", captures.digest, source, context, profile)
+
+
+def manifest(captures: CaptureSet) -> str:
+    """Ids of captures, their use and camera as CSV: what a fingerprint of captures stands for."""
+    return str(captures.table[MANIFEST].to_csv(index=False))
