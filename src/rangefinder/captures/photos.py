@@ -75,6 +75,22 @@ class Photo:
             return values
         return np.ascontiguousarray(upright(values, self.turn))
 
+    def stored_pixels(
+        self, rows: NDArray[np.integer], columns: NDArray[np.integer]
+    ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """Rows and columns of the stored photo, ascending, that viewers show at these.
+
+        `shown` of a map on them is the map at `rows` and `columns` as viewers show it, if these
+        ascend.
+        """
+        size = self.image.shape[1:]
+        stored = (
+            upright(np.broadcast_to(index, size), self.turn)[np.ix_(rows, columns)]
+            for index in np.ogrid[: size[0], : size[1]]
+        )
+        found_rows, found_columns = map(np.unique, stored)
+        return found_rows, found_columns
+
     @property
     def shown_image(self) -> Tensor:
         """`[3, H, W]` linear light, turned as viewers turn the photo."""

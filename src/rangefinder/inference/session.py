@@ -132,18 +132,13 @@ class Measurement:
         pixel = math.floor(y_px), math.floor(x_px)
         maps = (self.distance_m, *self.interval_m(), self.accuracy_probability)
         distance, near, far, accuracy = (round(float(values[pixel]), 4) for values in maps)
-        ranges = self._two_ranges_m(*pixel)
-        return PointReading(x_px, y_px, distance, near, far, accuracy, ranges)
-
-    def _two_ranges_m(self, row: int, column: int) -> tuple[Interval, Interval] | None:
-        """See `Posterior.two_ranges_m`; the pixel is one of the photo as viewers show it."""
-        height, width = self.stored.distance_m.shape
-        stored = self.photo.shown(np.arange(height * width).reshape(height, width))
-        ranges = self.posterior.two_ranges_m(*divmod(int(stored[row, column]), width))
-        if ranges is None:
-            return None
-        near, far = ((round(low, 4), round(high, 4)) for low, high in ranges)
-        return near, far
+        rows, columns = self.photo.stored_pixels(*(np.array([place]) for place in pixel))
+        ranges = self.posterior.two_ranges_m(rows, columns)[0, 0].tolist()
+        two = None
+        if math.isfinite(ranges[0][0]):
+            before, behind = ((round(low, 4), round(high, 4)) for low, high in ranges)
+            two = before, behind
+        return PointReading(x_px, y_px, distance, near, far, accuracy, two)
 
     def save(
         self, folder: str | Path, stem: str | None = None, *, cloud: bool = False
