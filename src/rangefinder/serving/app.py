@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, cast
 
@@ -23,7 +22,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
-from numpy.typing import NDArray
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -41,6 +39,7 @@ from rangefinder.inference.output import write_float, write_png16
 from rangefinder.inference.session import Measurement, Point, Session
 from rangefinder.inference.viewer import page
 from rangefinder.serving.limits import LimitMiddleware, Limits, Refusal
+from rangefinder.serving.received import measure_received
 
 Format = Literal["json", "tiff", "npy", "png16", "view"]
 MapName = Literal["distance_m", "near_m", "far_m", "accuracy_probability"]
@@ -49,8 +48,6 @@ GONE = 499  # of an answer that nobody waits for, as nginx has it
 PNG_STEPS = {"distance_m": 1000, "near_m": 1000, "far_m": 1000, "accuracy_probability": 65535}
 _ROOM = 4  # times as many pixels as the camera has: larger photos are not decoded
 _POINT = re.compile(r"\s*(-?[\d.]{1,12})\s*,\s*(-?[\d.]{1,12})\s*")
-_UNSAFE = re.compile(r"[^\w.() -]")
-_LONGEST_NAME = 100  # characters at the end of a file's name
 _HELP = "See /docs."
 router = APIRouter()
 
@@ -105,12 +102,6 @@ class Measuring:
         """Count an answer."""
         self._answers.labels(getattr(scope.get("route"), "path", "other"), status).inc()
 
-    def error(self, error: RangefinderError) -> Refusal:
-        """An error as clients get it: without this machine's folders."""
-        own = re.compile(re.escape(str(self.folder)) + r"/[^/\s]+/")
-        content = Refusal.of(error).model_dump()
-        return Refusal(**{name: own.sub("", text) for name, text in content.items()})
-
 
 def create_app(session: Session, folder: Path, limits: Limits | None = None) -> LimitMiddleware:
     """The server as an ASGI application.
@@ -145,7 +136,7 @@ Shared = Annotated[Measuring, Depends(_measuring)]
 
 
 async def _unusable(request: Request, error: Exception) -> Response:
-    content = _measuring(request).error(cast("RangefinderError", error))
+    content = Refusal.of(cast("RangefinderError", error))
     return JSONResponse(content.model_dump(), UNUSABLE)
 
 
@@ -244,16 +235,14 @@ async def measure(
     shared = _measuring(request)
 
     def work() -> Response:
-        path = folder / _file_name(photo.filename)
-        with path.open("wb") as file:
-            shutil.copyfileobj(photo.file, file)
-        pixels = _array(path) if path.suffix.lower() == ".npy" else path
-        measured = shared.session.measure(pixels, origin_px=corner, scale=scale)
+        measured = measure_received(
+            shared.session, photo.file, photo.filename, folder, corner, scale
+        )
         if kind == "json":
-            return JSONResponse({"photo": path.name, **measured.summary(points)})
+            return JSONResponse({"photo": measured.photo.path.name, **measured.summary(points)})
         if kind == "view":
             return JSONResponse(measured.view().content())
-        return _map_file(measured, wanted, kind, path)
+        return _map_file(measured, wanted, kind, folder)
 
     return await shared.run(request, work)
 
@@ -269,27 +258,13 @@ def _point(text: str) -> Point:
         ) from None
 
 
-def _file_name(given: str | None) -> str:
-    """A name for a file on this machine, like the client's."""
-    name = _UNSAFE.sub("_", PureWindowsPath(given or "").name)[-_LONGEST_NAME:].lstrip(". ")
-    return name or "photo"
-
-
-def _array(path: Path) -> NDArray[np.generic]:
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)  # takes no memory by its header
-    except (OSError, ValueError, EOFError, SyntaxError) as exc:
-        raise CaptureError(f"{path.name} is no array of numpy ({exc})") from exc
-    return cast("NDArray[np.generic]", found)
-
-
-def _map_file(measured: Measurement, wanted: MapName, kind: str, photo: Path) -> FileResponse:
+def _map_file(measured: Measurement, wanted: MapName, kind: str, folder: Path) -> FileResponse:
     """A map as a file, so that answers wait on the disk while clients take them in."""
     if wanted in ("near_m", "far_m"):
         values = measured.interval_m()[wanted == "far_m"]
     else:
         values = getattr(measured, wanted)
-    path = photo.with_name(f"{photo.stem}_{wanted}.{kind.removesuffix('16')}")
+    path = folder / f"{measured.photo.path.stem}_{wanted}.{kind.removesuffix('16')}"
     if kind == "tiff":
         write_float(path, values, {"what": wanted})
     elif kind == "npy":

@@ -28,7 +28,10 @@ REGISTRY = "models:/"
 MODELS = "data/06_models"  # where pipelines leave theirs
 ALIASES = ("champion", "candidate")
 log = logging.getLogger(__name__)
-_NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "scipy", "torch")
+_NEEDS = (
+    *("imagecodecs", "mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors"),
+    *("scipy", "tifffile", "torch"),
+)
 
 
 def register(run: TrackedRun, model: TrainedModel, name: str, alias: str) -> str:
@@ -67,13 +70,15 @@ def _new_version(run: TrackedRun, model: TrainedModel, name: str, alias: str, ur
 
 
 def signature() -> ModelSignature:
-    """Signature: photos `[N, 3, H, W]` to maps `[N, H, W]`."""
+    """Signature: of arrays, maps `[N, H, W]`.
+
+    Inputs are left open: MLflow's schemas cannot hold that a model takes either arrays or photos.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ParamSchema, ParamSpec, Schema, TensorSpec
 
     number = np.dtype(np.float32)
     return ModelSignature(
-        inputs=Schema([TensorSpec(number, (-1, 3, -1, -1))]),
         outputs=Schema([TensorSpec(number, (-1, -1, -1), name) for name in OUTPUTS]),
         params=ParamSchema([ParamSpec(key, "double", value) for key, value in PLACEMENT.items()]),
     )
