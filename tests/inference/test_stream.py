@@ -187,6 +187,7 @@ def test_a_stream_without_pictures_is_refused(tmp_path):
         next(read_frames(str(tmp_path / "sound.wav"), 10))
 
 
+@pytest.mark.slow
 def test_a_stream_ends_cleanly_on_a_signal(model_folder, tmp_path):
     write_video(tmp_path / "clip.avi", pictures(4) * 500)
     command = "from rangefinder.commands import main; main(prog_name='rangefinder')"

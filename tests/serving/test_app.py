@@ -25,6 +25,9 @@ from ..conftest import PATIENCE_S
 from ..tiny_camera import random_pixels
 from .conftest import Server, started
 
+pytest.importorskip("fastapi_offline", reason="rangefinder[serve] is needed")
+from rangefinder.serving.app import Answer
+
 KEYS = {"what", "found", "expected", "todo"}
 MB = 2**20
 
@@ -74,6 +77,7 @@ def test_points_are_those_of_measure(server, model_folder, tmp_path):
     answer = post(server, "a.png", GOOD, at=["20,10", "63.5,0"])
     assert answer.status_code == 200
     assert answer.json() == printed | {"photo": "a.png"}
+    assert Answer.model_validate(answer.json(), extra="forbid").at[0].x_px == 20
 
 
 def test_maps_are_those_of_a_session(server, measured):
@@ -288,6 +292,7 @@ def test_fifty_clients_half_of_them_bad(server, measured):
     assert server.process.memory_info().rss - before < 150 * MB
     assert metric(server, "rangefinder_photos ") == 0
     assert metric(server, "rangefinder_answers_total") > answered + sum(map(len, statuses))
+    assert metric(server, 'rangefinder_answers_total{path="/v1/measure",status="5') == 0
     assert server.under_way() == []
 
 

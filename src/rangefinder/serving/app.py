@@ -31,18 +31,20 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from rangefinder.errors import CaptureError, RangefinderError
 from rangefinder.inference.output import write_float, write_png16
-from rangefinder.inference.session import Measurement, Point, Session
+from rangefinder.inference.session import Measurement, Point, PointReading, Session
 from rangefinder.inference.viewer import page
 from rangefinder.serving.limits import LimitMiddleware, Limits, Refusal
 from rangefinder.serving.received import measure_received
 
 Format = Literal["json", "tiff", "npy", "png16", "view"]
 MapName = Literal["distance_m", "near_m", "far_m", "accuracy_probability"]
+MEDIA = {"tiff": "image/tiff", "npy": "application/x-npy", "png16": "image/png"}
 UNUSABLE = 422  # status of a photo, or an argument, that cannot be measured
 GONE = 499  # of an answer that nobody waits for, as nginx has it
 PNG_STEPS = {"distance_m": 1000, "near_m": 1000, "far_m": 1000, "accuracy_probability": 65535}
@@ -50,6 +52,20 @@ _ROOM = 4  # times as many pixels as the camera has: larger photos are not decod
 _POINT = re.compile(r"\s*(-?[\d.]{1,12})\s*,\s*(-?[\d.]{1,12})\s*")
 _HELP = "See /docs."
 router = APIRouter()
+
+
+class Answer(BaseModel):
+    """What is measured in one photo, see `Measurement.summary`."""
+
+    photo: str
+    width_px: int
+    height_px: int
+    model: str
+    camera: str
+    forced: list[str]
+    median_m: float
+    level: float
+    at: list[PointReading]
 
 
 class Measuring:
@@ -203,7 +219,10 @@ async def _own_folder(shared: Shared) -> AsyncIterator[Path]:
 @router.post(
     "/v1/measure",
     response_class=Response,
-    responses={code: {"model": Refusal} for code in (400, 408, 413, UNUSABLE, 429)},
+    responses={
+        200: {"model": Answer, "content": {kind: {} for kind in MEDIA.values()}},
+        **{code: {"model": Refusal} for code in (400, 408, 413, UNUSABLE, 429)},
+    },
 )
 async def measure(
     request: Request,
@@ -271,5 +290,4 @@ def _map_file(measured: Measurement, wanted: MapName, kind: str, folder: Path) -
         np.save(path, values)
     else:
         write_png16(path, values, PNG_STEPS[wanted])
-    media = {"tiff": "image/tiff", "npy": "application/x-npy", "png16": "image/png"}[kind]
-    return FileResponse(path, media_type=media, filename=path.name)
+    return FileResponse(path, media_type=MEDIA[kind], filename=path.name)
