@@ -52,7 +52,8 @@ bench: $(STAMP)  ## Time sweep, cache and student on this machine, after `make r
 test: lint  ## All checks, and tests but those that take minutes
 	$(BIN)/python -m pytest
 
-test-slow: $(STAMP)  ## Those that take minutes
+test-slow: $(STAMP)  ## Those that take minutes; pages are looked at where there is a Chromium
+	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[browser]'
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)  ## Style, types and layers

@@ -16,13 +16,15 @@ class RangefinderError(Exception):
     def __init__(
         self, what: str, *, got: object = None, expected: object = None, todo: str = ""
     ) -> None:
-        parts = [what.rstrip(".")]
+        self.what, self.todo = what.rstrip("."), todo.strip()
+        self.found = "" if got is None else str(got)
+        self.expected = "" if expected is None else str(expected)
+        parts = [self.what]
         if got is not None:
             parts.append(f"found {got}")
         if expected is not None:
             parts.append(f"expected {expected}")
-        message = "; ".join(parts)
-        self.finding, self.todo = message, todo.strip()
+        self.finding = message = "; ".join(parts)
         gap = "" if todo.startswith("\n") else ". "
         super().__init__(f"{message}{gap}{todo}".rstrip())
 

@@ -132,11 +132,13 @@ def test_a_prediction_by_the_defocus_sign_is_decoded_on_request(kind):
 def test_a_divided_posterior_has_two_ranges(kind):
     model = make_model(kind)
     posterior = divided(Predictor(model).posterior(IMAGE))
-    near, far = posterior.two_ranges_m(45, 5)
+    ranges = posterior.two_ranges_m(np.array([2, 45]), np.array([5]))
+    assert ranges.shape == (2, 1, 2, 2)
+    near, far = ranges[1, 0]
     half, centres = model.distribution.width_dpt / 2, model.distribution.centres_dpt
     for ends_m, centre in ((near, float(centres[9])), (far, float(centres[2]))):
         assert ends_m == pytest.approx((1 / (centre + half), 1 / (centre - half)), rel=1e-4)
-    assert posterior.two_ranges_m(2, 5) is None
+    assert np.isnan(ranges[0]).all()
 
 
 def test_calibration_changes_intervals_only():

@@ -1,5 +1,6 @@
 """Finding a trained model: in a folder, or in what MLflow keeps."""
 
+import base64
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 folder, *waiting = sys.argv[1:]
+waiting, photos = waiting[:-3], waiting[-3:]
 installed = set()
 while waiting:
     name = canonicalize_name(waiting.pop())
@@ -48,14 +50,22 @@ for module, packages in packages_distributions().items():
         sys.modules[module] = None  # an import of it fails
 from rangefinder.serving.pyfunc import _load_pyfunc
 import numpy as np
+import pandas as pd
 
-maps = _load_pyfunc(folder).predict(np.zeros((1, 3, 48, 64), np.float32), {"scale": 1.5})
+model = _load_pyfunc(folder)
+maps = model.predict(np.zeros((1, 3, 48, 64), np.float32), {"scale": 1.5})
 print(maps["distance_m"].shape)
+rows = pd.DataFrame({"photo": photos, "name": ["a.tif", "b.png", "c.jpg"]})
+print(len(model.predict(rows)))
 """
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
-def test_a_registered_model_predicts_with_nothing_but_its_requirements(model_folder, kind):
-    command = [sys.executable, "-c", IN_ITS_ENVIRONMENT, model_folder / kind, *_NEEDS]
+def test_a_registered_model_predicts_with_nothing_but_its_requirements(
+    model_folder, photo_folder, kind
+):
+    files = sorted(photo_folder.iterdir())
+    photos = [base64.b64encode(path.read_bytes()).decode() for path in files]
+    command = [sys.executable, "-c", IN_ITS_ENVIRONMENT, model_folder / kind, *_NEEDS, *photos]
     done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
-    assert done.stdout == "(1, 48, 64)\n", done.stderr
+    assert done.stdout == "(1, 48, 64)\n3\n", done.stderr

@@ -71,6 +71,7 @@ def decode(
     encoding: str = "auto",
     orientation: Orientation = "refuse",
     sample_bits: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Decoded:
     """Read a picture.
 
@@ -80,6 +81,7 @@ def decode(
         encoding: srgb, linear, or auto: 8 bits are sRGB, more are linear.
         orientation: What to do with a picture that is turned according to its EXIF.
         sample_bits: That 16-bit PNG and TIFF use, where the file does not say it; None: all 16.
+        max_pixels: Above which a picture is refused, before its pixels take memory.
 
     Raises:
         CaptureError: If it is empty, damaged, not a picture, too small or too large, or its colours
@@ -88,7 +90,7 @@ def decode(
     start = require_content(path)
     if path.suffix.lower() in RAW_SUFFIXES:
         encoding = "linear"
-    samples = _samples(path, start, sample_bits)
+    samples = _samples(path, start, sample_bits, max_pixels)
     pixels, exif = samples.pixels, samples.exif
     if is_turned(exif) and orientation == "refuse":
         raise CaptureError(
@@ -120,34 +122,34 @@ def require_content(path: Path) -> bytes:
     return start
 
 
-def require_size(name: str, width: int, height: int) -> None:
+def require_size(name: str, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse a picture by its size, before its pixels take memory.
 
     Raises:
-        CaptureError: If it is too small for a patch, or absurdly large.
+        CaptureError: If it is too small for a patch, or larger than what is accepted.
     """
     found = f"{width}x{height} px"
-    if width * height > MAX_PIXELS:
-        limit = f"at most {MAX_PIXELS // 10**6} million pixels"
+    if width * height > max_pixels:
+        limit = f"at most {max_pixels / 10**6:.4g} million pixels"
         raise CaptureError(f"{name} is too large", got=found, expected=limit)
     if min(width, height) < MIN_SIDE_PX:
         limit = f"at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px"
         raise CaptureError(f"{name} is too small to show blur", got=found, expected=limit)
 
 
-def _samples(path: Path, start: bytes, untold_bits: int | None) -> Samples:
+def _samples(path: Path, start: bytes, untold_bits: int | None, max_pixels: int) -> Samples:
     """Samples of a file that begins so; `untold_bits`: of 16-bit ones, where it says nothing."""
     if path.suffix.lower() in RAW_SUFFIXES:
-        return _raw_samples(path)
+        return _raw_samples(path, max_pixels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # of damaged tags
             if path.suffix.lower() in TIFF_SUFFIXES:
-                return _tiff_samples(path, untold_bits)
+                return _tiff_samples(path, untold_bits, max_pixels)
             if is_heif(start):
-                return _heif_samples(path)
-            return _pillow_samples(path, untold_bits)
+                return _heif_samples(path, max_pixels)
+            return _pillow_samples(path, untold_bits, max_pixels)
     except UnidentifiedImageError as exc:
         raise CaptureError(
             f"{path.name} is no JPEG, PNG or TIFF, nor WebP, AVIF or HEIC, whatever its name",
@@ -161,10 +163,10 @@ def _samples(path: Path, start: bytes, untold_bits: int | None) -> Samples:
         ) from exc
 
 
-def _tiff_samples(path: Path, untold_bits: int | None) -> Samples:
+def _tiff_samples(path: Path, untold_bits: int | None, max_pixels: int) -> Samples:
     with open_tiff(path) as file:
         page = photo_page(path.name, file)
-        require_size(path.name, page.imagewidth, page.imagelength)
+        require_size(path.name, page.imagewidth, page.imagelength, max_pixels)
         pixels, bits = photo_samples(path.name, page, untold_bits)
     exif = Image.Exif()  # also of a TIFF whose pixels Pillow cannot read
     with path.open("rb") as file:
@@ -172,15 +174,15 @@ def _tiff_samples(path: Path, untold_bits: int | None) -> Samples:
         return Samples(pixels, exif_tags(exif), bits)
 
 
-def _heif_samples(path: Path) -> Samples:
+def _heif_samples(path: Path, max_pixels: int) -> Samples:
     photo = open_heif(path)
-    require_size(path.name, *photo.size)
+    require_size(path.name, *photo.size, max_pixels)
     return Samples(*heif_samples(photo), coded=Storage("lossy"))
 
 
-def _pillow_samples(path: Path, untold_bits: int | None) -> Samples:
+def _pillow_samples(path: Path, untold_bits: int | None, max_pixels: int) -> Samples:
     with Image.open(path, formats=FORMATS) as picture:
-        require_size(path.name, *picture.size)
+        require_size(path.name, *picture.size, max_pixels)
         if picture.format not in JPEGS and getattr(picture, "is_animated", False):
             raise CaptureError(f"{path.name} is animated", expected="one photo")
         pixels, exif = _pillow_pixels(path, picture), exif_tags(picture.getexif())
@@ -202,7 +204,7 @@ def _png_depth(path: Path) -> int:
         return file.read(25)[24]
 
 
-def _raw_samples(path: Path) -> Samples:
+def _raw_samples(path: Path, max_pixels: int) -> Samples:
     """Demosaicked, linear 16-bit samples of a camera's raw file, in the sensor's own colours.
 
     Neither brightened nor brought to a colour space, which would mix the blurs of three colours.
@@ -216,6 +218,7 @@ def _raw_samples(path: Path) -> Samples:
         ) from exc
     try:
         with rawpy.imread(str(path)) as raw:
+            require_size(path.name, raw.sizes.width, raw.sizes.height, max_pixels)
             orientation = RAW_FLIPS.get(raw.sizes.flip, 1)
             developed: Pixels = raw.postprocess(
                 gamma=(1, 1),
@@ -228,5 +231,4 @@ def _raw_samples(path: Path) -> Samples:
             )
     except (rawpy.LibRawError, OSError) as exc:
         raise CaptureError(f"{path.name} is damaged or an unknown raw file ({exc})") from exc
-    require_size(path.name, developed.shape[1], developed.shape[0])
     return Samples(developed, {Base.Orientation: orientation}, 16)

@@ -20,7 +20,7 @@ from PIL.ExifTags import Base
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.captures.decoding import decode, require_size
+from rangefinder.captures.decoding import MAX_PIXELS, decode, require_size
 from rangefinder.captures.exif import (
     focus_difference,
     is_turned,
@@ -75,6 +75,22 @@ class Photo:
             return values
         return np.ascontiguousarray(upright(values, self.turn))
 
+    def stored_pixels(
+        self, rows: NDArray[np.integer], columns: NDArray[np.integer]
+    ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """Rows and columns of the stored photo, ascending, that viewers show at these.
+
+        `shown` of a map on them is the map at `rows` and `columns` as viewers show it, if these
+        ascend.
+        """
+        size = self.image.shape[1:]
+        stored = (
+            upright(np.broadcast_to(index, size), self.turn)[np.ix_(rows, columns)]
+            for index in np.ogrid[: size[0], : size[1]]
+        )
+        found_rows, found_columns = map(np.unique, stored)
+        return found_rows, found_columns
+
     @property
     def shown_image(self) -> Tensor:
         """`[3, H, W]` linear light, turned as viewers turn the photo."""
@@ -96,6 +112,7 @@ class PhotoPolicy:
     orientation: Orientation = "refuse"  # what the model was trained with, as in `decode`
     sample_bits: int | None = None  # of 16-bit photos that do not say it; None: all
     domain: PhotoDomain | None = None  # photos that the model was trained on, if known
+    max_pixels: int = MAX_PIXELS  # larger ones are refused before their pixels take memory
 
 
 def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
@@ -107,7 +124,9 @@ def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
     if not path.is_file():
         raise CaptureError(f"there is no photo {path}")
     choice: Orientation = "apply" if policy.orientation == "apply" else "ignore"
-    decoded = decode(path, orientation=choice, sample_bits=policy.sample_bits)
+    decoded = decode(
+        path, orientation=choice, sample_bits=policy.sample_bits, max_pixels=policy.max_pixels
+    )
     other = (*_setting_problems(decoded.exif, policy), *_record_problem(path, policy.camera))
     photo = _accept(path, path.name, decoded.image, decoded.storage, policy, other)
     is_stored_turned = choice == "ignore" and is_turned(decoded.exif)
@@ -128,8 +147,9 @@ def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
     """
     name = "the array"
     bits = policy.sample_bits if pixels.dtype == np.uint16 else None
+    if pixels.ndim == 2 or pixels.shape[2:] == (3,):
+        require_size(name, pixels.shape[1], pixels.shape[0], policy.max_pixels)
     image = linear_light(name, pixels, bits=bits)
-    require_size(name, image.shape[2], image.shape[1])
     storage = plain_storage(pixels.dtype == np.uint8)
     photo = _accept(Path("array"), name, image, storage, policy)
     is_untold = pixels.dtype == np.uint16 and bits is None

@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "measure": ("measure", "Distance in metres of every pixel of a photo."),
     "verify": ("measure", "Compare a model's distances with a tape measure."),
     "watch": ("measure", "Measure photos as they land in a folder."),
+    "stream": ("stream", "Measure a video, a camera or a folder frame by frame."),
+    "serve": ("serve", "Measure photos for others: a web page and an HTTP interface."),
     "export": ("export", "Write a model as one ONNX file, for devices without this package."),
     "adapt": ("adapt", "Continue training on new photos of the same camera."),
     "promote": ("promote", "Make a student the champion if it is better than the present one."),

@@ -40,6 +40,7 @@ OUTSIDE = 1  # exit code of `verify`
 @points_option
 @json_option
 @click.option("--ply", is_flag=True, help="Write a point cloud too.")
+@click.option("--html", is_flag=True, help="Write a page to look at too, which needs no network.")
 @session_options
 @click.pass_context
 def measure(
@@ -50,6 +51,7 @@ def measure(
     points: tuple[tuple[float, float], ...],
     as_json: bool,
     ply: bool,
+    html: bool,
     **options: Any,
 ) -> None:
     """Measure photos: files, folders or patterns such as 'shots/*.jpg'.
@@ -67,7 +69,7 @@ def measure(
 
     paths = find_photos(photos)
     session = open_session(**options)
-    request = OutputRequest(points, out, ply)
+    request = OutputRequest(points, out, ply, html)
     failed = 0
     for path, stem in _with_progress(list(zip(paths, stems(paths), strict=True))):
         try:

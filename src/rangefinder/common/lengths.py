@@ -12,7 +12,7 @@ _ROUND = (  # leading digits of round numbers, fine to coarse
     (1.0,),
 )
 _FEWEST, _MOST = 4, 9  # round numbers in a range
-_LONGEST_CM = 0.3  # [m]; beyond, metres
+LONGEST_CM = 0.3  # [m]; beyond, metres
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LengthUnit:
 
 def length_unit(range_m: Interval) -> LengthUnit:
     """The unit for a range [m]: centimetres where all of it is close, else metres."""
-    return LengthUnit("cm", 100.0) if range_m[1] <= _LONGEST_CM else LengthUnit("m", 1.0)
+    return LengthUnit("cm", 100.0) if range_m[1] <= LONGEST_CM else LengthUnit("m", 1.0)
 
 
 def length(distance_m: float, digits: int = 3) -> str:

@@ -23,8 +23,8 @@ from rangefinder.optics.blur import from_lens_m, image_distance_m
 from rangefinder.optics.sensor import linear_to_srgb, srgb_pixels
 
 # Dark to light, evenly perceived, told apart by colour-blind people (viridis, CC0).
-_RAMP = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
-_VIRIDIS = np.array([list(bytes.fromhex(colour)) for colour in _RAMP])
+RAMP = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
+_VIRIDIS = np.array([list(bytes.fromhex(colour)) for colour in RAMP])
 _WIDTH_PX = 640, 2000  # of an overlay; narrower ones could not be read
 _COVERED_FROM = 0.6  # accuracy probability from which a colour covers the photo most
 _COVER = (0.12, 0.75)  # opacity of colour where nothing is known, and where much is
@@ -132,11 +132,11 @@ def write_maps(
     return {
         "distance": atomic_write(
             folder / f"{stem}_{DISTANCE}",
-            lambda path: _write_float(path, prediction.distance_m, about),
+            lambda path: write_float(path, prediction.distance_m, about),
         ),
         "accuracy_probability": atomic_write(
             folder / f"{stem}_{ACCURACY}",
-            lambda path: _write_float(path, accuracy_of(prediction), sure),
+            lambda path: write_float(path, accuracy_of(prediction), sure),
         ),
         "overlay": atomic_write(
             folder / f"{stem}_{OVERLAY}", lambda path: overlay.save(path, "PNG")
@@ -144,7 +144,8 @@ def write_maps(
     }
 
 
-def _write_float(path: Path, values: Float, about: dict[str, Any]) -> None:
+def write_float(path: Path, values: Float, about: dict[str, Any]) -> None:
+    """Write a map `[H, W]` as float32 TIFF; `about` becomes its description."""
     import tifffile
 
     tifffile.imwrite(
@@ -154,6 +155,12 @@ def _write_float(path: Path, values: Float, about: dict[str, Any]) -> None:
         description=json.dumps(about),
         metadata=None,
     )
+
+
+def write_png16(path: Path, values: Float, steps: float) -> None:
+    """Write a map `[H, W]` as PNG of 16 bits, with so many steps in 1; more is the largest."""
+    codes = np.clip(np.rint(values * np.float64(steps)), 0, 65535).astype(np.uint16)
+    Image.fromarray(codes).save(path, "PNG")
 
 
 def write_cloud(
@@ -201,11 +208,32 @@ def back_project(distance_m: Float, camera: Camera, placement: Placement) -> NDA
         camera: The camera.
         placement: Where the picture sits on the sensor.
     """
-    image_m = image_distance_m(camera)
-    depth_m = from_lens_m(camera, distance_m)
     height, width = distance_m.shape
-    pitch_m = camera.pixel_pitch_um * 1e-6
-    x = placement.origin_px[0] + (np.arange(width) + 0.5) * placement.scale - camera.centre_px[0]
-    y = placement.origin_px[1] + (np.arange(height) + 0.5) * placement.scale - camera.centre_px[1]
-    slope = depth_m * (pitch_m / image_m)
-    return np.stack([x * slope, y[:, None] * slope, distance_m], axis=-1).astype(np.float32)
+    x, y = ray_slopes(camera, placement, np.arange(width) + 0.5, np.arange(height) + 0.5)
+    depth_m = from_lens_m(camera, distance_m)
+    points = np.stack([x * depth_m, y[:, None] * depth_m, distance_m], axis=-1)
+    return points.astype(np.float32)
+
+
+def ray_slopes(
+    camera: Camera, placement: Placement, x_px: NDArray[np.floating], y_px: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """How far from the optical axis rays are per metre of depth from the lens, see `back_project`.
+
+    Args:
+        camera: The camera.
+        placement: Where the picture sits on the sensor.
+        x_px: Columns `[w]` [image px].
+        y_px: Rows `[h]` [image px].
+
+    Returns:
+        To the right `[w]`, and down `[h]`.
+    """
+    per_px = camera.pixel_pitch_um * 1e-6 / image_distance_m(camera)
+    x, y = (
+        (origin + places * placement.scale - centre) * per_px
+        for origin, places, centre in zip(
+            placement.origin_px, (x_px, y_px), camera.centre_px, strict=True
+        )
+    )
+    return x, y

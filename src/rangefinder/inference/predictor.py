@@ -11,16 +11,24 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rangefinder.captures.images import resize_sharp
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.config import CacheParams, ComputeParams, Device, Interval
+from rangefinder.config import CacheParams, ComputeParams, Device
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.models.blocks import Lattice, fused, resample
 from rangefinder.models.device import inference_autocast, torch_device
-from rangefinder.models.distribution import INTERVAL_LEVELS, DistanceDistribution, Prediction, Sides
+from rangefinder.models.distribution import (
+    INTERVAL_LEVELS,
+    DistanceDistribution,
+    Float,
+    Prediction,
+    Sides,
+)
 from rangefinder.models.model_files import Card, TrainedModel
 from rangefinder.models.student import Student, full_frame
 from rangefinder.photo_domain import Shift
@@ -29,6 +37,7 @@ from rangefinder.sweep.sweep import Sweep
 REPORTED_LEVEL = 0.8  # of the interval that commands report
 ACCURATE_WITHIN = 0.1  # relative error below which a prediction counts as accurate
 Box = tuple[int, int, int, int]
+_AT_ONCE = 2**16  # pixels whose posteriors are in memory
 
 
 @dataclass(frozen=True)
@@ -80,29 +89,31 @@ class Posterior:
         return _prediction(maps.cpu(), outputs)
 
     @torch.inference_mode()
-    def two_ranges_m(self, row: int, column: int) -> tuple[Interval, Interval] | None:
-        """Ranges before and behind the focus [m] between which one pixel is undecided.
+    def two_ranges_m(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Float:
+        """Ranges before and behind the focus [m] between which pixels are undecided.
 
         Args:
-            row: Of the pixel, in the photo as it is stored.
-            column: Likewise.
+            rows: `[h]` of the pixels, in the photo as it is stored.
+            columns: `[w]` likewise.
 
         Returns:
-            Near and far end of both, which together have the mass of the `REPORTED_LEVEL` interval;
-            None where the posterior is not divided (`DistanceDistribution.two_ranges_dpt`).
+            `[h, w, 2, 2]` near and far end of both, which together have the mass of the
+            `REPORTED_LEVEL` interval; NaN where the posterior is not divided
+            (`DistanceDistribution.two_ranges_dpt`).
         """
         y, x = (
-            torch.tensor([(place + 0.5) * (m / n)])
-            for place, n, m in zip((row, column), self.size_px, self.at_scale_px, strict=True)
+            (torch.from_numpy(places) + 0.5) * (m / n)
+            for places, n, m in zip((rows, columns), self.size_px, self.at_scale_px, strict=True)
         )
-        at_pixel = resample(self.probs.movedim(-1, 0)[None], self.lattice, y, x)[0, :, 0, 0]
-        probs = self.model.tilted(at_pixel.cpu())
         mass = 1 - 2 * self.model.tail(REPORTED_LEVEL, self.shifts)
-        ranges = self.model.distribution.two_ranges_dpt(probs, self._focus_dpt, mass)
-        if ranges is None:
-            return None
-        (near_low, near_high), (far_low, far_high) = ranges
-        return (1 / near_high, 1 / near_low), (1 / far_high, 1 / far_low)
+        posterior, distribution = self.probs.movedim(-1, 0)[None], self.model.distribution
+        found = []
+        for some in torch.split(y, max(1, _AT_ONCE // len(x))):
+            probs = resample(posterior, self.lattice, some, x)[0].movedim(0, -1).cpu()
+            flat = self.model.tilted(probs).flatten(0, 1)
+            ranges = distribution.two_ranges_dpt(flat, self._focus_dpt, mass)
+            found.append(ranges.reshape(len(some), len(x), 2, 2))
+        return torch.cat(found).flip(-1).reciprocal().numpy()
 
     @property
     def _focus_dpt(self) -> float:

@@ -17,14 +17,25 @@ from numpy.typing import NDArray
 from rangefinder.captures.formats import say_skipped, sort_photos
 from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, read_photo
 from rangefinder.captures.sample_bits import SampleBits
+from rangefinder.common.files import atomic_write
 from rangefinder.common.lengths import length_unit
 from rangefinder.config import Device, Interval
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, RangefinderError
-from rangefinder.inference.output import DISTANCE, FORCED, accuracy_of, write_cloud, write_maps
+from rangefinder.inference.output import (
+    DISTANCE,
+    FORCED,
+    accuracy_of,
+    ray_slopes,
+    write_cloud,
+    write_maps,
+)
 from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Posterior, Predictor
+from rangefinder.inference.viewer import PAGE, View, page, shown_places
 from rangefinder.models.distribution import Float, Prediction
 from rangefinder.models.model_files import Card, TrainedModel
+from rangefinder.optics.blur import reference_m
+from rangefinder.optics.sensor import srgb_pixels
 
 Point = tuple[float, float]
 
@@ -132,26 +143,49 @@ class Measurement:
         pixel = math.floor(y_px), math.floor(x_px)
         maps = (self.distance_m, *self.interval_m(), self.accuracy_probability)
         distance, near, far, accuracy = (round(float(values[pixel]), 4) for values in maps)
-        ranges = self._two_ranges_m(*pixel)
-        return PointReading(x_px, y_px, distance, near, far, accuracy, ranges)
+        rows, columns = self.photo.stored_pixels(*(np.array([place]) for place in pixel))
+        ranges = self.posterior.two_ranges_m(rows, columns)[0, 0].tolist()
+        two = None
+        if math.isfinite(ranges[0][0]):
+            before, behind = ((round(low, 4), round(high, 4)) for low, high in ranges)
+            two = before, behind
+        return PointReading(x_px, y_px, distance, near, far, accuracy, two)
 
-    def _two_ranges_m(self, row: int, column: int) -> tuple[Interval, Interval] | None:
-        """See `Posterior.two_ranges_m`; the pixel is one of the photo as viewers show it."""
-        height, width = self.stored.distance_m.shape
-        stored = self.photo.shown(np.arange(height * width).reshape(height, width))
-        ranges = self.posterior.two_ranges_m(*divmod(int(stored[row, column]), width))
-        if ranges is None:
-            return None
-        near, far = ((round(low, 4), round(high, 4)) for low, high in ranges)
-        return near, far
+    def view(self) -> View:
+        """What the viewer shows of it."""
+        card, photo = self.posterior.model.card, self.photo
+        camera, (height, width) = card.camera, self.stored.distance_m.shape
+        rows, columns = photo.stored_pixels(*shown_places(self.distance_m.shape))
+        ranges = self.posterior.two_ranges_m(rows, columns).reshape(len(rows), len(columns), 4)
+        near, far = self.stored.interval_m[REPORTED_LEVEL]
+        maps = (self.stored.distance_m, near, far, accuracy_of(self.stored))
+        at = np.ix_(rows, columns)
+        values = np.concatenate([np.stack([one[at] for one in maps], axis=-1), ranges], axis=-1)
+        x, y = ray_slopes(camera, photo.placement, np.array([0, width]), np.array([0, height]))
+        return View(
+            name=photo.path.name,
+            model=self._made_by(),
+            size_px=(self.distance_m.shape[0], self.distance_m.shape[1]),
+            photo=srgb_pixels(photo.shown_image),
+            maps=np.moveaxis(photo.shown(values), -1, 0),
+            corner_slopes=photo.shown(np.stack(np.meshgrid(x, y), axis=-1)),
+            lens_m=reference_m(camera),
+            range_m=card.prediction.range_m,
+            warnings=photo.warnings,
+        )
 
     def save(
-        self, folder: str | Path, stem: str | None = None, *, cloud: bool = False
+        self,
+        folder: str | Path,
+        stem: str | None = None,
+        *,
+        cloud: bool = False,
+        html: bool = False,
     ) -> dict[str, Path]:
         """Write distance map, accuracy map and overlay into a folder, each atomically.
 
         Returns the files by what they are. `stem` starts their names, by default the photo's;
-        `cloud` asks for a point cloud too.
+        `cloud` asks for a point cloud too, `html` for a page to look at.
         """
         folder, stem = Path(folder), stem or self.photo.path.stem
         card, photo = self.posterior.model.card, self.photo
@@ -161,13 +195,39 @@ class Measurement:
             files["cloud"] = write_cloud(
                 folder, stem, photo.image, self.stored, card.camera, photo.placement
             )
+        if html:
+            content = page([self.view().content()])
+            files["page"] = atomic_write(
+                folder / f"{stem}_{PAGE}", lambda path: path.write_text(content, encoding="utf-8")
+            )
         return files
 
     def _title(self) -> str:
-        card, warnings = self.posterior.model.card, self.photo.warnings
+        warnings = self.photo.warnings
         forced = f"{FORCED}: " + "; ".join(warnings) + ". " if warnings else ""
-        made_by = f"{card.kind} {self.fingerprint}, camera {card.camera.name}"
-        return f"{forced}{self.photo.path.name}: {made_by}"
+        return f"{forced}{self.photo.path.name}: {self._made_by()}"
+
+    def _made_by(self) -> str:
+        card = self.posterior.model.card
+        return f"{card.kind} {self.fingerprint}, camera {card.camera.name}"
+
+    def summary(self, points: Sequence[Point] = ()) -> dict[str, Any]:
+        """Results ready for JSON: the median, and predictions at points (x, y) [px].
+
+        Raises:
+            CaptureError: If a point is outside of the photo.
+        """
+        height, width = self.distance_m.shape
+        return {
+            "width_px": width,
+            "height_px": height,
+            "model": self.fingerprint,
+            "camera": self.posterior.model.card.camera_fingerprint,
+            "forced": list(self.photo.warnings),
+            "median_m": round(float(np.median(self.distance_m)), 4),
+            "level": REPORTED_LEVEL,
+            "at": [asdict(self.at(*point)) for point in points],
+        }
 
 
 @dataclass(frozen=True)
@@ -177,6 +237,7 @@ class OutputRequest:
     points: tuple[Point, ...] = ()
     folder: Path | None = None
     cloud: bool = False
+    html: bool = False
 
 
 def photo_policy(
@@ -255,20 +316,12 @@ class Session:
             CaptureError: If it cannot be measured, or a point is outside of it.
         """
         measured = self.measure(path)
-        points = [measured.at(*point) for point in request.points]
+        summary = measured.summary(request.points)
         files: dict[str, Path] = {}
         if request.folder is not None:
-            files = measured.save(request.folder, stem, cloud=request.cloud)
-        return {
-            "photo": str(path),
-            "model": self.fingerprint,
-            "camera": self.card.camera_fingerprint,
-            "forced": list(measured.photo.warnings),
-            "median_m": round(float(np.median(measured.distance_m)), 4),
-            "level": REPORTED_LEVEL,
-            "at": [asdict(point) for point in points],
-            "files": {name: str(file) for name, file in files.items()},
-        }
+            files = measured.save(request.folder, stem, cloud=request.cloud, html=request.html)
+        written = {name: str(file) for name, file in files.items()}
+        return {"photo": str(path), **summary, "files": written}
 
 
 def stems(paths: Sequence[Path]) -> list[str]:

@@ -167,41 +167,40 @@ class DistanceDistribution:
         probability = (probs * before).sum(-1) / probs.sum(-1)
         return probability, near.clamp(min=focus_dpt), far.clamp(max=focus_dpt)
 
-    def two_ranges_dpt(
-        self, probs: Tensor, focus_dpt: float, mass: float
-    ) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """The ranges before and behind the focus between which a distribution is undecided.
+    def two_ranges_dpt(self, probs: Tensor, focus_dpt: float, mass: float) -> Tensor:
+        """The ranges before and behind the focus between which distributions are undecided.
 
-        They are the parts of its highest-density region (Hyndman, Computing and Graphing Highest
+        They are the parts of the highest-density region (Hyndman, Computing and Graphing Highest
         Density Regions, 1996) on either side, where that leaves the focus out and both ends of the
         central interval are on different sides.
 
         Args:
-            probs: The distribution.
+            probs: The distributions `[N, bins]`.
             focus_dpt: Inverse focus distance [dpt].
             mass: Probability within the region, and within the central interval.
 
         Returns:
-            Low and high end [dpt], which are edges of bins, before the focus and behind it; None
-            where the distribution is not divided.
+            `[N, 2, 2]` low and high end [dpt], which are edges of bins, before the focus and behind
+            it; NaN where a distribution is not divided.
         """
-        probs = probs / probs.sum()
-        low, high = self.quantile_dpt(probs, ((1 - mass) / 2, (1 + mass) / 2)).tolist()
-        if not low < focus_dpt < high:
-            return None
-        densest, order = probs.sort(descending=True, stable=True)
-        needed = int((densest.cumsum(0) < mass).sum()) + 1
-        bins = order[:needed].sort().values
-        before = self._share_above(focus_dpt)[bins]
-        near, far = bins[before > 0], bins[before < 1]  # a bin that holds the focus is in both
-        if not len(near) or not len(far):
-            return None
-        edges = self.centres_dpt[0] + (torch.arange(self.bins + 1) - 0.5) * self.width_dpt
-        near_low, near_high = float(edges[near[0]]), float(edges[near[-1] + 1])
-        far_low, far_high = float(edges[far[0]]), float(edges[far[-1] + 1])
-        if not far_high < focus_dpt < near_low:
-            return None
-        return (near_low, near_high), (far_low, far_high)
+        ranges = probs.new_full((len(probs), 2, 2), torch.nan)
+        probs = probs / probs.sum(-1, keepdim=True)
+        low, high = self.quantile_dpt(probs, ((1 - mass) / 2, (1 + mass) / 2))
+        crossed = ((low < focus_dpt) & (focus_dpt < high)).nonzero()[:, 0]
+        densest, order = probs[crossed].sort(descending=True, stable=True)
+        needed = (densest.cumsum(-1) < mass).sum(-1, keepdim=True)
+        region = order.argsort() <= needed
+        before = self._share_above(focus_dpt)
+        sides = torch.stack([region & (before > 0), region & (before < 1)], dim=1)
+        index = torch.arange(self.bins)  # a bin that holds the focus is on both sides
+        first = torch.where(sides, index, self.bins).amin(-1)
+        last = torch.where(sides, index, -1).amax(-1)
+        left_edge = self.centres_dpt[0] - self.width_dpt / 2
+        ends = left_edge + torch.stack([first, last + 1], dim=-1) * self.width_dpt
+        divided = (ends[:, 1, 1] < focus_dpt) & (focus_dpt < ends[:, 0, 0])
+        divided &= (first <= last).all(-1)
+        ranges[crossed[divided]] = ends[divided].to(ranges)
+        return ranges
 
     def _share_above(self, inverse_distance_dpt: float) -> Tensor:
         """Share `[bins]` of each bin that lies above an inverse distance [dpt]."""

@@ -5,9 +5,12 @@ MLflow stores this package beside the weights, so the model loads where it is no
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,13 +18,23 @@ from numpy.typing import NDArray
 
 from rangefinder.config import Device
 from rangefinder.coordinates import Placement
+from rangefinder.errors import CaptureError, RangefinderError
 from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Predictor
+from rangefinder.inference.session import Point, Session
 from rangefinder.models.model_files import TrainedModel, load_model
+from rangefinder.serving.received import measure_received
 
 REQUESTED = Outputs(accuracy=False)
 OUTPUTS = ("distance_m", "near_m", "far_m")
 PLACEMENT = {"origin_x_px": 0.0, "origin_y_px": 0.0, "scale": 1.0}
 Float = NDArray[np.float32]
+
+
+class Table(Protocol):
+    """A table of pandas, of which only this is used."""
+
+    def to_dict(self, orient: str) -> list[dict[Any, Any]]:
+        """Its rows."""
 
 
 class ServedModel:
@@ -34,19 +47,37 @@ class ServedModel:
 
     def __init__(self, model: TrainedModel, device: Device = "auto") -> None:
         self._predict = Predictor(model, device)
+        self._session = Session(model, device)
 
-    def predict(self, images: Float, params: Mapping[str, Any] | None = None) -> dict[str, Float]:
-        """Distance of every pixel.
+    def predict(
+        self, inputs: Float | Table, params: Mapping[str, Any] | None = None
+    ) -> dict[str, Float] | list[dict[str, Any]]:
+        """Distances of arrays, or of photo files.
 
         Args:
-            images: `[N, 3, H, W]` linear light, 0..1.
+            inputs: `[N, 3, H, W]` linear light, 0..1; or a table with a row for each photo, of
+                `photo` (its file in base64) and, if wanted, `name` (its ending says which file is
+                TIFF or camera raw) and `at` (points [x, y] [px] to read out).
             params: Where the images sit on the sensor: `origin_x_px`, `origin_y_px`, `scale`.
 
         Returns:
-            `[N, H, W]` each: distance [m], and the near and far end [m] of the central 80 %
-            interval.
+            Of arrays, maps `[N, H, W]`: distance [m], and the near and far end [m] of the central
+            80 % interval. Of photos, for each what `rangefinder measure --json` prints.
+
+        Raises:
+            MlflowException: If a photo is refused, as `rangefinder measure` would.
         """
         place = PLACEMENT | dict(params or {})
+        if isinstance(inputs, np.ndarray):
+            return self._maps(inputs, place)
+        try:
+            return [self._read(row, place) for row in inputs.to_dict("records")]
+        except RangefinderError as exc:
+            from mlflow.exceptions import MlflowException
+
+            raise MlflowException.invalid_parameter_value(str(exc)) from exc
+
+    def _maps(self, images: Float, place: Mapping[str, float]) -> dict[str, Float]:
         placement = Placement((place["origin_x_px"], place["origin_y_px"]), place["scale"])
         maps = []
         for image in np.asarray(images, dtype=np.float32):
@@ -54,6 +85,41 @@ class ServedModel:
             maps.append(np.stack([prediction.distance_m, *prediction.interval_m[REPORTED_LEVEL]]))
         stacked = np.stack(maps, axis=1).astype(np.float32)
         return dict(zip(OUTPUTS, stacked, strict=True))
+
+    def _read(self, row: Mapping[Any, Any], place: Mapping[str, float]) -> dict[str, Any]:
+        origin_px, scale = None, None  # the whole photo, which has to have the camera's size
+        if place != PLACEMENT:
+            origin_px, scale = (place["origin_x_px"], place["origin_y_px"]), place["scale"]
+        content = BytesIO(_file_of(row.get("photo")))
+        name, points = row.get("name"), row.get("at")
+        with TemporaryDirectory() as folder:
+            measured = measure_received(
+                self._session,
+                content,
+                name if isinstance(name, str) else None,  # NaN where other rows have one
+                Path(folder),
+                origin_px,
+                scale,
+            )
+            read = measured.summary(_points(points) if isinstance(points, list) else ())
+        return {"photo": measured.photo.path.name, **read}
+
+
+def _file_of(text: Any) -> bytes:
+    """A file of its base64."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, TypeError) as exc:
+        raise CaptureError(
+            f"a photo is no base64 ({exc})", expected="a column 'photo' with the file in base64"
+        ) from exc
+
+
+def _points(given: list[Any]) -> list[Point]:
+    try:
+        return [(float(x), float(y)) for x, y in given]
+    except (ValueError, TypeError) as exc:
+        raise CaptureError("points are no [x, y]", got=given, expected="[[240, 180]]") from exc
 
 
 def _load_pyfunc(data_path: str, model_config: Mapping[str, Any] | None = None) -> ServedModel:

@@ -37,7 +37,10 @@ CHAMPION, CANDIDATE = "champion", "candidate"
 ALIASES = (CHAMPION, CANDIDATE)  # in this order a model is looked for
 EVALUATION, EVALUATED, UNEVALUATED = "evaluation", "evaluated", "unevaluated"  # a tag
 log = logging.getLogger(__name__)
-_NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "scipy", "torch")
+_NEEDS = (
+    *("imagecodecs", "mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors"),
+    *("scipy", "tifffile", "torch"),
+)
 
 
 @dataclass(frozen=True)
@@ -192,13 +195,15 @@ def record_scores(
 
 
 def signature() -> ModelSignature:
-    """Signature: photos `[N, 3, H, W]` to maps `[N, H, W]`."""
+    """Signature: of arrays, maps `[N, H, W]`.
+
+    Inputs are left open: MLflow's schemas cannot hold that a model takes either arrays or photos.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ParamSchema, ParamSpec, Schema, TensorSpec
 
     number = np.dtype(np.float32)
     return ModelSignature(
-        inputs=Schema([TensorSpec(number, (-1, 3, -1, -1))]),
         outputs=Schema([TensorSpec(number, (-1, -1, -1), name) for name in OUTPUTS]),
         params=ParamSchema([ParamSpec(key, "double", value) for key, value in PLACEMENT.items()]),
     )
