@@ -54,6 +54,7 @@ COLOUR_PHOTOS = 8  # of sheets, nearest to the focus, that show the colours of t
 COLOUR_ROUNDS = 2
 LEAST_STOP = 2.0  # f-number of the sharp photo / of the blurred one
 SAME_DISTANCE = 0.01  # relative
+LOSSY = ("jpeg", "lossy")  # formats of `Storage`
 LATERAL_SIGNIFICANCE = 3.0  # standard errors from which lateral colour is believed
 SKIP = "--skip-bad goes on without these photos."
 STOP_DOWN = "Stop down by three stops or more for the sharp photo: f/2.8 with f/11, say."
@@ -110,7 +111,7 @@ class PairReader:
         """
         if row.sharp_image is None:
             return self.read_sheet(row).pair(colours)
-        image, distance_m = self._blurred(row)
+        image, distance_m, is_lossy = self._blurred(row)
         options = self.params.captures
         path = inside(self.table.folder, row.sharp_image)
         sharp = decode(path, row.encoding, options.orientation, options.sample_bits)
@@ -128,6 +129,7 @@ class PairReader:
             sharp_clipped=_clipped(sharp.image),
             distance_m=distance_m,
             sharp_f_number=self._sharp_f_number(row, sharp),
+            is_lossy=is_lossy or _is_lossy(sharp),
         )
 
     def read_sheet(self, row: Row) -> SheetPhoto:
@@ -137,7 +139,7 @@ class PairReader:
             CaptureError: If it is not, or photo or drawing cannot be used.
         """
         drawing = read_drawing(inside(self.table.folder, cast("str", row.sheet)))
-        image, distance_m = self._blurred(row)
+        image, distance_m, is_lossy = self._blurred(row)
         found = find_sheet(image)
         if found is None:
             raise CaptureError(
@@ -158,19 +160,20 @@ class PairReader:
             homography=found.homography,
             distance_m=distance_m,
             gaussian_px=self.params.bank.gaussian_px,
+            is_lossy=is_lossy,
         )
         return photo.upright()
 
-    def _blurred(self, row: Row) -> tuple[Tensor, float | Float]:
-        """The photo of a row, `[3, H, W]`, and its distance or distance map."""
-        capture, _ = self.importer.read(self.table, row)
+    def _blurred(self, row: Row) -> tuple[Tensor, float | Float, bool]:
+        """The photo of a row, `[3, H, W]`; its distance or distance map; whether it is lossy."""
+        capture, decoded = self.importer.read(self.table, row)
         if (row.origin_x_px, row.origin_y_px, row.scale) != (0.0, 0.0, 1.0):
             raise CaptureError(f"{row.image} is a part of a photo", expected="a whole one")
         distance = capture.distance_m if capture.distance_map is None else capture.distance_map
         if distance is None:
             raise CaptureError(f"{row.image} is at no known distance", todo="Take the row out.")
         known = distance.numpy() if isinstance(distance, Tensor) else float(distance)
-        return capture.image, known
+        return capture.image, known, _is_lossy(decoded)
 
     def _light(self, image: Tensor) -> Float:
         return undeveloped(image, self.camera.encoding).numpy().astype(np.float32)
@@ -194,6 +197,10 @@ class PairReader:
                 todo=STOP_DOWN,
             )
         return float(found)
+
+
+def _is_lossy(decoded: Decoded) -> bool:
+    return decoded.storage.format in LOSSY
 
 
 def _size(image: Tensor) -> str:

@@ -33,6 +33,7 @@ KERNEL_SLACK_PX = 4
 MIN_KNOWN = 0.3  # share of a window's pixels
 MIN_CORRELATION = 0.8  # of a window as blurred by the best disc
 MIN_CONTRAST = 0.02  # sd / mean of a blurred window
+LOSSY_CONTRAST = 0.2  # of one of a JPEG, whose quantisation takes weak detail away as blur does
 EVEN_M = 0.05  # relative spread of distances in an even window
 MOST_SHIFT_PX = 2.0  # of a window against the registration of the whole
 SHARP_REACH_PX = 2  # of the sharp photo's own blur
@@ -61,6 +62,7 @@ class Pair:
     distance_m: float | Float  # of the flat thing, or `[H, W]`, 0 where it is not known
     sharp_f_number: float
     is_printed: bool = False  # the sharp one is the drawing of a printed sheet
+    is_lossy: bool = False  # a photo is of a lossy format
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,9 @@ def pair_windows(
     patches, discs, alike, shifts = _aligned(
         patches, target, weight, largest_px, by_colour=pair.is_printed
     )
+    least = LOSSY_CONTRAST if pair.is_lossy else MIN_CONTRAST
     contrast = target.std(axis=(2, 3)) / np.maximum(target.mean(axis=(2, 3)), 1e-6)
-    reliable = (alike > MIN_CORRELATION) & (contrast > MIN_CONTRAST)
+    reliable = (alike > MIN_CORRELATION) & (contrast > least)
     good = reliable[:, GREEN] & even & (weight.mean(axis=(1, 2)) > MIN_KNOWN)
     good &= np.hypot(*shifts.T) < MOST_SHIFT_PX
     count, centre = len(places), places[:, ::-1] + side / 2 - np.array(camera.centre_px)

@@ -120,6 +120,7 @@ class SheetPhoto:
     homography: Double  # `[3, 3]` from units of the sheet to the photo [px]
     distance_m: float
     gaussian_px: float  # sd of the sensor's blur
+    is_lossy: bool = False  # it is of a lossy format
 
     def upright(self) -> SheetPhoto:
         """The photo with the sheet the right way up: its discs look alike either way."""
@@ -171,6 +172,7 @@ class SheetPhoto:
             distance_m=self.distance_m,
             sharp_f_number=PINHOLE,
             is_printed=True,
+            is_lossy=self.is_lossy,
         )
 
     def registered(self, found: Registration) -> SheetPhoto:
