@@ -6,6 +6,7 @@ from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
+from dvc.utils.serialize import modify_yaml
 from pydantic import BaseModel
 
 from rangefinder.config import Parameters, parse_parameters, parse_tracking
@@ -57,6 +58,18 @@ def test_environments_are_valid_and_state_only_sections_that_differ_from_base(en
     merged = overlay(BASE, change)
     parse_parameters(merged)
     assert [section for section in change if merged[section] == BASE[section]] == []
+
+
+def test_parameters_survive_dvc_which_writes_them_without_quotes(tmp_path):
+    path = tmp_path / "parameters.yml"
+    path.write_text((ROOT / "conf/base/parameters.yml").read_text())
+    with modify_yaml(str(path)) as content:  # as `dvc exp run -S` does
+        content["student"]["max_epochs"] = 9
+    written = yaml.safe_load(path.read_text())
+    assert written["camera"]["encoding"]["chroma"] == [14520]  # 4:2:0 in base 60
+    assert parse_parameters(written) == parse_parameters(
+        overlay(BASE, {"student": {"max_epochs": 9}})
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from rangefinder.captures.manifest import fingerprint_of, read_captures
 from rangefinder.models.model_files import load_model
 from rangefinder.tracking.lineage import lineage
 from rangefinder.tracking.registry import Version
+from rangefinder.tracking.runs import VIEW
 
-from ..conftest import SmokeRun
+from ..conftest import ROOT, SmokeRun
 
 KINDS = ("teacher", "student")
 MODELS = ("constant", *KINDS)
@@ -216,6 +217,14 @@ def test_requirements_name_releases_that_an_index_serves(client, tmp_path):
 def test_the_experiment_is_of_model_training(client):
     kind = client.get_experiment("1").tags["mlflow.experimentKind"]
     assert kind == "custom_model_development"  # else the UI opens on a page for language models
+
+
+def test_the_view_that_make_ui_opens_has_columns_that_runs_fill(client, record):
+    tags = client.get_experiment("1").tags
+    view = json.loads(tags[f"mlflow.sharedViewState.{VIEW}"])
+    columns = [name[9:-1] for name in view["selectedColumns"] if name.startswith("metrics.")]
+    assert {"evaluation/student", "evaluation/teacher"} <= set(columns) <= set(record.data.metrics)
+    assert VIEW in (ROOT / "Makefile").read_text()
 
 
 def test_metrics_of_dvc_fit_the_terminal(smoke_run):

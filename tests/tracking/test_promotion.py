@@ -8,8 +8,10 @@ import threading
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 
 from rangefinder.captures.manifest import write_captures
+from rangefinder.commands import main
 from rangefinder.config import TrackingParams
 from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import ModelError
@@ -128,6 +130,26 @@ def test_a_decision_is_in_tags_description_metrics_and_file(project):
     assert f'"version": "{worse}"' in project.promotion_report.read_text()
     (run, *_) = gate.client.search_runs(["1"], "attributes.run_name LIKE 'promote%'")
     assert run.info.run_name == f"promote models:/{STUDENT_NAME}/{worse}: refused"
+
+
+def test_commands_end_with_2_and_the_reason_and_draw_the_lineage(project, monkeypatch):
+    monkeypatch.chdir(project.root)
+    run = CliRunner().invoke
+    env = ("--env", "base")
+    none = run(main, ["promote", *env])
+    assert none.exit_code == 2
+    assert "with the alias candidate" in none.output
+    done = run(main, ["promote", "--version", number_of(FAIR_M), *env])
+    assert (done.exit_code, "Promoted: it is the champion." in done.output) == (0, True)
+    refused = run(main, ["promote", "--version", number_of(WORSE_M), "--dry-run", *env])
+    assert refused.exit_code == 2
+    assert "Refused; broken: better than the champion" in refused.output
+    back = run(main, ["rollback", *env])
+    assert back.exit_code == 2
+    assert "first champion" in back.output
+    name = f"models:/{STUDENT_NAME}@champion"
+    assert run(main, ["lineage", name, "--html", "lineage.html", *env]).exit_code == 0
+    assert student_at(FAIR_M).fingerprint in (project.root / "lineage.html").read_text()
 
 
 def test_force_promotes_and_says_so(project):

@@ -6,12 +6,23 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict, ordered
 
 Quality = Annotated[int, Field(ge=1, le=100)]
 Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
+
+
+def _unquoted(value: object) -> object:
+    """`4:2:0` from 14520, which YAML 1.1 reads without quotes: a number in base 60.
+
+    DVC leaves quotes out where it writes a file, as `dvc exp run -S` does.
+    """
+    if not isinstance(value, int):
+        return value
+    return f"{value // 3600}:{value // 60 % 60}:{value % 60}"
+
 
 Split = Literal["train", "validation", "test"]
 DistancePrior = Literal["inverse", "log"]  # distances are uniform in it
@@ -104,7 +115,9 @@ class EncodingParams(Strict):
 
     formats: tuple[Literal["linear", "srgb", "jpeg"], ...] = Field(("linear",), min_length=1)
     jpeg_quality: Annotated[tuple[Quality, Quality], AfterValidator(ordered)] = (95, 95)
-    chroma: tuple[Chroma, ...] = Field(("4:2:0",), min_length=1)
+    chroma: tuple[Annotated[Chroma, BeforeValidator(_unquoted)], ...] = Field(
+        ("4:2:0",), min_length=1
+    )
     colour: bool = True
     colour_matrix: ColourMatrix | None = None
     tone_shoulder: float = Field(0.0, ge=0.0, le=10.0)
