@@ -27,7 +27,7 @@ class Slow(FilePredictor):
     """Takes longer."""
 
     def posterior(self, *args, **options):
-        time.sleep(0.2)
+        time.sleep(0.5)
         return super().posterior(*args, **options)
 
 
