@@ -14,9 +14,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 
-from .tiny_camera import save_models, save_photos
+from rangefinder.commands import main
+from rangefinder.models.model_files import TrainedModel, save_model
+
+from .tiny_camera import make_calibrated_model, save_models, save_photos
 
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
@@ -135,6 +139,29 @@ def project(tmp_path: Path) -> Project:
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with `teacher` and `student` of the tiny camera, not trained."""
     return save_models(tmp_path_factory.mktemp("models"))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model of the tiny camera in a folder, and as a file; `said`: what the command printed."""
+
+    model: TrainedModel
+    folder: Path
+    path: Path
+    said: str
+
+
+@pytest.fixture(
+    scope="session", params=["teacher", pytest.param("student", marks=pytest.mark.slow)]
+)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A calibrated model and its file, by the command."""
+    model, folder = make_calibrated_model(request.param), tmp_path_factory.mktemp("exported")
+    save_model(folder, model)
+    path = folder / "model.onnx"
+    ended = CliRunner().invoke(main, ["export", "--model", str(folder), "--out", str(path)])
+    assert ended.exit_code == 0, ended.output
+    return Exported(model, folder, path, ended.output)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 SOURCE = ROOT / "src/rangefinder"
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
-FILES = ("csv", "ipynb", "json", "md", "parquet", "png", "py", "yaml", "yml")  # not parameters
+FILES = ("csv", "ipynb", "json", "md", "onnx", "parquet", "png", "py", "yaml", "yml")
 USER = ("mycamera", "NAME")  # configurations that a reader makes
 ENTRY = ("__main__", "cli", "datasets", "hooks", "pipeline_registry", "settings")  # Kedro's
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -8,10 +8,22 @@ from rangefinder.camera import Camera
 from rangefinder.captures.images import write_linear
 from rangefinder.captures.manifest import Capture
 from rangefinder.config import PredictionParams, StudentParams, TeacherParams
-from rangefinder.models.model_files import Card, TrainedModel, build_network, save_model
+from rangefinder.models.calibration import CALIBRATION_LEVELS, Calibration
+from rangefinder.models.card import Card
+from rangefinder.models.model_files import TrainedModel, build_network, save_model
+from rangefinder.photo_domain import Effect, PhotoDomain
 
 CAMERA = Camera(
     name="tiny", f_number=2.0, width_px=64, height_px=48, pixel_pitch_um=300.0, focus_distance_m=1.5
+)
+CALIBRATION = Calibration(
+    central=tuple(level**0.5 for level in CALIBRATION_LEVELS), tilt_power=-0.4
+)
+JPEG = Effect(error_ratio=3.0, coverage=0.4, central=tuple(x**0.2 for x in CALIBRATION_LEVELS))
+PHOTOS = PhotoDomain(
+    formats=("linear", "srgb"),
+    statistics={"brightness": (-1.0, 0.0)},
+    effects={"jpeg_420": (JPEG,), "jpeg_444": (JPEG,)},
 )
 SHAPE = TeacherParams(stem_channels=(4, 6), channels=8, blocks=1, stem_blocks=1)
 
@@ -39,6 +51,15 @@ def make_capture(role="labelled", split="train", scene=None, seed=0, **more):
     generator = torch.Generator().manual_seed(seed)
     image = torch.rand(3, CAMERA.height_px, CAMERA.width_px, generator=generator)
     return Capture(image, role, scene or f"{split}-{seed}", split, **more)
+
+
+def make_calibrated_model(kind):
+    """A model whose predictions differ from place to place, and that knows its photos' domain."""
+    model = make_model(kind, calibration=CALIBRATION, photos=PHOTOS)
+    generator = torch.Generator().manual_seed(5)
+    for parameter in model.network.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model
 
 
 def random_pixels(width=64, height=48, seed=0):

@@ -8,7 +8,8 @@
     near_m, far_m = result.interval_m(0.8)
     result.save("measured")
 
-Neither Kedro nor Lightning is imported, and MLflow only for models of the registry.
+Neither Kedro nor Lightning is imported, MLflow only for models of the registry, and torch not for
+exported files.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rangefinder.config import Device
     from rangefinder.errors import RangefinderError
+    from rangefinder.inference.interface import Runtime
     from rangefinder.inference.session import Measurement, PointReading, Session
 
 __version__ = "0.1.0"
@@ -38,14 +40,21 @@ _PLACES = {
 
 
 def load_model(
-    name: str | None = None, *, device: Device = "auto", force: bool = False, env: str = "local"
+    name: str | None = None,
+    *,
+    device: Device = "auto",
+    runtime: Runtime | None = None,
+    force: bool = False,
+    env: str = "local",
 ) -> Session:
     """Load a trained model to measure photos with.
 
     Args:
-        name: A model's folder, `models:/NAME@ALIAS`, or None: the champion of the project around
-            the working directory, else its candidate.
+        name: A model's folder, an exported file (.onnx), `models:/NAME@ALIAS`, or None: the
+            champion of the project around the working directory, else its candidate.
         device: `auto`, `cpu` or `cuda`.
+        runtime: `torch`, `onnx` or `openvino`; `auto`: the fastest that is installed and agrees;
+            None: torch, and onnx for an exported file.
         force: Measure photos of other cameras, with a warning, instead of refusing them.
         env: The project's configuration environment, for models of the registry.
 
@@ -53,9 +62,9 @@ def load_model(
         RangefinderError: If there is no such model or device, or it cannot be used.
     """
     from rangefinder.inference.session import Session
-    from rangefinder.tracking.registry import find_model
+    from rangefinder.tracking.predictors import find_predictor
 
-    return Session(find_model(name, env), device, force=force)
+    return Session(find_predictor(name, runtime, device, env), force=force)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rangefinder.cache.fill import fill_cache
+from rangefinder.captures.added_photos import Added, add_photos, with_added
 from rangefinder.captures.manifest import CaptureSet, read_captures
-from rangefinder.captures.photos import Added, add_photos, find_photos, with_added
+from rangefinder.captures.photos import find_photos
 from rangefinder.config import Parameters
 from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import CaptureError, ModelError

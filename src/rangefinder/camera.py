@@ -14,7 +14,8 @@ from rangefinder.config import CameraParams, parse
 from rangefinder.config.project import read_yaml
 from rangefinder.errors import CameraMismatchError, ConfigError
 
-CAMERA_FILE = "camera.yml"  # beside captures; ingestion writes camera.json
+CAMERA_FILE = "camera.yml"  # beside captures
+RECORD_FILE = "camera.json"  # as ingestion writes it
 YAML = (".yml", ".yaml")
 ONE_CAMERA = "Use data and models of one camera, or run ingestion again."
 

@@ -91,6 +91,35 @@ class ModelDataset(_InFolder["TrainedModel", "TrainedModel"]):
         save_model(self.folder, data)
 
 
+class ContentDataset(AbstractDataset[bytes, bytes]):
+    """A file by its content, replaced atomically.
+
+    Args:
+        filepath: The file.
+        metadata: For hooks; not used here.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self.path = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> bytes:
+        """Content of the file."""
+        return self.path.read_bytes()
+
+    def save(self, data: bytes) -> None:
+        """Write the file."""
+        from rangefinder.common.files import atomic_write
+
+        atomic_write(self.path, lambda path: path.write_bytes(data))
+
+    def _exists(self) -> bool:
+        return self.path.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.path)}
+
+
 class TeacherCacheDataset(_InFolder["TeacherCache", "TeacherCache"]):
     """The teacher cache, which is written while it is filled."""
 

@@ -6,6 +6,7 @@ from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
     evaluation,
+    export,
     ingestion,
     patch_caching,
     promotion,
@@ -28,6 +29,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         **chain,
         "promotion": promotion.create_pipeline(),
+        "export": export.create_pipeline(),
         "cache_audit": patch_caching.create_cache_audit_pipeline(),
         "benchmark": studies.create_benchmark_pipeline(),
         "ablation": studies.create_ablation_pipeline(),

@@ -12,7 +12,8 @@ from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, CaptureSet, write_captures
 from rangefinder.config import CacheParams, PredictionParams, TeacherParams
 from rangefinder.coordinates import Placement
-from rangefinder.models.model_files import Card, TrainedModel
+from rangefinder.models.card import Card
+from rangefinder.models.model_files import TrainedModel
 from rangefinder.models.teacher import Teacher
 
 CAMERA = Camera(width_px=96, height_px=72)

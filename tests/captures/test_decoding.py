@@ -15,7 +15,7 @@ from PIL import Image
 from rangefinder.captures.decoding import decode
 from rangefinder.captures.exif import upright
 from rangefinder.errors import CaptureError
-from rangefinder.optics.sensor import srgb_pixels
+from rangefinder.optics.srgb import srgb_pixels
 
 from ..dng import BYTE, FULL, LINEAR_RAW, LONG, MOSAIC, SHORT, write_dng
 from .conftest import save_photo

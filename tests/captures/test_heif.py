@@ -12,7 +12,7 @@ from PIL import Image
 from rangefinder.captures.decoding import decode
 from rangefinder.captures.exif import upright
 from rangefinder.errors import CaptureError
-from rangefinder.optics.sensor import srgb_pixels
+from rangefinder.optics.srgb import srgb_pixels
 
 RAMP = np.linspace(40, 200, 64)[None, :, None] * np.linspace(0.5, 1, 64)[:64, None, None]
 STORED = (RAMP[:48] * np.array([1.0, 0.8, 0.6])).astype(np.uint8)

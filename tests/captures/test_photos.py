@@ -10,8 +10,9 @@ import tifffile
 import torch
 from PIL import ExifTags, Image
 
+from rangefinder.captures.added_photos import add_photos
 from rangefinder.captures.manifest import Capture, read_captures, write_captures
-from rangefinder.captures.photos import PhotoPolicy, add_photos, find_photos, read_photo
+from rangefinder.captures.photos import PhotoPolicy, find_photos, read_photo
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError
 

@@ -13,7 +13,7 @@ from PIL import Image
 from rangefinder.captures.decoding import decode
 from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.errors import CaptureError
-from rangefinder.optics.sensor import LINEAR_OF_8_BIT
+from rangefinder.optics.srgb import LINEAR_OF_8_BIT
 
 from ..conftest import ROOT
 

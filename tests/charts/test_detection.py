@@ -9,7 +9,7 @@ from skimage.transform import ProjectiveTransform, warp
 
 from rangefinder.charts.detection import find_sheet, project
 from rangefinder.charts.sheets import MARGIN, UNITS, SheetPlan, draw_sheet
-from rangefinder.optics.sensor import srgb_to_linear
+from rangefinder.optics.srgb import srgb_to_linear
 
 PLAN = SheetPlan("A4", 60)
 VIEWS = {

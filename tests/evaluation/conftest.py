@@ -17,7 +17,7 @@ from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, CaptureSet, write_captures
 from rangefinder.config import CameraParams, Parameters
 from rangefinder.coordinates import Placement
-from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
+from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction
 
 CAMERA = Camera(width_px=64, height_px=48)
 Map = NDArray[np.float32]

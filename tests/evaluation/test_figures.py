@@ -10,7 +10,7 @@ import pytest
 from rangefinder.evaluation.figures import chosen_captures, draw_figures
 from rangefinder.evaluation.maps import Scene, side_by_side
 from rangefinder.evaluation.scoring import evaluate
-from rangefinder.models.distribution import Sides
+from rangefinder.models.prediction import Sides
 
 SUPPORT = (5, 4, 60, 44)
 CURVES = {"overview", "predicted_against_true", "reliability", "sparsification"}

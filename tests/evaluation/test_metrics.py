@@ -21,7 +21,7 @@ from rangefinder.evaluation.metrics import (
     relative_sd,
     scores,
 )
-from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
+from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction
 
 DISTANCES = st.floats(0.25, 8.0, width=32, allow_subnormal=False)
 PAIRS = st.integers(1, 60).flatmap(

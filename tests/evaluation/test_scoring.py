@@ -15,7 +15,7 @@ from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.metrics import SCORES
 from rangefinder.evaluation.report import print_summary
 from rangefinder.evaluation.scoring import evaluate, held_out
-from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
+from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction
 
 from .conftest import labelled_set
 

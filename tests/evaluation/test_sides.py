@@ -11,7 +11,7 @@ import pytest
 from rangefinder.errors import ModelError
 from rangefinder.evaluation.metrics import SCORES
 from rangefinder.evaluation.scoring import evaluate
-from rangefinder.models.distribution import Sides
+from rangefinder.models.prediction import Sides
 
 WHOLE = (0, 0, 64, 48)
 

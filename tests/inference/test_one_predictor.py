@@ -15,20 +15,16 @@ from rangefinder.config import CacheParams, ComputeParams, Parameters
 from rangefinder.errors import ConfigError
 from rangefinder.inference.predictor import capture_predictions
 from rangefinder.inference.session import Session, tape_checks
-from rangefinder.models.distribution import CALIBRATION_LEVELS, Calibration
 from rangefinder.models.model_files import load_model, save_model
 from rangefinder.serving import pyfunc
 from rangefinder.serving.pyfunc import ServedModel
 from rangefinder.studies.benchmark.methods import MethodFactory
 
 from ..commands.conftest import call
-from ..tiny_camera import CAMERA, make_model
+from ..tiny_camera import CAMERA, make_calibrated_model, make_model
 
 POINT = (20, 10)  # column and row
 DECIMALS = 5.1e-5  # of distances that are printed or stored as JSON [m]
-CALIBRATION = Calibration(
-    central=tuple(level**0.5 for level in CALIBRATION_LEVELS), tilt_power=-0.4
-)
 
 
 @pytest.fixture(scope="module", params=["teacher", "student"])
@@ -39,13 +35,8 @@ def kind(request):
 @pytest.fixture(scope="module")
 def folder(kind, tmp_path_factory):
     """Folder of a calibrated model whose predictions differ from place to place."""
-    model = make_model(kind)
-    generator = torch.Generator().manual_seed(5)
-    for parameter in model.network.parameters():
-        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
-    model.card = model.card.model_copy(update={"calibration": CALIBRATION})
     folder = tmp_path_factory.mktemp("model") / kind
-    save_model(folder, model)
+    save_model(folder, make_calibrated_model(kind))
     return folder
 
 

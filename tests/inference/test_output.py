@@ -18,7 +18,7 @@ from rangefinder.inference.output import (
     scale_bar_labels,
 )
 from rangefinder.inference.session import OutputRequest, Session
-from rangefinder.models.distribution import Prediction
+from rangefinder.models.prediction import Prediction
 from rangefinder.optics.blur import image_distance_m
 
 from ..tiny_camera import make_model

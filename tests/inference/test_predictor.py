@@ -10,16 +10,10 @@ from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.config import CacheParams
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError
-from rangefinder.inference.predictor import (
-    DISTANCE_ONLY,
-    FOR_SCORES,
-    Outputs,
-    Predictor,
-    capture_predictions,
-    common_support,
-)
+from rangefinder.inference.interface import DISTANCE_ONLY, FOR_SCORES, Outputs
+from rangefinder.inference.predictor import Predictor, capture_predictions, common_support
+from rangefinder.models.calibration import CALIBRATION_LEVELS, Calibration
 from rangefinder.models.device import torch_device
-from rangefinder.models.distribution import CALIBRATION_LEVELS, Calibration
 
 from ..tiny_camera import CAMERA, make_model
 
@@ -211,7 +205,7 @@ def test_a_student_runs_in_bfloat16_where_the_cpu_has_it(monkeypatch, able, expe
 def test_an_overexposed_photo_has_the_widest_interval():
     model = make_model("student")
     near, far = Predictor(model)(torch.ones(3, 48, 64)).interval_m[0.8]
-    bins, tail = model.distribution.bins, model.tail(0.8)
+    bins, tail = model.distribution.bins, model.card.tail(0.8)
     ends_dpt = model.distribution.quantile_dpt(torch.full((1, bins), 1 / bins), (tail, 1 - tail))
     np.testing.assert_allclose(1 / far, float(ends_dpt[0]), rtol=1e-4)
     np.testing.assert_allclose(1 / near, float(ends_dpt[1]), rtol=1e-4)

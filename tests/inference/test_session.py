@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from rangefinder.errors import CaptureError
 from rangefinder.inference.session import Arrivals, OutputRequest, Session, stems, watch_folder
 from rangefinder.models.model_files import TrainedModel
-from rangefinder.optics.sensor import srgb_pixels
+from rangefinder.optics.srgb import srgb_pixels
 from rangefinder.photo_domain import Effect, PhotoDomain
 
 from ..tiny_camera import CAMERA, make_model, random_pixels
@@ -135,7 +135,7 @@ def test_photos_held_any_way_are_measured_on_the_sensor_and_shown_as_viewers_do(
     assert turned.at(5, 7).distance_m == pytest.approx(turned.distance_m[7, 5], abs=1e-4)
     files = turned.save(tmp_path / "out", cloud=True)
     assert np.array_equal(tifffile.imread(files["distance"]), turned.distance_m)
-    assert np.array_equal(srgb_pixels(turned.photo.shown_image), np.asarray(shown))
+    assert np.array_equal(srgb_pixels(turned.photo.shown_light), np.asarray(shown))
     cloud = plain.save(tmp_path / "plain", "x", cloud=True)["cloud"]
     assert files["cloud"].read_bytes() == cloud.read_bytes()  # it stays on the sensor
 

@@ -17,7 +17,7 @@ from PIL import Image
 from rangefinder.inference.output import back_project
 from rangefinder.inference.session import Session
 from rangefinder.inference.viewer import MAPS, pack, page, shown_places
-from rangefinder.optics.sensor import srgb_pixels
+from rangefinder.optics.srgb import srgb_pixels
 
 from ..commands.conftest import call
 from ..tiny_camera import CAMERA, make_model, random_pixels
@@ -84,7 +84,7 @@ def test_the_picture_is_the_photo_as_viewers_show_it(tmp_path, orientation):
     kind, _, text = measured.view().content()["photo"].partition(",")
     assert kind == "data:image/jpeg;base64"
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(float)
-    expected = srgb_pixels(measured.photo.shown_image)
+    expected = srgb_pixels(measured.photo.shown_light)
     assert np.corrcoef(shown.mean(-1).ravel(), expected.mean(-1).ravel())[0, 1] > 0.8
 
 

@@ -5,12 +5,13 @@ import torch
 from pydantic import ValidationError
 
 from rangefinder.config import PredictionParams
-from rangefinder.models.distribution import (
+from rangefinder.models.calibration import (
     CALIBRATION_LEVELS,
     Calibration,
-    DistanceDistribution,
     central_mass,
+    level_of_mass,
 )
+from rangefinder.models.distribution import DistanceDistribution
 
 DISTRIBUTION = DistanceDistribution(PredictionParams())
 REPORT_M = (0.7, 4.0)
@@ -90,3 +91,11 @@ def test_truths_beyond_the_reported_range_do_not_count_in_the_tilt():
 def test_a_curve_of_another_length_is_refused():
     with pytest.raises(ValidationError):
         Calibration(central=(0.5, 0.8))
+
+
+def test_every_central_mass_has_its_level():
+    central = tuple(level**2 for level in CALIBRATION_LEVELS)
+    for mass in (0.0, 0.001, 0.3, 0.64, 0.97, 0.995, 1.0):
+        assert central_mass(central, level_of_mass(central, mass)) == pytest.approx(mass)
+    flat = (0.5,) * len(CALIBRATION_LEVELS)
+    assert central_mass(flat, level_of_mass(flat, 0.5)) == pytest.approx(0.5)

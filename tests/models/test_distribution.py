@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rangefinder.config import PredictionParams
-from rangefinder.inference.predictor import ACCURATE_WITHIN
+from rangefinder.inference.interface import ACCURATE_WITHIN
 from rangefinder.models.distribution import DistanceDistribution
 
 DISTRIBUTION = DistanceDistribution(PredictionParams())

@@ -15,13 +15,12 @@ from rangefinder.optics.sensor import (
     developed,
     drawn_development,
     expose,
-    linear_to_srgb,
     noise_sd,
     sensor_light,
-    srgb_to_linear,
     stored,
     through_jpeg,
 )
+from rangefinder.optics.srgb import linear_to_srgb, srgb_to_linear
 
 PARAMS = NoiseParams()
 

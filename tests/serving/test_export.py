@@ -10,104 +10,83 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 from rangefinder.camera import Camera
-from rangefinder.captures.images import linear_light
-from rangefinder.commands import main
+from rangefinder.captures.light import light_of_samples
 from rangefinder.coordinates import Placement, grid_location, location_map
 from rangefinder.errors import ConfigError, ModelError
-from rangefinder.inference.predictor import Outputs, Predictor
+from rangefinder.inference.exported import FilePredictor
+from rangefinder.inference.interface import Outputs
+from rangefinder.inference.predictor import Predictor
 from rangefinder.inference.session import Session
-from rangefinder.models.distribution import (
-    CALIBRATION_LEVELS,
-    INTERVAL_LEVELS,
-    Calibration,
-    central_mass,
-)
-from rangefinder.models.model_files import Card, TrainedModel, load_model, save_model
+from rangefinder.models.calibration import central_mass
+from rangefinder.models.card import Card
+from rangefinder.models.model_files import TrainedModel, load_model
+from rangefinder.models.prediction import INTERVAL_LEVELS
 from rangefinder.serving import export
 from rangefinder.serving.export import INPUTS, OUTPUTS, MetresFromLight
 from rangefinder.serving.export_check import (
+    TOLERANCE,
     Agreement,
     agreement,
     check_photos,
-    open_onnx,
     require_agreement,
 )
 
 from ..conftest import ROOT
-from ..tiny_camera import make_model, random_pixels
-
-CALIBRATION = Calibration(central=tuple(x**1.5 for x in CALIBRATION_LEVELS), tilt_power=-0.5)
-
-
-@pytest.fixture(scope="module", params=["teacher", pytest.param("student", marks=pytest.mark.slow)])
-def exported(request, tmp_path_factory):
-    """A calibrated model and its file, by the command."""
-    model, folder = make_model(request.param, calibration=CALIBRATION), tmp_path_factory.mktemp("m")
-    save_model(folder, model)
-    path = folder / "model.onnx"
-    ended = CliRunner().invoke(main, ["export", "--model", str(folder), "--out", str(path)])
-    assert ended.exit_code == 0, ended.output
-    said = rf"model.onnx: {request.param} {model.fingerprint}, camera tiny, \d+\.\d MB\."
-    assert re.search(said, ended.output)
-    return model, path
+from ..tiny_camera import CALIBRATION, make_calibrated_model, make_model, random_pixels
 
 
 @pytest.fixture(scope="module")
-def session(exported):
-    return open_onnx(exported[1], threads=1)
+def predict(exported):
+    return FilePredictor(exported.path, threads=1)
 
 
-def test_file_agrees_with_torch_on_photos_of_five_sizes(exported):
-    model, path = exported
-    sizes = {samples.shape for samples, _, _ in check_photos(model)}
+def test_command_says_what_it_wrote(exported):
+    card = exported.model.card
+    said = rf"model.onnx: {card.kind} {exported.model.fingerprint}, camera tiny, \d+\.\d MB\."
+    assert re.search(said, exported.said)
+
+
+def test_file_agrees_with_torch_on_photos_of_five_sizes(exported, predict):
+    exact = Predictor(exported.model, "cpu", exact=True)
+    sizes = {samples.shape for samples, _, _ in check_photos(predict.card)}
     assert len(sizes) == 5
-    for one in agreement(model, path):
-        assert one.distance < 1e-5
-        assert one.largest < 1e-4
-        assert one.interval < 1e-4
-        assert one.accuracy < 1e-5
+    for one in agreement(exact, predict, check_photos(predict.card)):
+        assert one.distance < TOLERANCE
+        assert one.interval < TOLERANCE
+        assert one.accuracy < TOLERANCE
 
 
-def test_8_bits_are_srgb_and_defaults_are_a_whole_photo_and_the_reported_interval(
-    exported, session
-):
-    model, _ = exported
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_samples_are_decoded_as_a_photo_of_so_many_bits(exported, predict, bits):
     pixels = random_pixels()
-    feeds = {"photo": pixels[None].astype(np.uint16), "bits": np.array(8)}
-    distance, near, far, accuracy = session.run(list(OUTPUTS), feeds)
-    expected = Predictor(model, "cpu", exact=True)(linear_light("photo", pixels))
-    np.testing.assert_allclose(distance[0], expected.distance_m, rtol=1e-5)
-    np.testing.assert_allclose(near[0, 0], expected.interval_m[0.8][0], rtol=1e-4)
-    np.testing.assert_allclose(far[0, 0], expected.interval_m[0.8][1], rtol=1e-4)
-    np.testing.assert_allclose(accuracy[0], expected.accuracy_probability, atol=1e-5)
+    samples = pixels if bits == 8 else pixels.astype(np.uint16) * 2 ** (bits - 8)
+    light = light_of_samples("photo", samples, bits=bits)
+    expected = Predictor(exported.model, "cpu", exact=True)(light)
+    found = predict.of_samples(samples, bits).decode()
+    np.testing.assert_allclose(found.distance_m, expected.distance_m, rtol=1e-5)
 
 
-def test_12_bits_of_16(exported, session):
-    samples = random_pixels().astype(np.uint16) * 16
-    feeds = {"photo": samples[None], "bits": np.array(12)}
-    light = linear_light("photo", samples, bits=12)
-    expected = Predictor(exported[0], "cpu", exact=True)(light, outputs=Outputs(levels=()))
-    found = session.run(["distance_m"], feeds)[0]
-    np.testing.assert_allclose(found[0], expected.distance_m, rtol=1e-5)
-
-
-def test_photos_of_a_batch_are_measured_each_for_itself(session):
-    photos = np.stack([random_pixels(seed=seed) for seed in (1, 2, 3)]).astype(np.uint16)
-    bits = np.array(8)
-    together = session.run(["distance_m", "near_m"], {"photo": photos, "bits": bits})
-    assert together[0].shape == (3, 48, 64)
-    assert together[1].shape == (3, 1, 48, 64)
+def test_photos_of_a_batch_are_measured_each_for_itself(predict):
+    photos = np.stack([random_pixels(seed=seed) for seed in (1, 2, 3)]).astype(np.float32)
+    feeds = {
+        "bits": np.array(8),
+        "origin_px": np.zeros(2),
+        "scale": np.array(1.0),
+        "levels": np.array([0.8], dtype=np.float32),
+    }
+    distance, near = predict.run({"photo": photos, **feeds}, ["distance_m", "near_m"])
+    assert distance.shape == (3, 48, 64)
+    assert near.shape == (3, 1, 48, 64)
     for index in range(3):
-        alone = session.run(["distance_m"], {"photo": photos[index : index + 1], "bits": bits})
-        np.testing.assert_allclose(together[0][index], alone[0][0], rtol=1e-5)
+        (alone,) = predict.run({"photo": photos[index : index + 1], **feeds}, ["distance_m"])
+        np.testing.assert_allclose(distance[index], alone[0], rtol=1e-5)
 
 
 def test_file_says_what_it_is(exported):
-    model, path = exported
+    model, path = exported.model, exported.path
     graph = onnx.load(path)
     onnx.checker.check_model(graph, full_check=True)
     assert [opset.version for opset in graph.opset_import if not opset.domain] == [export.OPSET]
@@ -123,12 +102,12 @@ def test_file_says_what_it_is(exported):
 
 
 def test_example_of_the_documentation(exported, tmp_path, monkeypatch, capsys):
-    shutil.copy(exported[1], tmp_path / "model.onnx")
+    shutil.copy(exported.path, tmp_path / "model.onnx")
     Image.fromarray(random_pixels()).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
     exec(re.findall(r"^```python$(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0], {})
-    measured = Session(exported[0], "cpu").measure("photo.png").at(32, 24)
+    measured = Session(exported.model, "cpu").measure("photo.png").at(32, 24)
     found = [float(number) for number in re.findall(r"[\d.]+", capsys.readouterr().out)]
     expected = [measured.distance_m, measured.near_m, measured.far_m]
     np.testing.assert_allclose(found, expected, atol=0.05)
@@ -143,14 +122,17 @@ def test_tables_of_the_documentation_name_inputs_and_outputs():
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
 def test_graph_computes_what_the_predictor_computes(kind):
-    model, light = make_model(kind, calibration=CALIBRATION), torch.rand(3, 41, 53)
+    model, light = make_calibrated_model(kind), torch.rand(3, 41, 53)
     origin, levels = torch.tensor((3.0, 5.0), dtype=torch.float64), torch.tensor(INTERVAL_LEVELS)
     y_px, x_px = torch.arange(41) + 0.5, torch.arange(53) + 0.5
     with torch.no_grad():
         maps = MetresFromLight(model).eval()(light[None], origin, y_px, x_px, levels)
-    distance, near, far, accuracy = (values[0].numpy() for values in maps)
-    predict, outputs = Predictor(model, "cpu", exact=True), Outputs(levels=INTERVAL_LEVELS)
-    expected = predict(light, Placement((3.0, 5.0)), outputs)
+    distance, near, far, accuracy, sd, probs = (values[0].numpy() for values in maps)
+    predict, outputs = Predictor(model, "cpu", exact=True), Outputs(INTERVAL_LEVELS, sd=True)
+    posterior = predict.posterior(light, Placement((3.0, 5.0)))
+    np.testing.assert_allclose(probs, posterior.probs.movedim(-1, 0), atol=1e-5)
+    expected = posterior.decode(outputs)
+    np.testing.assert_allclose(sd, expected.sd_dpt, atol=1e-3)  # a root of a difference
     np.testing.assert_allclose(distance, expected.distance_m, rtol=1e-5)
     np.testing.assert_allclose(accuracy, expected.accuracy_probability, atol=1e-5)
     for index, level in enumerate(INTERVAL_LEVELS):
@@ -159,7 +141,7 @@ def test_graph_computes_what_the_predictor_computes(kind):
 
 
 def test_central_mass_is_that_of_the_calibration():
-    graph = MetresFromLight(make_model("student", calibration=CALIBRATION))
+    graph = MetresFromLight(make_calibrated_model("student"))
     levels = [0.01, 0.05, 0.33, 0.8, 0.95, 0.97, 0.995]
     found = graph._central_mass(torch.tensor(levels)).tolist()
     expected = [central_mass(CALIBRATION.central, level) for level in levels]
@@ -185,15 +167,15 @@ def test_teacher_whose_grid_takes_several_passes_is_refused():
         MetresFromLight(model)
 
 
-def test_file_that_differs_is_an_error(tmp_path):
+def test_file_that_differs_is_an_error():
     results = [Agreement((48, 64), 1.0, distance, 1.0, 0.0, 0.0) for distance in (1e-6, 2e-4)]
     with pytest.raises(ModelError, match=r"up to 2\.0e-04 on 99% of a photo of 64x48 px"):
-        require_agreement(results, tmp_path / "model.onnx")
+        require_agreement(results, "model.onnx")
     with pytest.raises(ModelError, match="nan"):
-        require_agreement([Agreement((48, 64), 1.0, float("nan"), 0, 0, 0)], tmp_path / "m")
+        require_agreement([Agreement((48, 64), 1.0, float("nan"), 0, 0, 0)], "m")
 
 
 def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else 1)
-    with pytest.raises(ConfigError, match=r"needs onnxscript.*pip install 'rangefinder\[onnx\]'"):
+    with pytest.raises(ConfigError, match=r"needs onnxscript.*pip install 'rangefinder\[export\]'"):
         export.require_packages()

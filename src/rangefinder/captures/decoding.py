@@ -7,24 +7,26 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
-from torch import Tensor
 
 from rangefinder.captures.exif import exif_tags, is_turned, upright
-from rangefinder.captures.formats import RAW_SUFFIXES, install
+from rangefinder.captures.formats import RAW_SUFFIXES, SAVE_AS, TIFF_SUFFIXES, install
 from rangefinder.captures.heif import heif_samples, is_heif, open_heif
-from rangefinder.captures.images import SAVE_AS, TIFF_SUFFIXES, linear_light
+from rangefinder.captures.light import Float, light_of_samples
 from rangefinder.captures.storage import JPEGS, coded_storage, plain_storage
 from rangefinder.captures.tiff import open_tiff, photo_page, photo_samples
 from rangefinder.common.files import png_samples
 from rangefinder.config import Orientation
 from rangefinder.errors import CaptureError
 from rangefinder.photo_domain import Storage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixels = NDArray[np.generic]
 MAX_PIXELS = 200_000_000  # of one picture; no camera has that many
@@ -50,10 +52,17 @@ RAW_FLIPS = {3: 3, 5: 8, 6: 6}  # of LibRaw, and the EXIF orientation of each
 class Decoded:
     """A picture file's content."""
 
-    image: Tensor  # `[3, H, W]` float32 linear light 0..1
+    light: Float  # `[3, H, W]` linear light 0..1
     exif: dict[int, Any]  # EXIF tags by number
     storage: Storage  # how the file stores it
     largest: int | None = None  # sample, if nothing says how many of its 16 bits are used
+
+    @property
+    def image(self) -> Tensor:
+        """`light` as a tensor."""
+        import torch
+
+        return torch.from_numpy(self.light)
 
 
 @dataclass(frozen=True)
@@ -100,10 +109,10 @@ def decode(
         )
     if is_turned(exif) and orientation == "apply":
         pixels = upright(pixels, exif[Base.Orientation])
-    image = linear_light(path.name, pixels, encoding, samples.bits)
+    light = light_of_samples(path.name, pixels, encoding, samples.bits)
     untold = pixels.dtype == np.uint16 and samples.bits is None
     storage = samples.coded or plain_storage(pixels.dtype == np.uint8, encoding)
-    return Decoded(image, exif, storage, int(pixels.max()) if untold else None)
+    return Decoded(light, exif, storage, int(pixels.max()) if untold else None)
 
 
 def require_content(path: Path) -> bytes:

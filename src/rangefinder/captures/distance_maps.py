@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.captures.images import TIFF_SUFFIXES, write_tiff
+from rangefinder.captures.formats import TIFF_SUFFIXES
+from rangefinder.captures.images import write_tiff
 from rangefinder.captures.map_formats import Numbers, read_numbers
 from rangefinder.coordinates import Placement, axis_cosine
 from rangefinder.errors import CaptureError

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from rangefinder.captures.images import TIFF_SUFFIXES
-
+TIFF_SUFFIXES = (".tif", ".tiff")
 RAW_SUFFIXES = (
     *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".raf", ".orf", ".rw2"),
     *(".rwl", ".pef", ".srw", ".erf", ".3fr", ".fff", ".iiq", ".mef", ".mos", ".mrw", ".x3f"),
@@ -23,6 +22,7 @@ UNREAD_SUFFIXES = (
     *(".heics", ".heifs", ".mpo", ".pcx", ".pgm", ".pnm", ".ppm", ".psb", ".psd", ".tga", ".xcf"),
 )
 READERS = {"heic": ("pillow_heif", HEIC_SUFFIXES), "raw": ("rawpy", RAW_SUFFIXES)}  # extras
+SAVE_AS = "Save it as JPEG, or as PNG or TIFF with 8 or 16 bits, in RGB."
 CONVERT = "save as JPEG, PNG or TIFF"
 SHOWN = 5  # names in a line
 log = logging.getLogger(__name__)

@@ -15,8 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from rangefinder.captures.exif import exif_tags, upright
-from rangefinder.captures.formats import install
-from rangefinder.captures.images import SAVE_AS
+from rangefinder.captures.formats import SAVE_AS, install
 from rangefinder.errors import CaptureError
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rangefinder.camera import Camera
+from rangefinder.camera import RECORD_FILE, Camera
 from rangefinder.captures import images
 from rangefinder.captures.distance_maps import read_stored, write_stored
+from rangefinder.captures.formats import TIFF_SUFFIXES
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
 from rangefinder.coordinates import Placement
@@ -36,7 +37,6 @@ Role = Literal["chart", "labelled", "unlabelled", "rgbd"]
 ROLES: tuple[Role, ...] = get_args(Role)
 Samples = NDArray[np.uint16]
 TABLE_FILE = "captures.parquet"
-RECORD_FILE = "camera.json"
 BLUR_FILE = "blur.safetensors"
 FILE_COLUMNS = ("image", "distance_map", "texture_map", "valid_mask")
 REPAIR = "Run ingestion again."
@@ -376,7 +376,7 @@ class Pixels:
 
 def _mapped(path: Path, size: tuple[int, int]) -> Samples | None:
     """Memory map `[H, W, 3]` of a picture of `size`; None if it is stored in another way."""
-    if path.suffix.lower() not in images.TIFF_SUFFIXES:
+    if path.suffix.lower() not in TIFF_SUFFIXES:
         return None
     import tifffile
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from rangefinder.captures.decoding import require_content, require_size
-from rangefinder.captures.formats import install
-from rangefinder.captures.images import TIFF_SUFFIXES
+from rangefinder.captures.formats import TIFF_SUFFIXES, install
 from rangefinder.captures.tiff import open_tiff
 from rangefinder.errors import CaptureError
 

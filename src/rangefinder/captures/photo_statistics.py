@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
-from rangefinder.captures.images import resize_sharp
+from rangefinder.captures.light import resized
 from rangefinder.coordinates import Placement
-from rangefinder.optics.sensor import linear_to_srgb
+from rangefinder.optics.srgb import linear_to_srgb
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Float = NDArray[np.float32]
 WINDOW_PX = 32  # side of the windows of local spectra
@@ -33,7 +34,9 @@ CLIPPED = (0.002, 0.95)  # darker and brighter blocks do not show their noise
 TINY = 1e-12  # power
 
 
-def photo_statistics(image: Tensor, placement: Placement | None = None) -> Mapping[str, float]:
+def photo_statistics(
+    image: Float | Tensor, placement: Placement | None = None
+) -> Mapping[str, float]:
     """Statistics by name; those that a photo cannot show are left out.
 
     - brightness: its brightest light.
@@ -51,10 +54,10 @@ def photo_statistics(image: Tensor, placement: Placement | None = None) -> Mappi
         image: `[3, H, W]` linear light.
         placement: Where it sits on the sensor. A reduced photo is enlarged first, as for a network.
     """
+    light: Float = np.asarray(image, dtype=np.float32)
     if placement is not None and placement.scale != 1.0:
-        size = round(image.shape[1] * placement.scale), round(image.shape[2] * placement.scale)
-        image = resize_sharp(image, *size)
-    light = image.numpy().astype(np.float32, copy=False)
+        size = round(light.shape[1] * placement.scale), round(light.shape[2] * placement.scale)
+        light = resized(light, *size)
     is_grey = bool(np.ptp(light, axis=0).max() == 0)
     brightest = float(np.quantile(light[:, ::2, ::2], 0.999))
     found = {"brightness": math.log(brightest + TINY), "grey": float(is_grey)}
@@ -122,14 +125,23 @@ def _mosaic(tiles: list[Float]) -> float:
     """Log of the sd over the four positions of log fine detail, of the colour where it is most."""
     totals = np.zeros((4, 3))
     for tile in tiles:
-        means = functional.avg_pool2d(torch.from_numpy(tile), 3, 1, 1, count_include_pad=False)
-        detail = np.abs(tile - means.numpy())
+        detail = np.abs(tile - _mean_of_three(_mean_of_three(tile, axis=1), axis=2))
         height, width = (size // 2 * 2 for size in tile.shape[1:])
         for number in range(4):
             part = detail[:, number // 2 : height : 2, number % 2 : width : 2]
             totals[number] += part.mean(axis=(1, 2))
     spread = np.log(totals / len(tiles) + 1e-9).std(axis=0)
     return math.log(float(spread.max()) + 1e-3)
+
+
+def _mean_of_three(values: Float, axis: int) -> Float:
+    """Mean of every value and its neighbours along an axis; at the ends there is one of these."""
+    inner = np.moveaxis(values, axis, 0)
+    total, count = inner.copy(), np.ones((len(inner),) + (1,) * (inner.ndim - 1), dtype=np.float32)
+    for to, of in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+        total[to] += inner[of]
+        count[to] += 1
+    return np.moveaxis(total / count, 0, axis)
 
 
 def _noise_slope(tiles: list[Float]) -> float | None:

@@ -1,4 +1,4 @@
-"""Photos from outside: read, checked against the camera of a model, added as captures.
+"""Photos from outside: read, and checked against the camera of a model.
 
 A model is valid for one camera at one focus, in pixels of its stored image. A photo's size, its
 EXIF data and the camera record beside it must agree with that.
@@ -6,20 +6,16 @@ EXIF data and the camera record beside it must agree with that.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.ExifTags import Base
-from torch import Tensor
 
-from rangefinder.camera import Camera
+from rangefinder.camera import RECORD_FILE, Camera
 from rangefinder.captures.decoding import MAX_PIXELS, decode, require_size
 from rangefinder.captures.exif import (
     focus_difference,
@@ -29,26 +25,17 @@ from rangefinder.captures.exif import (
     upright,
 )
 from rangefinder.captures.formats import PICTURE_SUFFIXES, say_skipped, skipped_lines, sort_photos
-from rangefinder.captures.images import linear_light
-from rangefinder.captures.manifest import (
-    FILE_COLUMNS,
-    RECORD_FILE,
-    TABLE_FILE,
-    Capture,
-    CaptureSet,
-    capture_id,
-    read_captures,
-    write_captures,
-)
+from rangefinder.captures.light import Float, light_of_samples
 from rangefinder.captures.photo_statistics import photo_statistics
-from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.captures.storage import plain_storage
 from rangefinder.config import Orientation
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, RangefinderError
 from rangefinder.photo_domain import PhotoDomain, Shift, Storage
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from torch import Tensor
+
 FORCE = "Measure photos of the model's own camera, or force it: distances will be off."
 SHIFTED = (
     "The model was trained on {domain}: measure such photos, train for others (camera.encoding), "
@@ -61,7 +48,7 @@ class Photo:
     """A photo ready to be measured, laid out as the camera record is."""
 
     path: Path  # its file
-    image: Tensor  # `[3, H, W]` linear light
+    light: Float  # `[3, H, W]` linear light
     storage: Storage  # how its file stores it
     placement: Placement  # where it sits on the sensor
     warnings: tuple[str, ...] = ()  # why it would have been refused, if forced
@@ -83,7 +70,7 @@ class Photo:
         `shown` of a map on them is the map at `rows` and `columns` as viewers show it, if these
         ascend.
         """
-        size = self.image.shape[1:]
+        size = self.light.shape[1:]
         stored = (
             upright(np.broadcast_to(index, size), self.turn)[np.ix_(rows, columns)]
             for index in np.ogrid[: size[0], : size[1]]
@@ -92,10 +79,16 @@ class Photo:
         return found_rows, found_columns
 
     @property
-    def shown_image(self) -> Tensor:
+    def image(self) -> Tensor:
+        """`light` as a tensor."""
+        import torch
+
+        return torch.from_numpy(self.light)
+
+    @property
+    def shown_light(self) -> Float:
         """`[3, H, W]` linear light, turned as viewers turn the photo."""
-        turned = self.shown(self.image.movedim(0, -1).numpy())
-        return torch.from_numpy(turned).movedim(-1, 0)
+        return self.shown(self.light.transpose(1, 2, 0)).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -128,7 +121,7 @@ def read_photo(path: Path, policy: PhotoPolicy) -> Photo:
         path, orientation=choice, sample_bits=policy.sample_bits, max_pixels=policy.max_pixels
     )
     other = (*_setting_problems(decoded.exif, policy), *_record_problem(path, policy.camera))
-    photo = _accept(path, path.name, decoded.image, decoded.storage, policy, other)
+    photo = _accept(path, path.name, decoded.light, decoded.storage, policy, other)
     is_stored_turned = choice == "ignore" and is_turned(decoded.exif)
     turn = decoded.exif[Base.Orientation] if is_stored_turned else 1
     return replace(photo, turn=turn, largest=decoded.largest)
@@ -149,9 +142,9 @@ def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
     bits = policy.sample_bits if pixels.dtype == np.uint16 else None
     if pixels.ndim == 2 or pixels.shape[2:] == (3,):
         require_size(name, pixels.shape[1], pixels.shape[0], policy.max_pixels)
-    image = linear_light(name, pixels, bits=bits)
+    light = light_of_samples(name, pixels, bits=bits)
     storage = plain_storage(pixels.dtype == np.uint8)
-    photo = _accept(Path("array"), name, image, storage, policy)
+    photo = _accept(Path("array"), name, light, storage, policy)
     is_untold = pixels.dtype == np.uint16 and bits is None
     return replace(photo, largest=int(pixels.max()) if is_untold else None)
 
@@ -159,22 +152,22 @@ def photo_of_array(pixels: NDArray[np.generic], policy: PhotoPolicy) -> Photo:
 def _accept(
     path: Path,
     name: str,
-    image: Tensor,
+    light: Float,
     storage: Storage,
     policy: PhotoPolicy,
     other: Sequence[str] = (),
 ) -> Photo:
     """The photo at its place on the sensor; refused for problems of size, domain or `other`."""
-    placement, size_problem = _place(image.shape[2], image.shape[1], policy)
+    placement, size_problem = _place(light.shape[2], light.shape[1], policy)
     setting = tuple(filter(None, (size_problem, *other)))
     shifts: Sequence[Shift] = ()
     if policy.domain is not None and policy.domain.statistics:
-        shifts = policy.domain.shifts(storage, photo_statistics(image, placement))
+        shifts = policy.domain.shifts(storage, photo_statistics(light, placement))
     problems = (*setting, *(str(shift) for shift in shifts))
     if problems and not policy.force:
         todo = FORCE if setting else SHIFTED.format(domain=policy.domain)
         raise CaptureError(f"{name} is refused: {'; '.join(problems)}", todo=todo)
-    return Photo(path, image, storage, placement, problems, tuple(shifts))
+    return Photo(path, light, storage, placement, problems, tuple(shifts))
 
 
 def _place(width: int, height: int, policy: PhotoPolicy) -> tuple[Placement, str]:
@@ -254,108 +247,3 @@ def find_photos(places: Sequence[str]) -> list[Path]:
         say_skipped(skipped)
         found |= dict.fromkeys(photos)
     return list(found)
-
-
-@dataclass(frozen=True)
-class Added:
-    """Result of `add_photos`."""
-
-    new: int  # number of photos that were added
-    known: int  # number of photos that had been there before
-    refused: dict[str, str]  # reason by photo
-
-
-def add_photos(
-    folder: Path, captures: CaptureSet, photos: Sequence[Path], policy: PhotoPolicy
-) -> Added:
-    """Add photos that are not in `captures` yet to a folder of unlabelled captures.
-
-    Args:
-        folder: Photos that were added before, if any.
-        captures: Those that training began with.
-        photos: Files.
-        policy: Which are accepted.
-
-    Raises:
-        CameraMismatchError: If the folder is of another camera.
-    """
-    before = _earlier(folder, captures)
-    seen = {*captures.table["capture_id"], *(before.table["capture_id"] if before else ())}
-    refused: dict[str, str] = {}
-    new: dict[str, Path] = {}
-    bits = SampleBits()
-    known = 0
-    for path in photos:
-        try:
-            photo = read_photo(path, policy)
-        except CaptureError as error:
-            refused[str(path)] = str(error)
-            continue
-        bits.add(photo.largest)
-        identity = capture_id(photo.image, photo.placement, captures.camera)
-        known += identity in seen
-        if identity not in seen:
-            seen.add(identity)
-            new[identity] = path
-    if new:
-        write_captures(folder, captures.camera, _captures(policy, before, new))
-    if bits.doubt:
-        log.warning("%s. %s", bits.doubt, bits.todo())
-    return Added(len(new), known, refused)
-
-
-def _earlier(folder: Path, captures: CaptureSet) -> CaptureSet | None:
-    """The captures added before, of the same camera; None if there are none."""
-    if not (folder / TABLE_FILE).is_file():
-        return None
-    added = read_captures(folder)
-    captures.camera.require(
-        added.camera.fingerprint, str(folder), todo="Remove it: its photos cannot be used."
-    )
-    return added
-
-
-def _captures(
-    policy: PhotoPolicy, before: CaptureSet | None, new: dict[str, Path]
-) -> Iterator[Capture]:
-    if before is not None:
-        for index in range(len(before)):
-            row = before.row(index)
-            yield Capture(
-                image=before.image(index),
-                role="unlabelled",
-                scene=row["scene"],
-                split="train",
-                placement=before.placement(index),
-                storage=Storage.parse(row["storage"]),
-            )
-    accepted = replace(policy, domain=None)  # its statistics need not be taken again
-    for identity, path in new.items():
-        photo = read_photo(path, accepted)
-        yield Capture(
-            image=photo.image,
-            role="unlabelled",
-            scene=f"added-{identity}",  # never the name of a scene that is held out
-            split="train",
-            placement=photo.placement,
-            storage=photo.storage,
-        )
-
-
-def with_added(captures: CaptureSet, folder: Path) -> CaptureSet:
-    """Captures and those added in a folder, if any, as one set.
-
-    Raises:
-        CameraMismatchError: If the folder is of another camera.
-    """
-    import pandas as pd
-
-    more = _earlier(folder, captures)
-    if more is None:
-        return captures
-    relative = Path(os.path.relpath(more.folder, captures.folder))
-    moved = more.table.copy()
-    for column in FILE_COLUMNS:
-        moved[column] = [name if pd.isna(name) else str(relative / name) for name in moved[column]]
-    table = pd.concat([captures.table, moved.astype(captures.table.dtypes)], ignore_index=True)
-    return replace(captures, table=table)

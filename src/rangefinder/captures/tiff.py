@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rangefinder.captures.images import SAVE_AS
+from rangefinder.captures.formats import SAVE_AS
 from rangefinder.errors import CaptureError
 
 if TYPE_CHECKING:

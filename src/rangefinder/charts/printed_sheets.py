@@ -24,7 +24,7 @@ from rangefinder.charts.pair_windows import PINHOLE, Pair, Windows
 from rangefinder.charts.registration import GREEN, Registration, cut, disc_transfer
 from rangefinder.charts.sheets import UNITS
 from rangefinder.errors import CaptureError
-from rangefinder.optics.sensor import linear_to_srgb, srgb_to_linear
+from rangefinder.optics.srgb import linear_to_srgb, srgb_to_linear
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from rangefinder.errors import CaptureError
-from rangefinder.optics.sensor import srgb_pixels
+from rangefinder.optics.srgb import srgb_pixels
 from rangefinder.synthesis.shapes import random_shape
 from rangefinder.synthesis.textures import LUMINANCE, Kind, TextureSpec, make_texture
 

@@ -19,6 +19,7 @@ from rangefinder.errors import ConfigError, RangefinderError
 
 if TYPE_CHECKING:
     from rangefinder.config import Device, Parameters
+    from rangefinder.inference.interface import Runtime
     from rangefinder.inference.session import Session
 
 # name -> (module, what it does); the module holds the command under its name
@@ -29,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "watch": ("measure", "Measure photos as they land in a folder."),
     "stream": ("stream", "Measure a video, a camera or a folder frame by frame."),
     "serve": ("serve", "Measure photos for others: a web page and an HTTP interface."),
-    "export": ("export", "Write a model as one ONNX file, for devices without this package."),
+    "export": ("export", "Write a model as one file, for devices without this package."),
     "adapt": ("adapt", "Continue training on new photos of the same camera."),
     "promote": ("promote", "Make a student the champion if it is better than the present one."),
     "rollback": ("promote", "Make the student that the champion replaced the champion again."),
@@ -140,11 +141,17 @@ camera_option = click.option(
 model_option = click.option(
     "--model",
     metavar="PATH|models:/NAME@ALIAS",
-    help="Model's folder, or its name in the registry.  [default: the registry's champion, else "
-    "its candidate]",
+    help="Model's folder, or its name in the registry; commands that measure take an exported file "
+    "(.onnx) too.  [default: the registry's champion, else its candidate]",
 )
 _SESSION = (
     model_option,
+    click.option(
+        "--runtime",
+        type=click.Choice(["torch", "onnx", "openvino", "auto"]),
+        help="What computes; auto: the fastest that is installed and agrees.  [default: torch, "
+        "and onnx for an exported file]",
+    ),
     env_option,
     click.option(
         "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
@@ -179,6 +186,7 @@ def session_options(command: F) -> F:
 
 def open_session(
     model: str | None,
+    runtime: Runtime | None,
     device: Device,
     force: bool,
     origin: tuple[float, float] | None,
@@ -189,13 +197,17 @@ def open_session(
     """The session that `session_options` describe."""
     from rangefinder.config import ComputeParams
     from rangefinder.coordinates import Placement
+    from rangefinder.inference.exported import FilePredictor
     from rangefinder.inference.session import Session
-    from rangefinder.models.device import configure_cpu
-    from rangefinder.tracking.registry import find_model
+    from rangefinder.tracking.predictors import find_predictor
 
-    configure_cpu(ComputeParams())
+    predictor = find_predictor(model, runtime, device, env)
+    if not isinstance(predictor, FilePredictor):
+        from rangefinder.models.device import configure_cpu
+
+        configure_cpu(ComputeParams())
     placement = Placement.given(origin, scale)
-    return Session(find_model(model, env), device, placement, force=force, sample_bits=bits)
+    return Session(predictor, placement=placement, force=force, sample_bits=bits)
 
 
 def parameters_for(env: str, camera: Path | None = None) -> Parameters:

@@ -208,7 +208,7 @@ def _require_metres(distance_m: float, range_m: tuple[float, float]) -> None:
 def _print_checks(checks: list[TapeCheck]) -> None:
     """A line for each check, and a summary where there are several."""
     from rangefinder.evaluation.report import print_parts, text_table
-    from rangefinder.inference.predictor import REPORTED_LEVEL
+    from rangefinder.inference.interface import REPORTED_LEVEL
 
     level = f"{REPORTED_LEVEL:.0%}"
     unit = length_unit((0.0, max(max(one.tape_m, one.reading.far_m) for one in checks)))

@@ -237,7 +237,7 @@ def _write(path: Path, image: Tensor, suffix: str) -> None:
     from PIL import Image
 
     from rangefinder.captures.images import write_linear
-    from rangefinder.optics.sensor import srgb_pixels
+    from rangefinder.optics.srgb import srgb_pixels
 
     if suffix != ".png":
         write_linear(path, image)

@@ -12,7 +12,7 @@ from rangefinder.captures.manifest import CaptureSet
 from rangefinder.captures.splits import Split
 from rangefinder.errors import CaptureError
 from rangefinder.evaluation.metrics import Double, Float, Model
-from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
+from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction
 
 _SPLITS: tuple[Split, ...] = ("validation", "train")  # of labelled captures, the best last
 _LINES = 64  # rows and columns of a map that are sampled

@@ -31,7 +31,7 @@ from rangefinder.evaluation.maps import Scene, close_up, side_by_side
 from rangefinder.evaluation.metrics import Model
 from rangefinder.evaluation.regions import SIDES
 from rangefinder.evaluation.scoring import Curves, Evaluation
-from rangefinder.models.distribution import INTERVAL_LEVELS
+from rangefinder.models.prediction import INTERVAL_LEVELS
 
 _SHARES = (1e-3, 0.3)  # ends of the colour scale
 _GROUP = 0.8  # width of a group of bars

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from rangefinder.common.figures import UNKNOWN, distance_ticks, new_figure
 from rangefinder.config import Interval
 from rangefinder.evaluation.metrics import Float
-from rangefinder.models.distribution import Prediction
+from rangefinder.models.prediction import Prediction
 
 _WHITE_QUANTILE = 0.995  # of brightness; shown white
 _DISPLAY_GAMMA = 2.2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangefinder.errors import ModelError
-from rangefinder.models.distribution import INTERVAL_LEVELS, Prediction
+from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from rangefinder.common.lengths import LengthUnit, length_unit
 from rangefinder.evaluation.metrics import HIGHER_IS_BETTER
-from rangefinder.models.distribution import INTERVAL_LEVELS
+from rangefinder.models.prediction import INTERVAL_LEVELS
 
 _COLUMNS = {
     "AbsRel": "abs_rel",

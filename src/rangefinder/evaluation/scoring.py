@@ -29,7 +29,7 @@ from rangefinder.evaluation.metrics import (
 from rangefinder.evaluation.regions import Regions, ScoredPixels, Support
 from rangefinder.evaluation.sides import SideSums
 from rangefinder.evaluation.summary import ModelSums, source_rows, summarise
-from rangefinder.models.distribution import Prediction
+from rangefinder.models.prediction import Prediction
 
 CHARTS_ONLY = (
     "Scored on held-out charts, since no labelled capture is held out. Flat sheets at one distance "

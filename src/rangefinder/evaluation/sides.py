@@ -23,7 +23,7 @@ from rangefinder.evaluation.metrics import (
     scores,
 )
 from rangefinder.evaluation.regions import SIDES, ScoredPixels
-from rangefinder.models.distribution import Prediction
+from rangefinder.models.prediction import Prediction
 
 Counts = NDArray[np.int64]
 _BINS = 1024  # of log-odds

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.common.figures import distance_ticks
 from rangefinder.common.files import atomic_write
 from rangefinder.config import Interval
 from rangefinder.coordinates import Placement
-from rangefinder.models.distribution import Float, Prediction
+from rangefinder.models.prediction import Float, Prediction
 from rangefinder.optics.blur import from_lens_m, image_distance_m
-from rangefinder.optics.sensor import linear_to_srgb, srgb_pixels
+from rangefinder.optics.srgb import linear_to_srgb, srgb_pixels
 
 # Dark to light, evenly perceived, told apart by colour-blind people (viridis, CC0).
 RAMP = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
@@ -39,7 +38,7 @@ def accuracy_of(prediction: Prediction) -> Float:
 
 
 def draw_overlay(
-    image: Tensor, prediction: Prediction, range_m: Interval, title: str
+    image: Float, prediction: Prediction, range_m: Interval, title: str
 ) -> Image.Image:
     """Near is light, far is dark; where the model is uncertain the photo shows through.
 
@@ -51,7 +50,7 @@ def draw_overlay(
     """
     share = np.clip(accuracy_of(prediction) / _COVERED_FROM, 0, 1)[..., None]
     opacity = _COVER[0] + (_COVER[1] - _COVER[0]) * share
-    grey = 255 * linear_to_srgb(image.mean(dim=0).numpy())[..., None]
+    grey = 255 * linear_to_srgb(image.mean(axis=0))[..., None]
     mixed = grey * (1 - opacity) + distance_colours(prediction.distance_m, range_m) * opacity
     picture = Image.fromarray(mixed.round().astype(np.uint8))
     width = min(max(picture.width, _WIDTH_PX[0]), _WIDTH_PX[1])
@@ -119,7 +118,7 @@ DISTANCE, ACCURACY, OVERLAY, CLOUD = (
 
 
 def write_maps(
-    folder: Path, stem: str, image: Tensor, prediction: Prediction, range_m: Interval, title: str
+    folder: Path, stem: str, image: Float, prediction: Prediction, range_m: Interval, title: str
 ) -> dict[str, Path]:
     """Write distance [m] and accuracy probability as float32 TIFF, and the overlay.
 
@@ -166,7 +165,7 @@ def write_png16(path: Path, values: Float, steps: float) -> None:
 def write_cloud(
     folder: Path,
     stem: str,
-    image: Tensor,
+    image: Float,
     prediction: Prediction,
     camera: Camera,
     placement: Placement,

@@ -1,4 +1,4 @@
-"""The predictor: a trained model and a photo -> distance, intervals, uncertainty of every pixel.
+"""The predictor in torch: a model and a photo -> distance, intervals, uncertainty of every pixel.
 
 Every command, the evaluation, the served model and the benchmark predict through `Predictor`.
 Posteriors are decoded on the network's cells, and only the outputs that are asked for are
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,47 +21,19 @@ from rangefinder.captures.images import resize_sharp
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import CacheParams, ComputeParams, Device
 from rangefinder.coordinates import PatchGrid, Placement, location_map
+from rangefinder.inference.interface import ACCURATE_WITHIN, FOR_SCORES, REPORTED, WHOLE, Outputs
+from rangefinder.inference.two_ranges import AT_ONCE, two_ranges_m
 from rangefinder.models.blocks import Lattice, fused, resample
+from rangefinder.models.card import Card
 from rangefinder.models.device import inference_autocast, torch_device
-from rangefinder.models.distribution import (
-    INTERVAL_LEVELS,
-    DistanceDistribution,
-    Float,
-    Prediction,
-    Sides,
-)
-from rangefinder.models.model_files import Card, TrainedModel
+from rangefinder.models.distribution import DistanceDistribution
+from rangefinder.models.model_files import TrainedModel
+from rangefinder.models.prediction import Float, Prediction, Sides
 from rangefinder.models.student import Student, full_frame
 from rangefinder.photo_domain import Shift
 from rangefinder.sweep.sweep import Sweep
 
-REPORTED_LEVEL = 0.8  # of the interval that commands report
-ACCURATE_WITHIN = 0.1  # relative error below which a prediction counts as accurate
 Box = tuple[int, int, int, int]
-_AT_ONCE = 2**16  # pixels whose posteriors are in memory
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which outputs are asked for beside the distance.
-
-    Attributes:
-        levels: Of intervals.
-        accuracy: Accuracy probability.
-        sd: Standard deviation.
-        sides: The prediction by the defocus sign.
-    """
-
-    levels: tuple[float, ...] = (REPORTED_LEVEL,)
-    accuracy: bool = True
-    sd: bool = False
-    sides: bool = False
-
-
-WHOLE = Placement()  # the whole stored image
-REPORTED = Outputs()
-DISTANCE_ONLY = Outputs(levels=(), accuracy=False)
-FOR_SCORES = Outputs(levels=INTERVAL_LEVELS, accuracy=False, sd=True, sides=True)
 
 
 @dataclass(frozen=True)
@@ -90,30 +63,16 @@ class Posterior:
 
     @torch.inference_mode()
     def two_ranges_m(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Float:
-        """Ranges before and behind the focus [m] between which pixels are undecided.
-
-        Args:
-            rows: `[h]` of the pixels, in the photo as it is stored.
-            columns: `[w]` likewise.
-
-        Returns:
-            `[h, w, 2, 2]` near and far end of both, which together have the mass of the
-            `REPORTED_LEVEL` interval; NaN where the posterior is not divided
-            (`DistanceDistribution.two_ranges_dpt`).
-        """
+        """See `PhotoPosterior.two_ranges_m`."""
         y, x = (
             (torch.from_numpy(places) + 0.5) * (m / n)
             for places, n, m in zip((rows, columns), self.size_px, self.at_scale_px, strict=True)
         )
-        mass = 1 - 2 * self.model.tail(REPORTED_LEVEL, self.shifts)
-        posterior, distribution = self.probs.movedim(-1, 0)[None], self.model.distribution
-        found = []
-        for some in torch.split(y, max(1, _AT_ONCE // len(x))):
-            probs = resample(posterior, self.lattice, some, x)[0].movedim(0, -1).cpu()
-            flat = self.model.tilted(probs).flatten(0, 1)
-            ranges = distribution.two_ranges_dpt(flat, self._focus_dpt, mass)
-            found.append(ranges.reshape(len(some), len(x), 2, 2))
-        return torch.cat(found).flip(-1).reciprocal().numpy()
+        posterior, card, found = self.probs.movedim(-1, 0)[None], self.model.card, []
+        for some in torch.split(y, max(1, AT_ONCE // len(x))):
+            probs = resample(posterior, self.lattice, some, x)[0].movedim(0, -1).cpu().numpy()
+            found.append(two_ranges_m(probs, card, self.shifts))
+        return np.concatenate(found)
 
     @property
     def _focus_dpt(self) -> float:
@@ -125,7 +84,7 @@ class Posterior:
         estimate = distribution.estimate_dpt(probs)
         decoded = [estimate[None]]
         if outputs.levels:
-            tails = [self.model.tail(level, self.shifts) for level in outputs.levels]
+            tails = [self.model.card.tail(level, self.shifts) for level in outputs.levels]
             ends = (*(1 - tail for tail in tails), *tails)  # near ends first
             decoded.append(distribution.quantile_dpt(probs, ends))
         if outputs.sd:
@@ -135,6 +94,13 @@ class Posterior:
         if outputs.sides:
             decoded.append(torch.stack(distribution.sides_dpt(probs, self._focus_dpt)))
         return torch.cat(decoded)
+
+
+def cell_lattice(card: Card) -> Lattice:
+    """Where a model's cells sit, in pixels at the scale of the camera record."""
+    if card.kind == "student":
+        return Student.lattice
+    return Lattice(card.patch_px / 2, card.stride_px)
 
 
 def accuracy_probability(
@@ -197,43 +163,36 @@ class Predictor:
         else:
             self._network = fused(model.network).to(self._device)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of weights and card."""
+        return self.model.fingerprint
+
     def __call__(
-        self, image: Tensor, placement: Placement = WHOLE, outputs: Outputs = REPORTED
+        self, image: Tensor | Float, placement: Placement = WHOLE, outputs: Outputs = REPORTED
     ) -> Prediction:
         """Predict one photo; see `posterior` for arguments and errors."""
         return self.posterior(image, placement).decode(outputs)
 
     @torch.inference_mode()
     def posterior(
-        self, image: Tensor, placement: Placement = WHOLE, shifts: tuple[Shift, ...] = ()
+        self, image: Tensor | Float, placement: Placement = WHOLE, shifts: tuple[Shift, ...] = ()
     ) -> Posterior:
-        """Predictive distributions of one photo.
-
-        Blur is learned in pixels of the stored image, so a photo of another scale is first brought
-        to that of the camera record.
-
-        Args:
-            image: `[3, H, W]` linear light.
-            placement: Where it sits on the sensor.
-            shifts: Domain shifts of the photo, for which intervals are widened.
-
-        Raises:
-            CaptureError: If the photo is smaller than a patch.
-        """
+        """See `PhotoPredictor.posterior`."""
+        image = torch.as_tensor(image)
         size, card = (image.shape[1], image.shape[2]), self.card
         at_scale = round(size[0] * placement.scale), round(size[1] * placement.scale)
         PatchGrid(*at_scale, card.patch_px, card.stride_px)  # refuses what is too small
         if placement.scale != 1.0:
             image, placement = resize_sharp(image, *at_scale), Placement(placement.origin_px)
         if card.kind == "teacher":
-            lattice = Lattice(card.patch_px / 2, card.stride_px)
             probs = self._sweep(image, placement)
-            return Posterior(self.model, probs, lattice, size, at_scale, shifts)
+            return Posterior(self.model, probs, cell_lattice(card), size, at_scale, shifts)
         location = torch.from_numpy(location_map(card.camera, placement, *at_scale))
         with nullcontext() if self._exact else inference_autocast(self._device):
             logits = self._network(image[None].to(self._device), location[None].to(self._device))
         probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
-        return Posterior(self.model, probs, Student.lattice, size, at_scale, shifts)
+        return Posterior(self.model, probs, cell_lattice(card), size, at_scale, shifts)
 
 
 def capture_predictions(

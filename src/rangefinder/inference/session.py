@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from rangefinder.common.lengths import length_unit
 from rangefinder.config import Device, Interval
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, RangefinderError
+from rangefinder.inference.interface import REPORTED_LEVEL, Outputs, PhotoPosterior, PhotoPredictor
 from rangefinder.inference.output import (
     DISTANCE,
     FORCED,
@@ -30,12 +31,14 @@ from rangefinder.inference.output import (
     write_cloud,
     write_maps,
 )
-from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Posterior, Predictor
 from rangefinder.inference.viewer import PAGE, View, page, shown_places
-from rangefinder.models.distribution import Float, Prediction
-from rangefinder.models.model_files import Card, TrainedModel
+from rangefinder.models.card import Card
+from rangefinder.models.prediction import Float, Prediction
 from rangefinder.optics.blur import reference_m
-from rangefinder.optics.sensor import srgb_pixels
+from rangefinder.optics.srgb import srgb_pixels
+
+if TYPE_CHECKING:
+    from rangefinder.models.model_files import TrainedModel
 
 Point = tuple[float, float]
 
@@ -86,12 +89,14 @@ class Measurement:
         posterior: Its predictive distributions.
         stored: Distance, 80 % interval and accuracy probability of every pixel, laid out as the
             sensor is.
+        card: Of the model.
         fingerprint: Of the model.
     """
 
     photo: Photo
-    posterior: Posterior
+    posterior: PhotoPosterior
     stored: Prediction
+    card: Card
     fingerprint: str
 
     @cached_property
@@ -153,7 +158,7 @@ class Measurement:
 
     def view(self) -> View:
         """What the viewer shows of it."""
-        card, photo = self.posterior.model.card, self.photo
+        card, photo = self.card, self.photo
         camera, (height, width) = card.camera, self.stored.distance_m.shape
         rows, columns = photo.stored_pixels(*shown_places(self.distance_m.shape))
         ranges = self.posterior.two_ranges_m(rows, columns).reshape(len(rows), len(columns), 4)
@@ -166,7 +171,7 @@ class Measurement:
             name=photo.path.name,
             model=self._made_by(),
             size_px=(self.distance_m.shape[0], self.distance_m.shape[1]),
-            photo=srgb_pixels(photo.shown_image),
+            photo=srgb_pixels(photo.shown_light),
             maps=np.moveaxis(photo.shown(values), -1, 0),
             corner_slopes=photo.shown(np.stack(np.meshgrid(x, y), axis=-1)),
             lens_m=reference_m(camera),
@@ -188,12 +193,12 @@ class Measurement:
         `cloud` asks for a point cloud too, `html` for a page to look at.
         """
         folder, stem = Path(folder), stem or self.photo.path.stem
-        card, photo = self.posterior.model.card, self.photo
+        card, photo = self.card, self.photo
         range_m, title = card.prediction.range_m, self._title()
-        files = write_maps(folder, stem, photo.shown_image, self.prediction, range_m, title)
+        files = write_maps(folder, stem, photo.shown_light, self.prediction, range_m, title)
         if cloud:
             files["cloud"] = write_cloud(
-                folder, stem, photo.image, self.stored, card.camera, photo.placement
+                folder, stem, photo.light, self.stored, card.camera, photo.placement
             )
         if html:
             content = page([self.view().content()])
@@ -208,7 +213,7 @@ class Measurement:
         return f"{forced}{self.photo.path.name}: {self._made_by()}"
 
     def _made_by(self) -> str:
-        card = self.posterior.model.card
+        card = self.card
         return f"{card.kind} {self.fingerprint}, camera {card.camera.name}"
 
     def summary(self, points: Sequence[Point] = ()) -> dict[str, Any]:
@@ -222,7 +227,7 @@ class Measurement:
             "width_px": width,
             "height_px": height,
             "model": self.fingerprint,
-            "camera": self.posterior.model.card.camera_fingerprint,
+            "camera": self.card.camera_fingerprint,
             "forced": list(self.photo.warnings),
             "median_m": round(float(np.median(self.distance_m)), 4),
             "level": REPORTED_LEVEL,
@@ -259,8 +264,8 @@ class Session:
         bits: Of the 16-bit photos measured so far.
 
     Args:
-        model: Teacher or student.
-        device: `auto`, `cpu` or `cuda`.
+        model: Teacher or student; or a predictor, of an exported file for example.
+        device: `auto`, `cpu` or `cuda`, of a teacher or student.
         placement: Where photos sit on the sensor; None: each is the whole stored image.
         force: Measure photos of other cameras too, with a warning.
         sample_bits: That 16-bit photos use which do not say it; None: as in training.
@@ -268,17 +273,17 @@ class Session:
 
     def __init__(
         self,
-        model: TrainedModel,
+        model: TrainedModel | PhotoPredictor,
         device: Device = "auto",
         placement: Placement | None = None,
         *,
         force: bool = False,
         sample_bits: int | None = None,
     ) -> None:
+        self._predictor = _predictor_of(model, device)
         self.card, self.fingerprint = model.card, model.fingerprint
         self.policy = photo_policy(model.card, placement, force=force, sample_bits=sample_bits)
         self.bits = SampleBits()
-        self._predictor = Predictor(model, device)
 
     def measure(
         self,
@@ -306,8 +311,8 @@ class Session:
         else:
             read = read_photo(Path(photo), policy)
         self.bits.add(read.largest)
-        posterior = self._predictor.posterior(read.image, read.placement, read.shifts)
-        return Measurement(read, posterior, posterior.decode(), self.fingerprint)
+        posterior = self._predictor.posterior(read.light, read.placement, read.shifts)
+        return Measurement(read, posterior, posterior.decode(), self.card, self.fingerprint)
 
     def report(self, path: Path, stem: str, request: OutputRequest) -> dict[str, Any]:
         """Measure one photo and write what is asked for; results ready for JSON.
@@ -322,6 +327,15 @@ class Session:
             files = measured.save(request.folder, stem, cloud=request.cloud, html=request.html)
         written = {name: str(file) for name, file in files.items()}
         return {"photo": str(path), **summary, "files": written}
+
+
+def _predictor_of(model: TrainedModel | PhotoPredictor, device: Device) -> PhotoPredictor:
+    """The predictor itself, or one in torch of a trained model."""
+    if hasattr(model, "posterior"):
+        return model
+    from rangefinder.inference.predictor import Predictor
+
+    return Predictor(model, device)
 
 
 def stems(paths: Sequence[Path]) -> list[str]:

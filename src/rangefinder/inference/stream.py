@@ -280,8 +280,8 @@ class OverlayVideo:
         """Add the overlay of one frame."""
         import av
 
-        range_m = measured.posterior.model.card.prediction.range_m
-        picture = draw_overlay(measured.photo.shown_image, measured.prediction, range_m, title)
+        range_m = measured.card.prediction.range_m
+        picture = draw_overlay(measured.photo.shown_light, measured.prediction, range_m, title)
         if self._container is None:
             self._container, self._stream = self._begin(picture.width, picture.height)
         assert self._stream is not None

@@ -21,9 +21,9 @@ from PIL import Image
 from rangefinder.common.figures import distance_ticks
 from rangefinder.common.lengths import LONGEST_CM
 from rangefinder.config import Interval
+from rangefinder.inference.interface import REPORTED_LEVEL
 from rangefinder.inference.output import RAMP
-from rangefinder.inference.predictor import REPORTED_LEVEL
-from rangefinder.models.distribution import Float
+from rangefinder.models.prediction import Float
 
 MAPS = (
     *("distance_m", "near_m", "far_m", "accuracy_probability"),

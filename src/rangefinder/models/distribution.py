@@ -2,74 +2,21 @@
 
 Defocus is linear in dioptres, so the bins are equally spaced there. Within a bin the density is
 uniform, which makes quantiles continuous. Outside the networks the bins are always the LAST axis.
-
-Two things are fitted on validation captures (`Calibration`). Intervals are recalibrated so that
-they hold the truth with the probability of their level (quantile recalibration: Kuleshov et al.,
-Accurate Uncertainties for Deep Learning Using Calibrated Regression, 2018). And a student's
-posterior is tilted by a power of inverse distance: the Bayes estimate for relative error is biased
-to near distances, where an error is at most 1, and too much so for too wide posteriors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from rangefinder.config import Interval, PredictionParams, Strict
+from rangefinder.config import PredictionParams
 
-Float = NDArray[np.float32]
-INTERVAL_LEVELS = (0.5, 0.8, 0.95)  # of the intervals that are scored
-CALIBRATION_LEVELS = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
-TILT_RANGE = (-1.5, 1.5)
-TILT_TOLERANCE = 0.02
 _LEVELS = 15  # largest 4-bit code of the compact form
 _LEAST = 1e-12  # probability
 _ZERO_LEVEL = 0.15  # level of code 0: small, never impossible
-
-
-@dataclass(frozen=True)
-class Sides:
-    """A prediction by the defocus sign: whether the truth lies before or behind the focus.
-
-    Attributes:
-        before_probability: `[H, W]` probability that the truth is nearer than the focus.
-        before_m: `[H, W]` distance [m] if it is.
-        behind_m: `[H, W]` distance [m] if it is not.
-    """
-
-    before_probability: Float
-    before_m: Float
-    behind_m: Float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model predicts for one photo, on all of its pixels.
-
-    Attributes:
-        distance_m: `[H, W]` distance [m]; NaN where there is none.
-        interval_m: For each level the near and far end `[H, W]` [m] of the central interval that
-            should hold the truth with that probability.
-        sd_dpt: `[H, W]` standard deviation of inverse distance [dpt], if it was asked for.
-        accuracy_probability: `[H, W]` probability that the relative error is below 10 %, if it was
-            asked for.
-        sides: The prediction by the defocus sign, if it was asked for.
-    """
-
-    distance_m: Float
-    interval_m: Mapping[float, tuple[Float, Float]]
-    sd_dpt: Float | None = None
-    accuracy_probability: Float | None = None
-    sides: Sides | None = None
 
 
 def negentropy(probs: Tensor, log_probs: Tensor) -> Tensor:
@@ -167,41 +114,6 @@ class DistanceDistribution:
         probability = (probs * before).sum(-1) / probs.sum(-1)
         return probability, near.clamp(min=focus_dpt), far.clamp(max=focus_dpt)
 
-    def two_ranges_dpt(self, probs: Tensor, focus_dpt: float, mass: float) -> Tensor:
-        """The ranges before and behind the focus between which distributions are undecided.
-
-        They are the parts of the highest-density region (Hyndman, Computing and Graphing Highest
-        Density Regions, 1996) on either side, where that leaves the focus out and both ends of the
-        central interval are on different sides.
-
-        Args:
-            probs: The distributions `[N, bins]`.
-            focus_dpt: Inverse focus distance [dpt].
-            mass: Probability within the region, and within the central interval.
-
-        Returns:
-            `[N, 2, 2]` low and high end [dpt], which are edges of bins, before the focus and behind
-            it; NaN where a distribution is not divided.
-        """
-        ranges = probs.new_full((len(probs), 2, 2), torch.nan)
-        probs = probs / probs.sum(-1, keepdim=True)
-        low, high = self.quantile_dpt(probs, ((1 - mass) / 2, (1 + mass) / 2))
-        crossed = ((low < focus_dpt) & (focus_dpt < high)).nonzero()[:, 0]
-        densest, order = probs[crossed].sort(descending=True, stable=True)
-        needed = (densest.cumsum(-1) < mass).sum(-1, keepdim=True)
-        region = order.argsort() <= needed
-        before = self._share_above(focus_dpt)
-        sides = torch.stack([region & (before > 0), region & (before < 1)], dim=1)
-        index = torch.arange(self.bins)  # a bin that holds the focus is on both sides
-        first = torch.where(sides, index, self.bins).amin(-1)
-        last = torch.where(sides, index, -1).amax(-1)
-        left_edge = self.centres_dpt[0] - self.width_dpt / 2
-        ends = left_edge + torch.stack([first, last + 1], dim=-1) * self.width_dpt
-        divided = (ends[:, 1, 1] < focus_dpt) & (focus_dpt < ends[:, 0, 0])
-        divided &= (first <= last).all(-1)
-        ranges[crossed[divided]] = ends[divided].to(ranges)
-        return ranges
-
     def _share_above(self, inverse_distance_dpt: float) -> Tensor:
         """Share `[bins]` of each bin that lies above an inverse distance [dpt]."""
         upper_edges = self.centres_dpt + self.width_dpt / 2
@@ -267,74 +179,3 @@ def _bins_below(cdf: Tensor, wanted: Tensor) -> Tensor:
     mass = (cdf - lower).clamp(min=_LEAST)
     inside = (wanted[..., None] - lower[..., None, :]) / mass[..., None, :]
     return inside.clamp(0.0, 1.0).sum(-1)
-
-
-class Calibration(Strict):
-    """Fitted on validation captures, for one model."""
-
-    central: tuple[float, ...] = Field(
-        min_length=len(CALIBRATION_LEVELS),
-        max_length=len(CALIBRATION_LEVELS),
-        description="central mass that held the truth as often as CALIBRATION_LEVELS",
-    )
-    tilt_power: float = Field(
-        0.0,
-        ge=TILT_RANGE[0],
-        le=TILT_RANGE[1],
-        description="posterior tilting: power of inverse distance",
-    )
-
-    @classmethod
-    def fit(
-        cls,
-        distribution: DistanceDistribution,
-        probs: Tensor,
-        truth_dpt: Tensor,
-        tilt_m: Interval | None = None,
-    ) -> Self:
-        """Fit intervals, and tilting if asked for.
-
-        Args:
-            distribution: Bins and decoding.
-            probs: `[N, bins]` predicted probabilities.
-            truth_dpt: `[N]` true inverse distance [dpt].
-            tilt_m: Distances whose mean relative error tilting minimises [m]; None: no tilting.
-        """
-        tilt_power = _fit_tilt(distribution, probs, truth_dpt, tilt_m) if tilt_m else 0.0
-        probs = distribution.tilted(probs, tilt_power)
-        below = distribution.probability_between(probs, torch.full_like(truth_dpt, -1.0), truth_dpt)
-        mass = (2 * below.double() - 1).abs()
-        return cls(
-            central=tuple(np.quantile(mass.numpy(), CALIBRATION_LEVELS).tolist()),
-            tilt_power=tilt_power,
-        )
-
-
-def central_mass(central: Sequence[float], level: float) -> float:
-    """Central mass of a distribution that holds the truth with probability `level`.
-
-    `central` is that of a `Calibration`.
-    """
-    return float(np.interp(level, (0.0, *CALIBRATION_LEVELS, 1.0), (0.0, *central, 1.0)))
-
-
-def _fit_tilt(
-    distribution: DistanceDistribution, probs: Tensor, truth_dpt: Tensor, tilt_m: Interval
-) -> float:
-    """The power of least mean relative error; 0 if no truth lies within the range."""
-    from scipy.optimize import minimize_scalar
-
-    near_m, far_m = tilt_m
-    inside = (truth_dpt >= 1 / far_m) & (truth_dpt <= 1 / near_m)
-    if not inside.any():
-        return 0.0
-    probs, truth_dpt = probs[inside], truth_dpt[inside]
-
-    def error(power: float) -> float:
-        estimate_dpt = distribution.estimate_dpt(distribution.tilted(probs, power))
-        return float((truth_dpt / estimate_dpt - 1).abs().mean())
-
-    found = minimize_scalar(
-        error, bounds=TILT_RANGE, method="bounded", options={"xatol": TILT_TOLERANCE}
-    )
-    return round(float(found.x), 2)

@@ -8,61 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rangefinder.camera import Camera
 from rangefinder.common.files import atomic_write
-from rangefinder.config import (
-    Orientation,
-    PredictionParams,
-    SampleBits,
-    Strict,
-    StudentParams,
-    TeacherParams,
-)
 from rangefinder.errors import ModelError
-from rangefinder.models.distribution import Calibration, DistanceDistribution, central_mass
+from rangefinder.models.card import Card
+from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
-from rangefinder.photo_domain import PhotoDomain, Shift
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 _SEAL = "card_sha256"  # in the header of the weights' file
-FORMAT: Literal[3] = 3  # of cards; raise it whenever their fields or the networks change
 _PICKLES = (b"\x80", b"PK")  # first bytes of a pickle, and of what torch.save writes
-
-
-class Card(Strict):
-    """What weights are: enough to build the network, to place its patches and to refuse mix-ups."""
-
-    format: Literal[3] = FORMAT
-    kind: Literal["teacher", "student"]
-    camera: Camera
-    camera_fingerprint: str
-    lens_caveat: str = Field("", description="what is not the lens's own about simulated blur")
-    teacher: TeacherParams
-    student: StudentParams | None = None
-    prediction: PredictionParams
-    patch_px: int = Field(ge=1, description="side of the teacher's patch")
-    stride_px: int = Field(ge=1)
-    input_encoding: Literal["linear_light"] = "linear_light"
-    orientation: Orientation = Field("refuse", description="of photos stored turned, in training")
-    sample_bits: SampleBits | None = Field(
-        None, description="of 16-bit photos that do not say it, in training; None: all"
-    )
-    dataset: str = Field(description="digest of the captures trained on")
-    seed: int
-    cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
-    calibration: Calibration | None = None
-    photos: PhotoDomain | None = Field(None, description="photos trained on")
-    weights_sha256: str = ""
 
 
 class TrainedModel:
@@ -82,19 +45,6 @@ class TrainedModel:
         """Predicted distributions `[..., bins]` after posterior tilting; see `Calibration`."""
         calibration = self.card.calibration
         return self.distribution.tilted(probs, calibration.tilt_power if calibration else 0.0)
-
-    def tail(self, level: float, shifts: Collection[Shift] = ()) -> float:
-        """Probability mass on either side of the calibrated central interval of this level.
-
-        Args:
-            level: Probability that the interval should hold the truth.
-            shifts: Domain shifts of the photo, for which intervals are widened.
-        """
-        calibration = self.card.calibration
-        fitted = [calibration.central] if calibration else []
-        fitted += [shift.effect.central for shift in shifts if shift.effect is not None]
-        masses = [central_mass(central, level) for central in fitted]
-        return (1 - max(masses, default=level)) / 2
 
     @property
     def fingerprint(self) -> str:
@@ -140,8 +90,7 @@ def load_model(folder: Path) -> TrainedModel:
     """
     try:
         content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        _require_format(folder, content)
-        card = Card.model_validate(content)
+        card = Card.read(content, f"the model in {folder}")
         _refuse_pickle(folder / WEIGHTS)
         actual = _sha256(folder / WEIGHTS)
     except (OSError, ValueError, ValidationError) as exc:
@@ -155,7 +104,6 @@ def load_model(folder: Path) -> TrainedModel:
             expected=card.weights_sha256[:16],
             todo="Restore both files from the same training.",
         )
-    card.camera.require(card.camera_fingerprint, f"the card in {folder}")
     network = build_network(card)
     try:
         _check_seal(folder, content)
@@ -167,17 +115,6 @@ def load_model(folder: Path) -> TrainedModel:
             todo="Another version of Rangefinder may have trained it: train it again.",
         ) from exc
     return TrainedModel(network, card)
-
-
-def _require_format(folder: Path, content: Any) -> None:
-    found = content.get("format", 1) if isinstance(content, dict) else None
-    if found is not None and found != FORMAT:
-        raise ModelError(
-            f"the model in {folder} has another card format",
-            got=found,
-            expected=FORMAT,
-            todo="Train it again with this version.",
-        )
 
 
 def _seal(card: dict[str, Any]) -> str:

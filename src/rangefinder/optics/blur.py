@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
 
 from rangefinder.camera import Camera
 from rangefinder.config import Interval
@@ -21,6 +20,7 @@ from rangefinder.errors import LensError
 
 if TYPE_CHECKING:
     from scipy.interpolate import RegularGridInterpolator
+    from torch import Tensor
 
 
 Float = NDArray[np.float64]

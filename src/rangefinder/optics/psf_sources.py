@@ -27,7 +27,7 @@ from rangefinder.optics.psf_tracing import (
     larger_kernel,
     trace_kernels,
 )
-from rangefinder.optics.sensor import srgb_curve
+from rangefinder.optics.srgb import srgb_curve
 
 Float = NDArray[np.float64]
 Kernels = tuple[NDArray[np.float32], Float]  # see `lens_kernels`

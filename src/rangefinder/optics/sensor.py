@@ -1,4 +1,4 @@
-"""From light on the sensor to stored values: noise, quantisation, sRGB encoding, JPEG."""
+"""From light on the sensor to stored values: noise, quantisation, encoding, JPEG."""
 
 from __future__ import annotations
 
@@ -12,38 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from rangefinder.config import Chroma, EncodingParams, NoiseParams
+from rangefinder.optics.srgb import LINEAR_OF_8_BIT, srgb_pixels
 from rangefinder.photo_domain import Storage
 
 T = TypeVar("T")
 
 NORMAL_FROM_ELECTRONS = 500.0  # from here a normal distribution is as good as Poisson's, and faster
-
-
-def srgb_curve(encoded: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Decode sRGB values 0..1 to linear light 0..1 (IEC 61966-2-1), any shape, same precision."""
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-
-
-def srgb_to_linear(encoded: NDArray[np.floating]) -> NDArray[np.float32]:
-    """`srgb_curve` in single precision."""
-    return srgb_curve(encoded).astype(np.float32)
-
-
-LINEAR_OF_8_BIT = srgb_to_linear(np.arange(256) / 255)  # of each 8-bit sRGB value
-
-
-def linear_to_srgb(linear: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Encode linear light 0..1 to sRGB 0..1 (IEC 61966-2-1), any shape; clips to 0..1."""
-    clipped = np.clip(linear, 0.0, 1.0)
-    power = 1.055 * np.maximum(clipped, 1e-9) ** (1 / 2.4) - 0.055
-    encoded: NDArray[np.floating] = np.where(clipped <= 0.0031308, clipped * 12.92, power)
-    return encoded.astype(np.float32)
-
-
-def srgb_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """8-bit sRGB values `[H, W, 3]` of a linear picture `[3, H, W]` in 0..1 (clipped)."""
-    encoded = np.rint(linear_to_srgb(image.detach().numpy()) * 255).astype(np.uint8)
-    return np.ascontiguousarray(encoded.transpose(1, 2, 0))
 
 
 def through_srgb(image: Tensor) -> Tensor:

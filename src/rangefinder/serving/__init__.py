@@ -1,1 +1,1 @@
-"""Trained models outside the project: one ONNX file, the MLflow pyfunc."""
+"""Trained models outside the project: exported files, their runtimes, the MLflow pyfunc."""

@@ -13,26 +13,24 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rangefinder.captures.formats import install
-from rangefinder.common.files import atomic_write
 from rangefinder.errors import ConfigError, ModelError
-from rangefinder.inference.predictor import REPORTED_LEVEL, accuracy_probability
-from rangefinder.models.blocks import Lattice, fused, resample
-from rangefinder.models.distribution import CALIBRATION_LEVELS, INTERVAL_LEVELS
+from rangefinder.inference.predictor import accuracy_probability, cell_lattice
+from rangefinder.models.blocks import fused, resample
+from rangefinder.models.calibration import CALIBRATION_LEVELS
 from rangefinder.models.model_files import TrainedModel
-from rangefinder.models.student import Student
+from rangefinder.models.prediction import INTERVAL_LEVELS
 from rangefinder.models.teacher import Teacher
-from rangefinder.optics.sensor import LINEAR_OF_8_BIT
+from rangefinder.optics.srgb import LINEAR_OF_8_BIT
 
 if TYPE_CHECKING:
     import onnx
@@ -40,37 +38,38 @@ if TYPE_CHECKING:
 OPSET = 20
 IR_VERSION = 10
 INPUTS: Mapping[str, str] = {
-    "photo": "uint16 [N, H, W, 3]: samples as the file stores them, red, green, blue",
-    "bits": "int64 []: that samples use; 8: sRGB, 9 to 16: linear light",
-    "origin_px": "float64 [2]: left and top edge on the sensor [sensor px]; default 0, 0",
-    "scale": "float64 []: sensor pixels per pixel of the photo; default 1",
-    "levels": f"float32 [K]: probabilities of intervals, 0 to 1; default {REPORTED_LEVEL:g}",
+    "photo": "float32 [N, H, W, 3]: samples as a picture file stores them, red, green, blue",
+    "bits": "int64 []: that samples use; 8: sRGB, 9 to 16: linear light, 0: linear light 0 to 1",
+    "origin_px": "float64 [2]: left and top edge on the sensor [sensor px]",
+    "scale": "float64 []: sensor pixels per pixel of the photo",
+    "levels": "float32 [K]: probabilities of intervals, 0 to 1",
 }
 OUTPUTS: Mapping[str, str] = {
     "distance_m": "float32 [N, H, W]: distance along the optical axis [m]",
     "near_m": "float32 [N, K, H, W]: near ends of calibrated central intervals [m]",
     "far_m": "float32 [N, K, H, W]: far ends of these [m]",
     "accuracy_probability": "float32 [N, H, W]: probability that the relative error is below 10 %",
+    "sd_dpt": "float32 [N, H, W]: standard deviation of inverse distance [dpt]",
+    "posterior": "float32 [N, B, h, w]: probabilities of bins before tilting, of every cell",
 }
 _NEEDS = ("onnx", "onnxruntime", "onnxscript")
 _CUBIC = -0.5  # coefficient of antialiased cubic convolution in `resize_sharp`
 _AT_SCALE = ("light", "origin_px", "y_px", "x_px", "levels")  # inputs of `MetresFromLight`
 _PREPARATION = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
-preparation (uint16[N, H, W, 3] photo, int64 bits, double scale)
+preparation (float[N, H, W, 3] photo, int64 bits, double scale)
     => (float[N, 3, h, w] light, float[H] y_px, float[W] x_px)
 <float[256] srgb, float[17] full_scale>
 {{
-    sample = Cast <to = 6> (photo)
-    most = Constant <value_int = 255> ()
-    most_8_bit = Cast <to = 6> (most)
-    sample_8_bit = Min (sample, most_8_bit)
+    least = Constant <value_float = 0.0> ()
+    most = Constant <value_float = 255.0> ()
+    within_8_bits = Clip (photo, least, most)
+    sample_8_bit = Cast <to = 6> (within_8_bits)
     of_srgb = Gather (srgb, sample_8_bit)
     full = Gather (full_scale, bits)
-    number = Cast <to = 1> (photo)
-    of_linear = Div (number, full)
+    of_linear = Div (photo, full)
     eight = Constant <value_int = 8> ()
-    is_srgb = LessOrEqual (bits, eight)
+    is_srgb = Equal (bits, eight)
     stored = Where (is_srgb, of_srgb, of_linear)
     planes = Transpose <perm = [0, 3, 1, 2]> (stored)
 
@@ -83,8 +82,7 @@ preparation (uint16[N, H, W, 3] photo, int64 bits, double scale)
     sizes = Concat <axis = 0> (batch_and_planes, size_at_scale)
     resized = Resize <mode = "cubic", antialias = 1, exclude_outside = 1, cubic_coeff_a = {cubic},
         coordinate_transformation_mode = "half_pixel"> (planes, , , sizes)
-    zero = Constant <value_float = 0.0> ()
-    light = Max (resized, zero)
+    light = Max (resized, least)
 
     exact_ratio = Div (rounded, exact_size)
     ratio = Cast <to = 1> (exact_ratio)
@@ -125,11 +123,9 @@ class MetresFromLight(nn.Module):
         self._model, card = model, model.card
         self.network = fused(model.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self._is_teacher, self._keep = card.kind == "teacher", 1
+        self._lattice = cell_lattice(card)
         if self._is_teacher:
             self._keep = _kept(model)
-            self._lattice = Lattice(card.patch_px / 2, card.stride_px)
-        else:
-            self._lattice = Student.lattice
         central = card.calibration.central if card.calibration else CALIBRATION_LEVELS
         self.register_buffer("levels", torch.tensor((0.0, *CALIBRATION_LEVELS, 1.0)))
         self.register_buffer("masses", torch.tensor((0.0, *central, 1.0)))
@@ -152,7 +148,8 @@ class MetresFromLight(nn.Module):
         logits = self.network(light, self._location(light, origin_px))
         logits = logits[..., :: self._keep, :: self._keep]
         distribution = self._model.distribution
-        probs = self._model.tilted(torch.softmax(logits.movedim(1, -1).float(), dim=-1))
+        posterior = torch.softmax(logits.float(), dim=1)
+        probs = self._model.tilted(posterior.movedim(1, -1))
         estimate = distribution.estimate_dpt(probs)
         tails = (1 - self._central_mass(levels)) / 2
         cells = torch.cat(
@@ -160,12 +157,14 @@ class MetresFromLight(nn.Module):
                 estimate[None],
                 distribution.quantile_dpt(probs, torch.cat([1 - tails, tails])),
                 accuracy_probability(distribution, probs, estimate)[None],
+                distribution.sd_dpt(probs)[None],
             ]
         )
         maps = resample(cells, self._lattice, y_px, x_px)
-        lengths_m, count = maps[:-1].reciprocal(), levels.shape[0]
+        lengths_m, count = maps[:-2].reciprocal(), levels.shape[0]
         near_m, far_m = lengths_m[1 : 1 + count], lengths_m[1 + count :]
-        return lengths_m[0], near_m.transpose(0, 1), far_m.transpose(0, 1), maps[-1]
+        ends = near_m.transpose(0, 1), far_m.transpose(0, 1)
+        return lengths_m[0], *ends, maps[-2], maps[-1], posterior
 
     def _location(self, light: Tensor, origin_px: Tensor) -> Tensor:
         """See `sensor_location`: of every pixel, or of a teacher's patch centres."""
@@ -211,18 +210,15 @@ def _kept(model: TrainedModel) -> int:
     return keep
 
 
-def export_onnx(model: TrainedModel, path: Path) -> Path:
-    """Write a model as one ONNX file.
+def onnx_content(model: TrainedModel, scores: Mapping[str, Any] | None = None) -> bytes:
+    """A model as the content of one ONNX file.
 
     Its inputs are `INPUTS`, its outputs `OUTPUTS`; batch, height, width and number of levels are
     dynamic. Its metadata hold the card, the camera record, fingerprints and units.
 
     Args:
         model: Teacher or student.
-        path: The file.
-
-    Returns:
-        The path.
+        scores: Of its evaluation, for the metadata.
 
     Raises:
         ConfigError: If packages are missing.
@@ -237,10 +233,9 @@ def export_onnx(model: TrainedModel, path: Path) -> Path:
     imports = {opset.domain: opset for opset in graph.opset_import}  # both parts name theirs
     del graph.opset_import[:]
     graph.opset_import.extend(imports.values())
-    _describe(graph, model)
+    _describe(graph, model, scores)
     onnx.checker.check_model(graph, full_check=True)
-    content = graph.SerializeToString(deterministic=True)
-    return atomic_write(path, lambda file: file.write_bytes(content))
+    return cast("bytes", graph.SerializeToString(deterministic=True))
 
 
 def require_packages() -> None:
@@ -253,7 +248,7 @@ def require_packages() -> None:
     if missing:
         raise ConfigError(
             f"export needs {', '.join(missing)}, which are not installed",
-            todo=f"{install('onnx')}.",
+            todo=f"{install('export')}.",
         )
 
 
@@ -293,7 +288,7 @@ def _network_graph(model: TrainedModel) -> onnx.ModelProto:
         {0: auto},
     )
     no_cache = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)  # dear with symbols
-    with torch.no_grad(), no_cache, _quiet():
+    with torch.no_grad(), no_cache, quiet():
         program = torch.onnx.export(
             module.eval(),
             example,
@@ -310,7 +305,7 @@ def _network_graph(model: TrainedModel) -> onnx.ModelProto:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without warnings of torch about itself."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -322,35 +317,38 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _describe(graph: onnx.ModelProto, model: TrainedModel) -> None:
-    """Order, defaults and descriptions of inputs and outputs; metadata."""
+def _describe(
+    graph: onnx.ModelProto, model: TrainedModel, scores: Mapping[str, Any] | None
+) -> None:
+    """Order and descriptions of inputs and outputs; metadata."""
     import onnx
 
-    card = model.card
     values = {value.name: value for value in graph.graph.input}
     del graph.graph.input[:]
     graph.graph.input.extend(values[name] for name in INPUTS)
-    defaults: dict[str, NDArray[Any]] = {
-        "origin_px": np.zeros(2),
-        "scale": np.array(1.0),
-        "levels": np.array([REPORTED_LEVEL], dtype=np.float32),
-    }
-    for name, default in defaults.items():
-        graph.graph.initializer.append(onnx.numpy_helper.from_array(default, name))
     for value in (*graph.graph.input, *graph.graph.output):
         value.doc_string = {**INPUTS, **OUTPUTS}[value.name]
-    graph.graph.name = f"rangefinder_{card.kind}"
+    graph.graph.name = f"rangefinder_{model.card.kind}"
     graph.producer_name, graph.producer_version = "rangefinder", version("rangefinder")
-    metadata = {
+    metadata = metadata_of(model, INPUTS)
+    if scores is not None:
+        metadata["scores"] = json.dumps(scores)
+    onnx.helper.set_model_props(graph, metadata)
+
+
+def metadata_of(model: TrainedModel, inputs: Mapping[str, str]) -> dict[str, str]:
+    """What an exported file says of its model and of its inputs."""
+    card = model.card
+    return {
         "kind": card.kind,
         "fingerprint": model.fingerprint,
         "camera": card.camera.model_dump_json(),
         "camera_fingerprint": card.camera_fingerprint,
         "card": card.model_dump_json(),
-        "inputs": json.dumps(INPUTS),
+        "inputs": json.dumps(inputs),
         "outputs": json.dumps(OUTPUTS),
         "units": json.dumps({"distance": "m", "location": "half the sensor's diagonal"}),
         "distance_reference": card.camera.distance_reference,
         "least_size_px": str(card.patch_px),
+        "lattice": json.dumps(asdict(cell_lattice(card))),
     }
-    onnx.helper.set_model_props(graph, metadata)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from rangefinder.config import Device
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, RangefinderError
-from rangefinder.inference.predictor import REPORTED_LEVEL, Outputs, Predictor
+from rangefinder.inference.interface import REPORTED_LEVEL, Outputs
+from rangefinder.inference.predictor import Predictor
 from rangefinder.inference.session import Point, Session
 from rangefinder.models.model_files import TrainedModel, load_model
 from rangefinder.serving.received import measure_received

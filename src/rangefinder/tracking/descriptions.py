@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rangefinder.models.model_files import Card
+from rangefinder.models.card import Card
 
 SCORES, DECISION = "Scores", "Decision"  # sections that are added later
 _KINDS = {

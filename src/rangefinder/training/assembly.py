@@ -24,9 +24,10 @@ from rangefinder.captures.manifest import CaptureSet, Role
 from rangefinder.common.compute import explain_worker_death
 from rangefinder.config import AdaptationParams, Interval, Parameters, StudentParams
 from rangefinder.errors import CaptureError, ModelError
+from rangefinder.models.card import Card
 from rangefinder.models.device import threads_beside_workers, torch_device
 from rangefinder.models.distribution import DistanceDistribution
-from rangefinder.models.model_files import Card, TrainedModel, build_network
+from rangefinder.models.model_files import TrainedModel, build_network
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
 from rangefinder.training.augmentation import ContrastAttenuation

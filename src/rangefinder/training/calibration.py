@@ -16,7 +16,7 @@ from rangefinder.captures.manifest import CaptureSet
 from rangefinder.captures.photo_statistics import photo_statistics
 from rangefinder.config import Interval
 from rangefinder.models.blocks import fused
-from rangefinder.models.distribution import Calibration
+from rangefinder.models.calibration import Calibration
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.photo_domain import DEGREES, UNCOVERED_LEVEL, Effect, PhotoDomain, Storage
 from rangefinder.training.lightning_modules import Batch, DistanceModule
@@ -118,7 +118,7 @@ class _Observed:
         if inside.any():
             probs, truth_dpt = probs[inside], truth_dpt[inside]
         probs, distribution = model.tilted(probs), model.distribution
-        tail = model.tail(UNCOVERED_LEVEL)
+        tail = model.card.tail(UNCOVERED_LEVEL)
         low, high = distribution.quantile_dpt(probs, (tail, 1 - tail))
         degree = {
             name: float(np.median([row[name] for row in self.statistics]))

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from rangefinder.captures.images import resize_sharp
 from rangefinder.config import Chroma
-from rangefinder.optics.sensor import grey, linear_to_srgb, srgb_to_linear, through_jpeg
+from rangefinder.optics.sensor import grey, through_jpeg
+from rangefinder.optics.srgb import linear_to_srgb, srgb_to_linear
 from rangefinder.photo_domain import jpeg_kind
 
 JPEG_QUALITIES = (98, 95, 90, 80, 65)

@@ -8,7 +8,8 @@ import torch
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.config import Parameters
-from rangefinder.models.model_files import Card, TrainedModel, build_network
+from rangefinder.models.card import Card
+from rangefinder.models.model_files import TrainedModel, build_network
 from rangefinder.studies.benchmark.methods import MethodFactory
 
 PARAMS = Parameters.model_validate(

@@ -29,9 +29,10 @@ from rangefinder.config import Parameters
 from rangefinder.coordinates import PatchGrid
 from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.inference.predictor import capture_predictions, common_support
+from rangefinder.models.card import Card
 from rangefinder.models.device import share_of_compute
 from rangefinder.models.distribution import DistanceDistribution
-from rangefinder.models.model_files import CARD, Card, TrainedModel, load_model, save_model
+from rangefinder.models.model_files import CARD, TrainedModel, load_model, save_model
 from rangefinder.models.teacher import build_teacher
 from rangefinder.studies.ablation.variants import WHOLE, Variant, variants_of
 from rangefinder.training.assembly import (

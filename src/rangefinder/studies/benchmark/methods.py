@@ -17,7 +17,8 @@ from rangefinder.camera import Camera
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
 from rangefinder.coordinates import PatchGrid, Placement, grid_location
-from rangefinder.inference.predictor import DISTANCE_ONLY, Predictor
+from rangefinder.inference.interface import DISTANCE_ONLY
+from rangefinder.inference.predictor import Predictor
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.sweep.sweep import Sweep
 

@@ -1,0 +1,247 @@
+"""Exported models: photos measured by ONNX Runtime or OpenVINO, without torch.
+
+The file computes what `Predictor` does (see `serving.export`); its metadata hold the model's card.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from rangefinder.captures.formats import install
+from rangefinder.coordinates import PatchGrid, Placement
+from rangefinder.errors import ConfigError, ModelError
+from rangefinder.inference.interface import REPORTED, REPORTED_LEVEL, WHOLE, Outputs
+from rangefinder.inference.two_ranges import AT_ONCE, two_ranges_m
+from rangefinder.models.calibration import level_of_mass
+from rangefinder.models.card import Card
+from rangefinder.models.prediction import Float, Prediction
+from rangefinder.photo_domain import Shift
+
+FileRuntime = Literal["onnx", "openvino"]
+FILE_RUNTIMES: tuple[FileRuntime, ...] = get_args(FileRuntime)
+SUFFIX = ".onnx"
+LINEAR = 0  # bits of samples that are linear light 0 to 1
+_MODULES: Mapping[FileRuntime, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
+Arrays = Mapping[str, NDArray[Any]]
+Run = Callable[[Arrays, Sequence[str]], list[NDArray[Any]]]
+
+
+def is_exported(name: str) -> bool:
+    """Whether a model's name is that of an exported file."""
+    return Path(name).suffix.lower() == SUFFIX
+
+
+def installed_runtimes() -> list[FileRuntime]:
+    """Runtimes that can measure with an exported file here."""
+    return [name for name in FILE_RUNTIMES if find_spec(_MODULES[name]) is not None]
+
+
+class FilePredictor:
+    """Predicts photos with one exported model.
+
+    Args:
+        path: The file.
+        runtime: What computes it.
+        threads: Of the runtime; 0: its own choice.
+
+    Raises:
+        ConfigError: If the runtime is not installed.
+        ModelError: If the file cannot be read, or no model of this version is in it.
+    """
+
+    def __init__(self, path: Path, runtime: FileRuntime = "onnx", threads: int = 0) -> None:
+        if runtime not in installed_runtimes():
+            raise ConfigError(
+                f"{_MODULES[runtime]}, which computes {path}, is not installed",
+                todo=f"{install(runtime)}.",
+            )
+        if not path.is_file():
+            raise ModelError(f"there is no model {path}")
+        open_file = {"onnx": _open_onnx, "openvino": _open_openvino}[runtime]
+        try:
+            metadata, self.run = open_file(path, threads)
+        except Exception as exc:  # errors of ONNX Runtime have no class of their own
+            reason = str(exc).strip().splitlines()[0]
+            raise ModelError(f"{path} cannot be read as a model ({reason})") from exc
+        self.runtime = runtime
+        try:
+            self.card = Card.read(json.loads(metadata["card"]), str(path))
+            self.fingerprint = metadata["fingerprint"]
+            lattice = json.loads(metadata["lattice"])
+            self.first_px, self.stride_px = float(lattice["first_px"]), float(lattice["stride_px"])
+        except (KeyError, ValueError, ValidationError) as exc:
+            raise ModelError(
+                f"{path} is no model that this version of Rangefinder exported ({exc})",
+                todo="Export it again with 'rangefinder export'.",
+            ) from exc
+
+    def __call__(
+        self, image: Float, placement: Placement = WHOLE, outputs: Outputs = REPORTED
+    ) -> Prediction:
+        """Predict one photo; see `posterior` for arguments and errors."""
+        return self.posterior(image, placement).decode(outputs)
+
+    def posterior(
+        self, image: Float, placement: Placement = WHOLE, shifts: tuple[Shift, ...] = ()
+    ) -> FilePosterior:
+        """See `PhotoPredictor.posterior`."""
+        return self.of_samples(image.transpose(1, 2, 0), LINEAR, placement, shifts)
+
+    def of_samples(
+        self,
+        samples: NDArray[np.generic],
+        bits: int,
+        placement: Placement = WHOLE,
+        shifts: tuple[Shift, ...] = (),
+    ) -> FilePosterior:
+        """Predictive distributions of one photo as its file stores it.
+
+        Args:
+            samples: `[H, W, 3]`.
+            bits: As the file takes them: 8 is sRGB, 9 to 16 linear light, 0 linear light 0 to 1.
+            placement: Where the photo sits on the sensor.
+            shifts: Domain shifts of the photo, for which intervals are widened.
+
+        Raises:
+            CaptureError: If the photo is smaller than a patch.
+        """
+        size = samples.shape[0], samples.shape[1]
+        at_scale = round(size[0] * placement.scale), round(size[1] * placement.scale)
+        PatchGrid(*at_scale, self.card.patch_px, self.card.stride_px)  # refuses what is too small
+        feeds = {
+            "photo": np.ascontiguousarray(samples, dtype=np.float32)[None],
+            "bits": np.array(bits),
+            "origin_px": np.array(placement.origin_px, dtype=np.float64),
+            "scale": np.array(placement.scale, dtype=np.float64),
+        }
+        return FilePosterior(self, feeds, size, at_scale, shifts)
+
+
+@dataclass
+class FilePosterior:
+    """One photo, which the file computes when something is asked for."""
+
+    predictor: FilePredictor
+    feeds: Arrays  # inputs of the file, but the levels of intervals
+    size_px: tuple[int, int]  # height and width of the photo
+    at_scale_px: tuple[int, int]  # the same at the scale of the camera record
+    shifts: tuple[Shift, ...] = ()  # domain shifts of the photo
+    _probs: Float | None = field(default=None, repr=False)  # `[bins, rows, cols]`, once computed
+
+    def decode(self, outputs: Outputs = REPORTED) -> Prediction:
+        """Maps `[H, W]` of what is asked for.
+
+        Raises:
+            ModelError: If that is the prediction by the defocus sign, which only torch computes.
+        """
+        if outputs.sides:
+            raise ModelError("an exported model does not predict by the defocus sign")
+        levels = outputs.levels or (REPORTED_LEVEL,)
+        names = ["distance_m", "near_m", "far_m", "accuracy_probability", "sd_dpt", "posterior"]
+        distance, near, far, accuracy, sd, probs = self._run(levels, names)
+        self._probs = probs
+        return Prediction(
+            distance_m=distance,
+            interval_m={level: (near[i], far[i]) for i, level in enumerate(outputs.levels)},
+            sd_dpt=sd if outputs.sd else None,
+            accuracy_probability=accuracy if outputs.accuracy else None,
+        )
+
+    def two_ranges_m(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Float:
+        """See `PhotoPosterior.two_ranges_m`."""
+        if self._probs is None:
+            (self._probs,) = self._run((REPORTED_LEVEL,), ["posterior"])
+        y, x = (
+            (places + 0.5) * (m / n)
+            for places, n, m in zip((rows, columns), self.size_px, self.at_scale_px, strict=True)
+        )
+        found = []
+        for some in np.array_split(y, math.ceil(len(y) * len(x) / AT_ONCE)):
+            probs = self._between_cells(self._between_cells(self._probs, some, 1), x, 2)
+            found.append(two_ranges_m(np.moveaxis(probs, 0, -1), self.predictor.card, self.shifts))
+        return np.concatenate(found)
+
+    def _between_cells(self, values: Float, wanted_px: NDArray[np.floating], axis: int) -> Float:
+        """Values of cells along an axis, linearly interpolated to positions `[n]` [px]."""
+        last = values.shape[axis] - 1
+        cell = (wanted_px - self.predictor.first_px) / self.predictor.stride_px
+        cell = cell.clip(0, last)
+        index = cell.astype(np.int64)
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        share = (cell - index).astype(np.float32).reshape(shape)
+        here, there = (values.take(i, axis) for i in (index, (index + 1).clip(max=last)))
+        return here + share * (there - here)
+
+    def _run(self, levels: Sequence[float], names: Sequence[str]) -> list[NDArray[Any]]:
+        """Outputs of the file, without the axis of photos."""
+        card = self.predictor.card
+        fed = [1 - 2 * card.tail(level, self.shifts) for level in levels]
+        if card.calibration:  # which the file applies
+            fed = [level_of_mass(card.calibration.central, mass) for mass in fed]
+        feeds = {**self.feeds, "levels": np.array(fed, dtype=np.float32)}
+        return [values[0] for values in self.predictor.run(feeds, names)]
+
+
+def _open_onnx(path: Path, threads: int) -> tuple[Mapping[str, str], Run]:
+    """Metadata of a file, and what ONNX Runtime computes with it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    return metadata, lambda feeds, names: session.run(list(names), feeds)
+
+
+def _open_openvino(path: Path, threads: int) -> tuple[Mapping[str, str], Run]:
+    """Metadata of a file, and what OpenVINO computes with it, in float32."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    _resize_as_pillow_does(model)
+    metadata = {name: value.astype(str) for name, value in model.rt_info["framework"].items()}
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = core.compile_model(model, "CPU", settings)
+
+    def run(feeds: Arrays, names: Sequence[str]) -> list[NDArray[Any]]:
+        found = compiled(dict(feeds))
+        return [found[name] for name in names]
+
+    return metadata, run
+
+
+def _resize_as_pillow_does(model: Any) -> None:
+    """Have photos resized with antialiasing, which OpenVINO's `cubic` leaves out."""
+    from openvino import opset11
+
+    for node in model.get_ops():
+        if node.get_type_name() != "Interpolate" or node.get_attributes()["mode"] != "cubic":
+            continue
+        axes = opset11.constant(np.array([2, 3], dtype=np.int64))
+        sizes = opset11.gather(node.input_value(1), axes, opset11.constant(np.int64(0)))
+        resized = opset11.interpolate(
+            node.input_value(0),
+            sizes,
+            "bicubic_pillow",
+            "sizes",
+            pads_begin=[0] * 4,
+            pads_end=[0] * 4,
+            cube_coeff=node.get_attributes()["cube_coeff"],
+            axes=axes,
+        )
+        node.output(0).replace(resized.output(0))

@@ -1,0 +1,82 @@
+"""The card of a model: what its weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rangefinder.camera import Camera
+from rangefinder.config import (
+    Orientation,
+    PredictionParams,
+    SampleBits,
+    Strict,
+    StudentParams,
+    TeacherParams,
+)
+from rangefinder.errors import ModelError
+from rangefinder.models.calibration import Calibration, central_mass
+from rangefinder.photo_domain import PhotoDomain, Shift
+
+FORMAT: Literal[3] = 3  # of cards; raise it whenever their fields or the networks change
+
+
+class Card(Strict):
+    """What weights are: enough to build the network, to place its patches and to refuse mix-ups."""
+
+    format: Literal[3] = FORMAT
+    kind: Literal["teacher", "student"]
+    camera: Camera
+    camera_fingerprint: str
+    lens_caveat: str = Field("", description="what is not the lens's own about simulated blur")
+    teacher: TeacherParams
+    student: StudentParams | None = None
+    prediction: PredictionParams
+    patch_px: int = Field(ge=1, description="side of the teacher's patch")
+    stride_px: int = Field(ge=1)
+    input_encoding: Literal["linear_light"] = "linear_light"
+    orientation: Orientation = Field("refuse", description="of photos stored turned, in training")
+    sample_bits: SampleBits | None = Field(
+        None, description="of 16-bit photos that do not say it, in training; None: all"
+    )
+    dataset: str = Field(description="digest of the captures trained on")
+    seed: int
+    cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
+    calibration: Calibration | None = None
+    photos: PhotoDomain | None = Field(None, description="photos trained on")
+    weights_sha256: str = ""
+
+    @classmethod
+    def read(cls, content: Any, owner: str) -> Card:
+        """Card of its content as JSON.
+
+        Raises:
+            ModelError: If it is of another format; `owner` is for the message.
+            ValidationError: If it is not valid.
+            CameraMismatchError: If its camera is not the one it names.
+        """
+        found = content.get("format", 1) if isinstance(content, dict) else None
+        if found is not None and found != FORMAT:
+            raise ModelError(
+                f"{owner} has another card format",
+                got=found,
+                expected=FORMAT,
+                todo="Train it again with this version.",
+            )
+        card = cls.model_validate(content)
+        card.camera.require(card.camera_fingerprint, f"the card of {owner}")
+        return card
+
+    def tail(self, level: float, shifts: Collection[Shift] = ()) -> float:
+        """Probability mass on either side of the calibrated central interval of this level.
+
+        Args:
+            level: Probability that the interval should hold the truth.
+            shifts: Domain shifts of the photo, for which intervals are widened.
+        """
+        fitted = [self.calibration.central] if self.calibration else []
+        fitted += [shift.effect.central for shift in shifts if shift.effect is not None]
+        masses = [central_mass(central, level) for central in fitted]
+        return (1 - max(masses, default=level)) / 2
