@@ -146,4 +146,6 @@ def test_a_run_is_named_by_its_result_and_lists_its_captures(store, captures):
     (taken,) = run.inputs.dataset_inputs
     assert (taken.dataset.name, taken.dataset.digest) == ("captures", captures.digest)
     assert run.data.metrics["evaluation/student"] == 0.1121
+    note = run.data.tags["mlflow.note.content"].splitlines()
+    assert note[:3] == ["| teacher | student |", "| --- | --- |", "| 0.145 | 0.112 |"]
     record.run.end("FINISHED")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rangefinder.tracking.registry import Version
 
 log = logging.getLogger(__name__)
+ALL_BUT = "delta1, in80 (share of pixels within the 80 % interval) and ause"
 HEADLINE = "evaluation"  # prefix of the few numbers that sum a run up
 MANIFEST = ["capture_id", "role", "split", "scene", "camera"]
 KINDS = ("teacher", "student")
@@ -114,15 +115,14 @@ class Recorder:
         """
         result = ", ".join(f"{k} {numbers[k]:.3f}" for k in reversed(KINDS) if k in numbers)
         self.run.rename(f"{self.name}: {result}")
-        self.run.log_metrics({HEADLINE: dict(numbers)})
+        runs = [self.run]
         if (parent := self.run.parent) is not None:
             parent.rename(f"{parent.name.partition(':')[0]}: {result}")
-            parent.log_metrics({HEADLINE: dict(numbers)})
             parent.log_params(params)
-
-    def describe(self, text: str) -> None:
-        """Set the run's description."""
-        self.run.set_tags({DESCRIPTION: text})
+            runs.append(parent)
+        for run in runs:
+            run.log_metrics({HEADLINE: dict(numbers)})
+            run.set_tags({DESCRIPTION: _table(numbers)})
 
     def node(self, name: str, seconds: float, peak_bytes: int | None) -> None:
         """Record how long a node took, and the most memory its process held meanwhile."""
@@ -135,6 +135,15 @@ class Recorder:
         self._fingerprints[key] = fingerprint
         self.run.set_tags({key: fingerprint})
         return True
+
+
+def _table(numbers: Mapping[str, float]) -> str:
+    """Numbers as a table in Markdown, and where their meaning is written down."""
+    names, dashes, values = (
+        f"| {' | '.join(cells)} |"
+        for cells in (numbers, ["---"] * len(numbers), (f"{n:.3f}" for n in numbers.values()))
+    )
+    return f"{names}\n{dashes}\n{values}\n\nAbsRel, but for {ALL_BUT}; see docs/mlops.md."
 
 
 def dataset(captures: CaptureSet, source: str, context: str) -> Dataset:
