@@ -130,7 +130,7 @@ def test_adopted_run_is_fresh(adopted):
 def test_clone_and_pull_is_fresh(adopted, tmp_path):
     adopted.git("clone", "--quiet", str(adopted.folder), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
-    clone.run("dvc", "pull")
+    clone.run("dvc", "pull", "--with-deps", *CHAIN_ENDS)
     assert fresh(clone)
     assert (clone.folder / "data/06_models/student/weights.safetensors").is_file()
 
