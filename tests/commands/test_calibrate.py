@@ -173,6 +173,7 @@ def test_an_unknown_or_too_low_f_number_of_the_sharp_photo_is_refused(photos):
     assert "the f-number of flat-00-sharp.tif is not known" in refused()
 
 
+@pytest.mark.slow
 @needs_rf50
 def test_discs_of_a_real_lens_are_those_measured_otherwise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -208,6 +209,7 @@ def sheets(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_printed_sheets_are_references_too(sheets, monkeypatch):
     monkeypatch.chdir(sheets)
     done = call("calibrate", "photos", "--skip-bad")

@@ -304,6 +304,7 @@ def test_fifty_clients_half_of_them_bad(server, measured):
     assert server.under_way() == []
 
 
+@pytest.mark.slow
 def test_clients_that_are_slow_or_too_many_are_told_so(model_folder, tmp_path):
     options = ("--max-waiting", "1", "--time-limit", "6")
     with started(model_folder / "student", tmp_path / "tmp", *options) as server:
