@@ -38,6 +38,11 @@ class Storage:
     jpeg_quality: int = 100
     chroma: Chroma = "4:4:4"
 
+    @property
+    def is_lossy(self) -> bool:
+        """Whether the format takes detail away."""
+        return self.format in ("jpeg", "lossy")
+
     def __str__(self) -> str:
         jpeg = f" {self.jpeg_quality} {self.chroma}" if self.format == "jpeg" else ""
         return self.format + jpeg

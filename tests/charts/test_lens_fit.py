@@ -48,7 +48,7 @@ def test_measured_discs_give_focus_and_aperture():
 
 
 def test_the_fit_recovers_the_lens_within_its_uncertainties():
-    found = fit_lens(windows(), CAMERA, BANK, NAMES, start=lens().shape)
+    found = fit_lens(CrossRelation(windows(), CAMERA, BANK), lens().shape, NAMES)
     shape = found.model.shape
     assert shape.focus_distance_m == pytest.approx(1.58, rel=0.01)
     assert shape.f_number == pytest.approx(3.0, rel=0.02)
@@ -62,7 +62,8 @@ def test_the_fit_recovers_the_lens_within_its_uncertainties():
 
 def test_of_one_distance_focus_and_aperture_are_not_told():
     one = windows().take(windows().distance_m == DISTANCES_M[0])
-    found = fit_lens(one, CAMERA, BANK, ("f_number", "focus_dpt"), start=lens().shape)
+    relation = CrossRelation(one, CAMERA, BANK)
+    found = fit_lens(relation, lens().shape, ("f_number", "focus_dpt"))
     assert "f_number" in found.open_parameters or abs(found.correlation[0, 1]) > 0.9
 
 

@@ -12,7 +12,13 @@ from PIL import Image
 from rangefinder.camera import Camera
 from rangefinder.charts.detection import find_sheet
 from rangefinder.charts.pair_windows import kernel_margin, pair_windows
-from rangefinder.charts.printed_sheets import PrintColours, SheetPhoto, fit_colours, read_drawing
+from rangefinder.charts.printed_sheets import (
+    PrintColours,
+    SheetPhoto,
+    SheetView,
+    fit_colours,
+    read_drawing,
+)
 from rangefinder.charts.registration import Registration
 from rangefinder.charts.sheets import UNITS
 from rangefinder.charts.simulated_sheets import largest_sheet, printed_light, simulate_sheets
@@ -53,10 +59,8 @@ def photos() -> tuple[SheetPhoto, ...]:
             name="a",
             light=one.image.numpy(),
             clipped=np.zeros((180, 240), dtype=bool),
-            drawing=one.sheet.drawing,
-            homography=find_sheet(one.image).homography,
+            view=SheetView(one.sheet.drawing, find_sheet(one.image), PARAMS.bank.gaussian_px),
             distance_m=one.distance_m,
-            gaussian_px=PARAMS.bank.gaussian_px,
         ).upright()
         for one in taken
     )
@@ -64,29 +68,29 @@ def photos() -> tuple[SheetPhoto, ...]:
 
 def likeness(photo: SheetPhoto, reference) -> float:
     """Correlation of green light on the sheet."""
-    inside = ~photo.outside(3.0)
+    inside = ~photo.view.outside(3.0)
     return float(np.corrcoef(photo.light[1][inside], reference[1][inside])[0, 1])
 
 
 def test_the_drawing_is_seen_where_the_photo_shows_it():
     for photo in photos():
-        assert likeness(photo, photo.sampled(printed_light)) > 0.97
+        assert likeness(photo, photo.view.sampled(printed_light)) > 0.97
 
 
 def test_a_sheet_upside_down_is_put_right():
     turned = np.diag([-1.0, -1.0, 1.0])
     turned[:2, 2] = UNITS
     photo = photos()[0]
-    wrong = replace(photo, homography=photo.homography @ turned)
-    assert likeness(wrong, wrong.sampled(printed_light)) < 0.7
-    right = wrong.upright()
-    np.testing.assert_allclose(right.homography, photo.homography, rtol=1e-9, atol=1e-9)
+    wrong = replace(photo, view=photo.view.through(photo.view.sheet.homography @ turned))
+    assert likeness(wrong, wrong.view.sampled(printed_light)) < 0.7
+    found = wrong.upright().view.sheet.homography
+    np.testing.assert_allclose(found, photo.view.sheet.homography, rtol=1e-9, atol=1e-9)
 
 
 def test_a_registration_moves_the_sheet():
     photo = photos()[0]
     moved = photo.registered(Registration(np.array([[1.0, 0, 3.0], [0, 1.0, -2.0]]), 0, 1, 0))
-    before, after = (one.sampled(printed_light)[1] for one in (photo, moved))
+    before, after = (one.view.sampled(printed_light)[1] for one in (photo, moved))
     np.testing.assert_allclose(after[20:-20, 20:-20], before[18:-22, 23:-17], atol=0.02)
 
 
@@ -100,7 +104,7 @@ def test_colours_of_the_print_are_found():
             assert len(seen) > 4
             found.append((photo.registered(registered), seen))
         colours = fit_colours(found, camera().centre_px)
-    inner = [one.drawing.values[:, 60:-60:5, 60:-60:5].reshape(3, -1) for one in photos()]
+    inner = [one.view.drawing.values[:, 60:-60:5, 60:-60:5].reshape(3, -1) for one in photos()]
     values = np.concatenate(inner, axis=1).astype(np.float32) / 255
     expected = printed_light(values)
 

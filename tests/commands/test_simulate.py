@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
@@ -54,3 +55,19 @@ def test_simulate_refuses_missing_files_and_other_sizes(captures):
     assert done.exit_code == 2
     assert "another size" in done.output
     assert not Path("x.png").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--rgb", "a.png"),
+        ("--pairs", "2", "--sheets", "2"),
+        ("--rgb", "a.png", "--distance", "a.npy", "--pairs", "2"),
+        ("--rgb", "a.png", "--pairs", "2"),
+    ],
+)
+def test_one_of_frame_pairs_and_sheets_is_asked_for(options):
+    done = call("simulate", *options, "--out", "out")
+    assert done.exit_code == 2
+    assert "Give --rgb and --distance, or --pairs, or --sheets." in done.output

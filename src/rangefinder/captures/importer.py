@@ -130,7 +130,7 @@ class Importer:
         encoding = self.params.camera.encoding
         is_simulated = self.params.captures.source == "both" or self.storages["rgbd"]
         own = self.storages["own"]
-        compressed = {one for one in own if one.format in ("jpeg", "lossy")}
+        compressed = {one for one in own if one.is_lossy}
         if not (is_simulated and own) or bool(compressed) == ("jpeg" in encoding.formats):
             return ""
         example = str(min(compressed or own, key=str))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -37,7 +38,13 @@ from rangefinder.charts.lens_fit import (
     fit_lens,
 )
 from rangefinder.charts.pair_windows import BRIGHT, DARK, Pair, Windows, kernel_margin, pair_windows
-from rangefinder.charts.printed_sheets import PrintColours, SheetPhoto, fit_colours, read_drawing
+from rangefinder.charts.printed_sheets import (
+    PrintColours,
+    SheetPhoto,
+    SheetView,
+    fit_colours,
+    read_drawing,
+)
 from rangefinder.charts.registration import Registration, lateral_shifts
 from rangefinder.config import Parameters
 from rangefinder.errors import CaptureError, LensError
@@ -54,7 +61,6 @@ COLOUR_PHOTOS = 8  # of sheets, nearest to the focus, that show the colours of t
 COLOUR_ROUNDS = 2
 LEAST_STOP = 2.0  # f-number of the sharp photo / of the blurred one
 SAME_DISTANCE = 0.01  # relative
-LOSSY = ("jpeg", "lossy")  # formats of `Storage`
 LATERAL_SIGNIFICANCE = 3.0  # standard errors from which lateral colour is believed
 SKIP = "--skip-bad goes on without these photos."
 STOP_DOWN = "Stop down by three stops or more for the sharp photo: f/2.8 with f/11, say."
@@ -62,7 +68,7 @@ STOP_DOWN = "Stop down by three stops or more for the sharp photo: f/2.8 with f/
 
 @dataclass
 class Calibration:
-    """What a table of photos with sharp references tells about a lens.
+    """What is known of a lens from a table of photos with sharp references.
 
     Attributes:
         discs: A line for each window and colour: pair, distance, place, measured and modelled disc.
@@ -98,22 +104,17 @@ class PairReader:
 
     def __post_init__(self) -> None:
         self.importer = Importer(self.camera, self.params)
+        self.drawing = cache(read_drawing)
 
-    def read(self, row: Row, colours: PrintColours) -> Pair:
-        """The photo of a row and its sharp reference, in the sensor's colours.
-
-        Args:
-            row: Of the table.
-            colours: Of printed sheets.
+    def read_pair(self, row: Row) -> Pair:
+        """Both photos of a row, in the sensor's colours.
 
         Raises:
             CaptureError: If one cannot be used, or they do not belong together.
         """
-        if row.sharp_image is None:
-            return self.read_sheet(row).pair(colours)
         image, distance_m, is_lossy = self._blurred(row)
         options = self.params.captures
-        path = inside(self.table.folder, row.sharp_image)
+        path = inside(self.table.folder, cast("str", row.sharp_image))
         sharp = decode(path, row.encoding, options.orientation, options.sample_bits)
         if sharp.image.shape != image.shape:
             raise CaptureError(
@@ -129,7 +130,7 @@ class PairReader:
             sharp_clipped=_clipped(sharp.image),
             distance_m=distance_m,
             sharp_f_number=self._sharp_f_number(row, sharp),
-            is_lossy=is_lossy or _is_lossy(sharp),
+            is_lossy=is_lossy or sharp.storage.is_lossy,
         )
 
     def read_sheet(self, row: Row) -> SheetPhoto:
@@ -138,7 +139,7 @@ class PairReader:
         Raises:
             CaptureError: If it is not, or photo or drawing cannot be used.
         """
-        drawing = read_drawing(inside(self.table.folder, cast("str", row.sheet)))
+        drawing = self.drawing(inside(self.table.folder, cast("str", row.sheet)))
         image, distance_m, is_lossy = self._blurred(row)
         found = find_sheet(image)
         if found is None:
@@ -156,10 +157,8 @@ class PairReader:
             name=row.image,
             light=self._light(image),
             clipped=_clipped(image),
-            drawing=drawing,
-            homography=found.homography,
+            view=SheetView(drawing, found, self.params.bank.gaussian_px),
             distance_m=distance_m,
-            gaussian_px=self.params.bank.gaussian_px,
             is_lossy=is_lossy,
         )
         return photo.upright()
@@ -173,7 +172,7 @@ class PairReader:
         if distance is None:
             raise CaptureError(f"{row.image} is at no known distance", todo="Take the row out.")
         known = distance.numpy() if isinstance(distance, Tensor) else float(distance)
-        return capture.image, known, _is_lossy(decoded)
+        return capture.image, known, decoded.storage.is_lossy
 
     def _light(self, image: Tensor) -> Float:
         return undeveloped(image, self.camera.encoding).numpy().astype(np.float32)
@@ -197,10 +196,6 @@ class PairReader:
                 todo=STOP_DOWN,
             )
         return float(found)
-
-
-def _is_lossy(decoded: Decoded) -> bool:
-    return decoded.storage.format in LOSSY
 
 
 def _size(image: Tensor) -> str:
@@ -235,12 +230,16 @@ def read_windows(reader: PairReader) -> tuple[Windows, dict[str, Registration], 
     if not known_m:  # maps
         known_m = list(reader.params.range.working_m)
     margin = kernel_margin(reader.camera, np.array(known_m))
-    colours = _print_colours(reader, rows, margin)
+    near = _sheets_near_the_focus(reader, rows)
+    colours = _print_colours(list(near.values()), reader.camera, margin)
     parts, registered = [], {}
     problems = [problem for problem in reader.table.problems if problem.is_fatal]
     for index, row in enumerate(tqdm(rows, "registering photos", unit="photo", disable=None)):
         try:
-            pair = reader.read(row, colours)
+            if row.sharp_image is None:
+                pair = (near.pop(row.number, None) or reader.read_sheet(row)).pair(colours)
+            else:
+                pair = reader.read_pair(row)
             windows, registered[row.image] = pair_windows(pair, index, reader.camera, margin)
         except CaptureError as error:
             problems.append(Problem.of(reader.table.path.name, row.number, row.image, error))
@@ -258,25 +257,30 @@ def read_windows(reader: PairReader) -> tuple[Windows, dict[str, Registration], 
     return Windows.of([part for part in parts if len(part)]), registered, problems
 
 
-def _print_colours(reader: PairReader, rows: Sequence[Row], margin_px: int) -> PrintColours:
-    """Colours of the printed sheets, from photos near the record's focus."""
+def _sheets_near_the_focus(reader: PairReader, rows: Sequence[Row]) -> dict[int, SheetPhoto]:
+    """Photos of sheets that are nearest to the record's focus, by the number of their row."""
     sheets = [row for row in rows if row.sharp_image is None]
-    blur = [float(blur_px(reader.camera, row.distance_m or np.inf)) for row in sheets]
-    colours, photos = PrintColours(), []
-    for index in np.argsort(blur)[:COLOUR_PHOTOS]:
-        with suppress(CaptureError):  # told when all are read
-            photos.append(reader.read_sheet(sheets[index]))
+    sheets.sort(key=lambda row: float(blur_px(reader.camera, row.distance_m or np.inf)))
+    found = {}
+    for row in sheets[:COLOUR_PHOTOS]:
+        with suppress(CaptureError):  # raised again where every row is read
+            found[row.number] = reader.read_sheet(row)
+    return found
+
+
+def _print_colours(photos: Sequence[SheetPhoto], camera: Camera, margin_px: int) -> PrintColours:
+    """Colours of the print that photos of sheets show; those of the drawing, if they show none."""
+    colours = PrintColours()
     rounds = range(COLOUR_ROUNDS if photos else 0)
     for _ in tqdm(rounds, "colours of the print", unit="round", disable=None):
         found = []
         for photo in photos:
-            with suppress(CaptureError):
-                pair = photo.pair(colours)
-                seen, registered = pair_windows(pair, 0, reader.camera, margin_px)
+            with suppress(CaptureError):  # raised again where windows are read
+                seen, registered = pair_windows(photo.pair(colours), 0, camera, margin_px)
                 found.append((photo.registered(registered), seen))
         if not any(len(seen) for _, seen in found):
             break
-        colours = fit_colours(found, reader.camera.centre_px)
+        colours = fit_colours(found, camera.centre_px)
     return colours
 
 
@@ -310,10 +314,10 @@ def calibrate(reader: PairReader, one_side: bool = False) -> Calibration:
             todo="Photograph some on the other side too, or give --one-side: how the lens blurs "
             "there is then a guess.",
         )
-    fit = fit_lens(windows, reader.camera, reader.params.bank, start=start)
-    fit = replace(fit, model=_with_lateral_colour(fit, windows, reader.camera))
     chosen = choose_windows(windows, MOST_WINDOWS)
     relation = CrossRelation(chosen, reader.camera, reader.params.bank)
+    fit = fit_lens(relation, start)
+    fit = replace(fit, model=_with_lateral_colour(fit, windows, reader.camera))
     residual, share = estimate_residual(normal_equations(relation, fit.model))
     lens = CalibratedLens(fit.model, residual)
     noise = np.median((chosen.noise / relation.contrast)[chosen.reliable])

@@ -210,27 +210,18 @@ def choose_windows(windows: Windows, most: int, seed: int = 0) -> Windows:
 
 
 def fit_lens(
-    windows: Windows,
-    record: Camera,
-    params: BankParams,
-    names: Sequence[str] | None = None,
-    start: LensShape | None = None,
+    relation: CrossRelation, start: LensShape, names: Sequence[str] | None = None
 ) -> LensFit:
-    """The lens that explains all windows best, with a prior around the camera record.
+    """The lens that explains windows best, with a prior around the camera record.
 
     Args:
-        windows: Of all pairs.
-        record: The camera record.
-        params: Sampling of kernels.
+        relation: Of the windows.
+        start: Where to begin.
         names: Parameters to fit; None: all that pairs show.
-        start: Where to begin; None: at the thin lens that fits the measured discs.
     """
-    chosen = choose_windows(windows, MOST_WINDOWS)
-    relation = CrossRelation(chosen, record, params)
-    begin = start or first_shape(windows, record)
-    unknowns = _Unknowns(relation, begin, [n for n in names or NAMES if n not in FIXED])
+    unknowns = _Unknowns(relation, start, [n for n in names or NAMES if n not in FIXED])
     limits = (-MOST_SD, MOST_SD)
-    first = np.clip(unknowns.values_of(begin), 0.99 * limits[0], 0.99 * limits[1])
+    first = np.clip(unknowns.values_of(start), 0.99 * limits[0], 0.99 * limits[1])
     found = least_squares(
         unknowns.residual,
         first,

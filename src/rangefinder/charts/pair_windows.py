@@ -61,8 +61,12 @@ class Pair:
     sharp_clipped: Mask  # `[H, W]` of the sharp one
     distance_m: float | Float  # of the flat thing, or `[H, W]`, 0 where it is not known
     sharp_f_number: float
-    is_printed: bool = False  # the sharp one is the drawing of a printed sheet
     is_lossy: bool = False  # a photo is of a lossy format
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether the sharp one is the drawing of a printed sheet."""
+        return self.sharp_f_number >= PINHOLE
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from rangefinder.captures.decoding import decode
-from rangefinder.charts.detection import project
+from rangefinder.charts.detection import FoundSheet, project
 from rangefinder.charts.pair_windows import PINHOLE, Pair, Windows
 from rangefinder.charts.registration import GREEN, Registration, cut, disc_transfer
-from rangefinder.charts.sheets import UNITS
+from rangefinder.charts.sheets import MARGIN, UNITS
 from rangefinder.errors import CaptureError
 from rangefinder.optics.srgb import linear_to_srgb, srgb_to_linear
 
@@ -38,6 +37,7 @@ EXPONENTS = tuple(e for e in itertools.product(range(DEGREE + 1), repeat=3) if s
 STRIDE = 3  # between pixels of windows that colours are fitted to
 RIDGE = 1e-6  # of the mean square of a term
 FINE_SD_PX = 1.5, 6.0  # band in which the two ways up of a sheet are compared
+HALF_TURN = np.array([[-1.0, 0.0, UNITS[0]], [0.0, -1.0, UNITS[1]], [0.0, 0.0, 1.0]])
 Terms = Callable[[Float], Float]
 
 
@@ -64,7 +64,6 @@ class Drawing:
         return np.concatenate(parts, axis=1)
 
 
-@cache
 def read_drawing(path: Path) -> Drawing:
     """The drawing of a sheet, as `rangefinder chart --format png` writes it.
 
@@ -110,50 +109,31 @@ def polynomial(values: Float) -> Float:
 
 
 @dataclass(frozen=True, eq=False)
-class SheetPhoto:
-    """A photo of a printed sheet that faces the camera."""
+class SheetView:
+    """The drawing of a sheet, seen by a sensor through a pinhole."""
 
-    name: str
-    light: Float  # `[3, H, W]` in the sensor's colours
-    clipped: Mask  # `[H, W]` pixels whose light is not known
     drawing: Drawing
-    homography: Double  # `[3, 3]` from units of the sheet to the photo [px]
-    distance_m: float
+    sheet: FoundSheet  # where the sheet is
     gaussian_px: float  # sd of the sensor's blur
-    is_lossy: bool = False  # it is of a lossy format
-
-    def upright(self) -> SheetPhoto:
-        """The photo with the sheet the right way up: its discs look alike either way."""
-        half_turn = np.array([[-1.0, 0.0, UNITS[0]], [0.0, -1.0, UNITS[1]], [0.0, 0.0, 1.0]])
-        ways = [self, replace(self, homography=self.homography @ half_turn)]
-        inside = ~self.outside()
-        seen = _band(self.light[GREEN])[inside]
-
-        def alike(way: SheetPhoto) -> float:
-            shown = _band(way.sampled(PrintColours().light)[GREEN])[inside]
-            return float(np.corrcoef(seen, shown)[0, 1])
-
-        return max(ways, key=alike)
 
     def sampled(self, terms: Terms) -> Float:
-        """Terms `[T, H, W]` of the drawing as a sensor sees them, without a lens.
-
-        Beyond the sheet its border goes on.
-        """
-        height, width = self.clipped.shape
+        """Terms `[T, H, W]` of the drawing; beyond the sheet its border goes on."""
+        height, width = self.sheet.shape
         middle = np.array(UNITS) / 2 + np.array([[0, 0], [1, 0], [0, 1]])
-        origin, *sides = project(self.homography, middle)
+        origin, *sides = project(self.sheet.homography, middle)
         px_per_unit = abs(np.linalg.det(np.stack([side - origin for side in sides]))) ** 0.5
         times = max(1, int(self.drawing.px_per_unit / (CELLS * px_per_unit)))
         source = self.drawing.reduced(terms, times)
         to_source = self._to_pixels(source.shape[1:])
         margin = int(np.ceil(4 * self.gaussian_px)) + 1  # reach of the Gaussian
+        cols = (np.arange(-margin * CELLS, (width + margin) * CELLS) + 0.5) / CELLS
         result = np.empty((len(source), height, width), dtype=np.float32)
         for top in range(0, height, STRIP):
             bottom = min(top + STRIP, height)
             rows = (np.arange((top - margin) * CELLS, (bottom + margin) * CELLS) + 0.5) / CELLS
-            cols = (np.arange(-margin * CELLS, (width + margin) * CELLS) + 0.5) / CELLS
-            at = _through(to_source, cols[None, :], rows[:, None])
+            places = np.stack(np.meshgrid(cols, rows), axis=-1)
+            at = project(to_source, places.reshape(-1, 2)).reshape(places.shape)
+            at = at.transpose(2, 0, 1)[::-1]  # rows before columns
             for term, picture in zip(result, source, strict=True):
                 cells = ndimage.map_coordinates(picture, at, order=1, mode="nearest")
                 cells = ndimage.gaussian_filter(cells, self.gaussian_px * CELLS)
@@ -161,49 +141,63 @@ class SheetPhoto:
                 term[top:bottom] = pixels[margin:-margin, margin:-margin]
         return result
 
+    def outside(self, inset: float = INSET) -> Mask:
+        """Pixels `[H, W]` that do not show the sheet without an inset along its border."""
+        return np.asarray(~self.sheet.mask(inset - MARGIN))
+
+    def through(self, homography: Double) -> SheetView:
+        """The view through another homography `[3, 3]` from the sheet."""
+        return replace(self, sheet=replace(self.sheet, homography=homography))
+
+    def _to_pixels(self, size: tuple[int, ...]) -> Double:
+        """Homography from the photo [px] to the pixels of a drawing, counted from their centres."""
+        scale = np.diag([size[1] / UNITS[0], size[0] / UNITS[1], 1.0])
+        scale[:2, 2] = -0.5
+        return np.asarray(scale @ np.linalg.inv(self.sheet.homography))
+
+
+@dataclass(frozen=True, eq=False)
+class SheetPhoto:
+    """A photo of a printed sheet that faces the camera."""
+
+    name: str
+    light: Float  # `[3, H, W]` in the sensor's colours
+    clipped: Mask  # `[H, W]` pixels whose light is not known
+    view: SheetView  # what it would show without blur
+    distance_m: float
+    is_lossy: bool = False  # it is of a lossy format
+
+    def upright(self) -> SheetPhoto:
+        """The photo with the sheet the right way up: its discs look alike either way."""
+        inside = ~self.view.outside()
+        seen = _band(self.light[GREEN])[inside]
+
+        def alike(view: SheetView) -> float:
+            shown = _band(view.sampled(PrintColours().light)[GREEN])[inside]
+            return float(np.corrcoef(seen, shown)[0, 1])
+
+        turned = self.view.through(self.view.sheet.homography @ HALF_TURN)
+        return replace(self, view=max((self.view, turned), key=alike))
+
     def pair(self, colours: PrintColours) -> Pair:
         """The photo, and what it would show without blur."""
         return Pair(
             name=self.name,
             blurred=self.light,
-            sharp=self.sampled(colours.light),
+            sharp=self.view.sampled(colours.light),
             clipped=self.clipped,
-            sharp_clipped=self.outside(),
+            sharp_clipped=self.view.outside(),
             distance_m=self.distance_m,
             sharp_f_number=PINHOLE,
-            is_printed=True,
             is_lossy=self.is_lossy,
         )
 
     def registered(self, found: Registration) -> SheetPhoto:
         """The photo with the sheet where its texture was found, not its discs alone."""
         half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])  # centres to edges
-        affine = np.vstack([found.matrix, [0.0, 0.0, 1.0]])
-        moved = half @ affine @ np.linalg.inv(half)
-        return replace(self, homography=np.linalg.inv(moved) @ self.homography)
-
-    def outside(self, inset: float = INSET) -> Mask:
-        """Pixels `[H, W]` that do not show the sheet without an inset along its border."""
-        height, width = self.clipped.shape
-        inverse = np.linalg.inv(self.homography)
-        x, y = np.arange(width)[None] + 0.5, np.arange(height)[:, None] + 0.5
-        down, along = _through(inverse, x, y)
-        inside = (along > inset) & (along < UNITS[0] - inset)
-        return np.asarray(~(inside & (down > inset) & (down < UNITS[1] - inset)))
-
-    def _to_pixels(self, size: tuple[int, ...]) -> Double:
-        """Homography from the photo [px] to the pixels of a drawing, counted from their centres."""
-        scale = np.diag([size[1] / UNITS[0], size[0] / UNITS[1], 1.0])
-        scale[:2, 2] = -0.5
-        return np.asarray(scale @ np.linalg.inv(self.homography))
-
-
-def _through(
-    homography: NDArray[np.floating], x: NDArray[np.floating], y: NDArray[np.floating]
-) -> Double:
-    """Points by a homography `[3, 3]`: rows and columns `[2, ...]`."""
-    along, down, depth = (row[0] * x + row[1] * y + row[2] for row in homography)
-    return np.stack([down / depth, along / depth])
+        shift = half @ np.vstack([found.matrix, [0.0, 0.0, 1.0]]) @ np.linalg.inv(half)
+        homography = np.linalg.inv(shift) @ self.view.sheet.homography
+        return replace(self, view=self.view.through(homography))
 
 
 def _band(picture: Float) -> Float:
@@ -226,7 +220,7 @@ def fit_colours(
     for photo, windows in found:
         margin = windows.margin_px
         corners = windows.place_px + np.array(centre_px) - windows.window_px / 2
-        terms = photo.sampled(polynomial)
+        terms = photo.view.sampled(polynomial)
         padded = np.pad(terms, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
         for index, corner in enumerate(np.rint(corners[:, ::-1]).astype(np.int64)):
             patch = cut(padded, corner[None], windows.sharp.shape[-1])[0]

@@ -12,7 +12,8 @@ from PIL import Image
 from scipy.signal import resample_poly
 
 from rangefinder.camera import Camera
-from rangefinder.charts.printed_sheets import CELLS, Drawing, SheetPhoto
+from rangefinder.charts.detection import FoundSheet
+from rangefinder.charts.printed_sheets import CELLS, Drawing, SheetView
 from rangefinder.charts.sheets import (
     MAX_PIXELS,
     MM_PER_INCH,
@@ -27,6 +28,7 @@ from rangefinder.optics.blur import pixel_m
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.rendering import Layer, render
 from rangefinder.optics.sensor import photograph, sensor_light
+from rangefinder.synthesis.scenes import Frame
 
 Float = NDArray[np.float32]
 FILLED = 0.94  # largest share of the picture's width or height that a sheet takes
@@ -96,6 +98,7 @@ def simulate_sheets(
         distances_m: From `camera.distance_reference` [m].
         generator: Source of randomness.
     """
+    frame = Frame(camera.height_px, camera.width_px, bank.radius_px)
     sheets: dict[str, PrintedSheet] = {}
     for distance in distances_m.tolist():
         size = largest_sheet(camera, distance)
@@ -105,7 +108,7 @@ def simulate_sheets(
         if size not in sheets:
             sheets[size] = _drawn(size, side_mm, params.seed, len(sheets) + 1)
         with one_thread():
-            layer = _layer(sheets[size], camera, bank.radius_px, distance, generator)
+            layer = _layer(sheets[size], camera, frame, distance, generator)
             light = sensor_light(layer, camera.encoding)
             blurred = render(bank, (Layer(light, None, distance),))
             photo = photograph(blurred, params.noise, camera.encoding, generator)[0]
@@ -124,27 +127,24 @@ def _drawn(size: str, side_mm: float, seed: int, number: int) -> PrintedSheet:
 def _layer(
     sheet: PrintedSheet,
     camera: Camera,
-    margin: int,
+    frame: Frame,
     distance_m: float,
     generator: np.random.Generator,
 ) -> torch.Tensor:
-    """Light `[3, H + 2m, W + 2m]` of a sheet on a wall, band-limited to the pixels; m: margin."""
+    """Light `[3, H + 2r, W + 2r]` of a sheet on a wall, band-limited to the pixels."""
     side_mm = 1000 * float(pixel_m(camera, distance_m))
-    size = camera.height_px + 2 * margin, camera.width_px + 2 * margin
+    height, width = frame.padded_size
     px_per_unit = SIZES_MM[sheet.size][1] / UNITS[1] / side_mm
-    sides = px_per_unit * np.array(UNITS)
-    room = np.array([camera.width_px, camera.height_px]) - sides
-    middle = margin + np.array([camera.width_px, camera.height_px]) / 2
-    middle = middle + generator.uniform(-0.45, 0.45, 2) * room
+    room = np.array([frame.width_px, frame.height_px]) - px_per_unit * np.array(UNITS)
+    middle = np.array([width, height]) / 2 + generator.uniform(-0.45, 0.45, 2) * room
     turn = np.deg2rad(generator.uniform(-TURN_DEG, TURN_DEG))
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     homography = np.eye(3)
     homography[:2, :2] = px_per_unit * rotation
     homography[:2, 2] = middle - homography[:2, :2] @ np.array(UNITS) / 2
     fine = np.diag([CELLS, CELLS, 1.0]) @ homography
-    unknown = np.zeros((CELLS * size[0], CELLS * size[1]), dtype=np.bool_)
-    none = np.zeros((3, 1, 1), dtype=np.float32)
-    view = SheetPhoto("", none, unknown, sheet.drawing, fine, distance_m, gaussian_px=0.0)
+    found = FoundSheet(fine, (CELLS * height, CELLS * width))
+    view = SheetView(sheet.drawing, found, gaussian_px=0.0)
     cells = np.where(view.outside(0.0), np.float32(WALL), view.sampled(printed_light))
     for axis in (1, 2):
         cells = resample_poly(cells, 1, CELLS, axis=axis, padtype="edge")

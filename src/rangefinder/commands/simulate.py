@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from rangefinder.camera import Camera
     from rangefinder.config import CameraParams, Interval, Parameters
+    from rangefinder.optics.psf_bank import PsfBank
 
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -79,18 +79,16 @@ def simulate(
     from rangefinder.camera import CAMERA_FILE
 
     params = parameters_for(env, camera)
-    frame = rgb is not None and distance is not None
-    if (frame, pairs is not None, sheets is not None).count(True) != 1:
-        raise click.UsageError("Give --rgb and --distance, or --pairs, or --sheets.")
-    if pairs is not None:
+    one_of_three = [rgb or distance, pairs, sheets].count(None) == 2
+    if one_of_three and pairs is not None:
         table = _simulate_pairs(params, pairs, out, seed, practice["sharp_f_number"])
-    elif sheets is not None:
+    elif one_of_three and sheets is not None:
         table = _simulate_sheets(params, sheets, out, seed)
-    else:
-        assert rgb is not None
-        assert distance is not None
+    elif one_of_three and rgb is not None and distance is not None:
         _simulate_frame(params, rgb, distance, out, seed)
         return
+    else:
+        raise click.UsageError("Give --rgb and --distance, or --pairs, or --sheets.")
     text = "\n".join(table) + "\n"
     atomic_write(out / "captures.csv", lambda path: path.write_text(text, encoding="utf-8"))
     told = _record_without_lens(params.camera, 1 + practice["record_error"])
@@ -105,21 +103,16 @@ def _simulate_frame(params: Parameters, rgb: Path, distance: Path, out: Path, se
 
     from rangefinder.captures.decoding import decode
     from rangefinder.captures.distance_maps import read_distances
-    from rangefinder.optics.psf_bank import bank_for
-    from rangefinder.optics.psf_sources import camera_record
     from rangefinder.synthesis.rgbd import simulate_rgbd
 
     if out.suffix.lower() not in SUFFIXES:
         raise CaptureError("--out has an unknown type", got=str(out), expected=", ".join(SUFFIXES))
-    home = Path()
     for path in (rgb, distance):
         if not path.is_file():
             raise CaptureError("a file is missing", got=f"no {path}")
     picture = decode(rgb, orientation="apply").image
     distance_m = read_distances(distance, (int(picture.shape[1]), int(picture.shape[2])))
-    record = camera_record(params.camera, home)
-    with _traced_lenses() as folder:
-        bank = bank_for(record, params.bank, params.range.working_m, folder, home)
+    _, bank = _traced(params)
     capture = simulate_rgbd(bank, params, picture, distance_m, np.random.default_rng(seed))
     atomic_write(out, lambda path: _write(path, capture.image, out.suffix.lower()))
     size = "x".join(str(side) for side in reversed(capture.image.shape[1:]))
@@ -137,8 +130,7 @@ def _simulate_pairs(
     import numpy as np
     from tqdm import tqdm
 
-    from rangefinder.optics.psf_bank import bank_for, build_bank
-    from rangefinder.optics.psf_sources import camera_record
+    from rangefinder.optics.psf_bank import build_bank
     from rangefinder.synthesis.pairs import simulate_pairs
 
     if sharp_f_number <= params.camera.f_number:
@@ -148,13 +140,10 @@ def _simulate_pairs(
             expected=f"more than camera.f_number, {params.camera.f_number:g}",
             todo="Give a higher --sharp-f-number.",
         )
-    home, working_m = Path(), params.range.working_m
-    record = camera_record(params.camera, home)
-    with _traced_lenses() as folder:
-        bank = bank_for(record, params.bank, working_m, folder, home)
-    sharp = build_bank(record, params.bank, working_m, home, sharp_f_number)
+    record, bank = _traced(params)
+    sharp = build_bank(record, params.bank, params.range.working_m, Path(), sharp_f_number)
     lines = ["image,role,distance_m,scene,sharp_image,sharp_f_number"]
-    distances_m, generator = _distances(working_m, count), np.random.default_rng(seed)
+    distances_m, generator = _distances(params.range.working_m, count), np.random.default_rng(seed)
     rendered = simulate_pairs(params, bank, sharp, distances_m, generator)
     bar = tqdm(rendered, "rendering pairs", count, unit="pair", disable=None)
     for number, pair in enumerate(bar):
@@ -176,15 +165,10 @@ def _simulate_sheets(params: Parameters, count: int, out: Path, seed: int) -> li
     from tqdm import tqdm
 
     from rangefinder.charts.simulated_sheets import simulate_sheets
-    from rangefinder.optics.psf_bank import bank_for
-    from rangefinder.optics.psf_sources import camera_record
 
-    home, working_m = Path(), params.range.working_m
-    record = camera_record(params.camera, home)
-    with _traced_lenses() as folder:
-        bank = bank_for(record, params.bank, working_m, folder, home)
+    record, bank = _traced(params)
     lines = ["image,role,distance_m,scene,sheet"]
-    distances_m, generator = _distances(working_m, count), np.random.default_rng(seed)
+    distances_m, generator = _distances(params.range.working_m, count), np.random.default_rng(seed)
     rendered = simulate_sheets(params, record, bank, distances_m, generator)
     bar = tqdm(rendered, "photographing sheets", count, unit="photo", disable=None)
     for number, photo in enumerate(bar):
@@ -219,17 +203,19 @@ def _record_without_lens(camera: CameraParams, factor: float) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-@contextmanager
-def _traced_lenses() -> Iterator[Path]:
-    """Where a traced lens is kept: in the project around; outside of one, for this once."""
+def _traced(params: Parameters) -> tuple[Camera, PsfBank]:
+    """The camera record and its bank, kept in the project around; outside of one, for this once."""
     from rangefinder.config.project import Project
+    from rangefinder.optics.psf_bank import bank_for
+    from rangefinder.optics.psf_sources import camera_record
 
+    record = camera_record(params.camera, Path())
     with tempfile.TemporaryDirectory(prefix="rangefinder-") as once:
         try:
             folder = Project.find(Path()).traced_lenses
         except ConfigError:
             folder = Path(once)
-        yield folder
+        return record, bank_for(record, params.bank, params.range.working_m, folder, Path())
 
 
 def _write(path: Path, image: Tensor, suffix: str) -> None:
