@@ -123,7 +123,7 @@ class Gate:
     @classmethod
     def of(cls, project: Project) -> Self:
         """The gate of a project, with its configuration and captures."""
-        client, _ = open_registry(project)
+        client = open_registry(project)
         return cls(client, project.root, read_captures(project.captures), project.parameters())
 
     def promote(
@@ -320,7 +320,7 @@ def rollback(project: Project) -> tuple[Version, Version]:
     Raises:
         ModelError: If there is no champion, or it replaced none.
     """
-    client, _ = open_registry(project)
+    client = open_registry(project)
     with lock(project.root):
         champion = find_version(client, STUDENT_NAME, CHAMPION)
         if champion is None:
