@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ALL_BUT = "delta1, in80 (share of pixels within the 80 % interval) and ause"
 HEADLINE = "evaluation"  # prefix of the few numbers that sum a run up
+MANIFEST_FILE = "captures.csv"
 MANIFEST = ["capture_id", "role", "split", "scene", "camera"]
 KINDS = ("teacher", "student")
 
@@ -51,7 +52,7 @@ class Recorder:
         if self._is_new("captures", captures.digest):
             self._is_new("camera", captures.camera.fingerprint)
             self.run.log_datasets(dataset(captures, source, "all"))
-            self.run.log_text("captures.csv", manifest(captures))
+            self.run.log_text(MANIFEST_FILE, manifest(captures))
 
     def cache(self, cache: TeacherCache) -> None:
         """Record the teacher cache that the run fills or takes."""
