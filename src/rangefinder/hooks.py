@@ -218,7 +218,7 @@ class TrackingHook:
             self._recorder.node(node.name, seconds, peak)
 
     def _record_result(self, recorder: Recorder, metadata: Mapping[str, Any], data: Any) -> None:
-        """Log scores, metrics and files, as the dataset's `metadata.mlflow` says."""
+        """Log scores, metrics and files, by the dataset's `metadata.mlflow`."""
         if "metrics" in metadata:
             recorder.run.log_metrics(data[metadata["metrics"]])
         if "scores" in metadata:

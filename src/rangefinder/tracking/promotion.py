@@ -139,7 +139,7 @@ class Gate:
         Args:
             version: The candidate.
             run: Where scores and decision are recorded; None: nothing is, and nothing changes.
-            force: Promote also if a rule is broken; the decision says so.
+            force: Promote also if a rule is broken; that is recorded.
             instead: Whom to compare with if there is no champion; None: the best constant alone.
 
         Raises:
