@@ -11,10 +11,11 @@ import pytest
 
 import rangefinder
 from rangefinder.captures.images import write_linear
-from rangefinder.captures.manifest import TABLE_FILE, read_captures
+from rangefinder.captures.manifest import TABLE_FILE, fingerprint_of, read_captures
 from rangefinder.config.project import STUDENT_NAME
 from rangefinder.errors import ModelError
 from rangefinder.models.model_files import load_model
+from rangefinder.tracking.lineage import lineage
 from rangefinder.tracking.registry import find_model
 
 from .conftest import SmokeRun
@@ -85,6 +86,27 @@ def test_adapted_student_is_registered_and_goes_through_the_gate(adapted):
     assert str(aliases["candidate"]) == "1"  # training for a while longer makes no candidate
     passed = version.tags["promotion"] == "promoted"
     assert passed == ("Promoted:" in done.stdout) == ("champion" in aliases)
+
+
+def test_lineage_of_the_adapted_student_ends_at_the_photos_that_were_added(adapted):
+    project, _, _ = adapted
+    client = mlflow.MlflowClient(project.store)
+    links = {link.what: link for link in lineage(client, f"models:/{STUDENT_NAME}/2")}
+    listed = set(pd.read_csv(links["captures"].facts["ids"], dtype=str)["capture_id"])
+    for name in ("captures", "adaptation"):
+        kept = read_captures(project.folder / "data/02_intermediate" / name)
+        assert set(kept.table["capture_id"]) <= listed
+    assert fingerprint_of(listed) == links["captures"].fingerprint
+    new = load_model(project.folder / "data/06_models/adapted")
+    assert links["cache"].fingerprint == new.card.cache
+    assert "rangefinder-teacher/1" in links["teacher"].facts["registered as"]
+    assert links["lens"].facts["kind"] == new.card.camera.lens.kind
+    assert links["student"].command == (
+        "rangefinder adapt new --env smoke --model data/06_models/student"
+    )
+    student = load_model(project.folder / "data/06_models/student")
+    tags = client.get_model_version(STUDENT_NAME, "2").tags
+    assert tags["adapted_from"] == student.fingerprint
 
 
 def test_photos_added_before_are_refused_as_not_new(adapted):

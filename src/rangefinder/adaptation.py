@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rangefinder.cache.fill import fill_cache
+from rangefinder.cache.store import TeacherCache
 from rangefinder.captures.added_photos import Added, add_photos, with_added
 from rangefinder.captures.manifest import CaptureSet, read_captures
 from rangefinder.captures.photos import find_photos
+from rangefinder.common.files import atomic_write
 from rangefinder.config import Parameters
-from rangefinder.config.project import STUDENT_NAME, Project
+from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME, Project
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.inference.predictor import capture_predictions, common_support
 from rangefinder.inference.session import photo_policy
 from rangefinder.models.model_files import TrainedModel, load_model, save_model
-from rangefinder.tracking.origin import git_tags
+from rangefinder.tracking.origin import git_tags, source_tags
 from rangefinder.tracking.promotion import Decision, Gate
-from rangefinder.tracking.registry import Version, find_model, register
+from rangefinder.tracking.recorder import Recorder
+from rangefinder.tracking.registry import find_model
 from rangefinder.tracking.runs import Store, TrackedRun, epoch_logger
 from rangefinder.training.assembly import Distillation
 
@@ -64,45 +69,61 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
         raise CaptureError(
             f"there is no new photo to train on ({photos.known} were known before){reasons}"
         )
-    run = _start(project, captures, current)
-    try:
-        student = _train(project, params, joined, teacher, current)
+    recorder = _start(project, params, joined, teacher, current, _command(project, folder, model))
+    with recorder.run.ending() if recorder else nullcontext():
+        cache = _fill(project, params, joined, teacher)
+        checkpoints, logger = project.adaptation_checkpoints, epoch_logger("adapted")
+        training = Distillation(joined, teacher, cache, params, checkpoints, logger)
+        student = training.adapt(current, project.adaptation_params())
         summary = _compare(captures, {"current": current, "adapted": student}, params)
+        _report(project, summary)
         decision = None
-        if run:
-            made_from = {
-                "captures": joined.digest,
-                "captures.training": student.card.dataset,
-                "teacher": teacher.fingerprint,
-                "cache": student.card.cache or "",
-                "student": current.fingerprint,
-                **git_tags(project.root),
-            }
-            version = _record(run, summary, student, made_from, project)
-            gate = Gate(run.client, project.root, captures, params)
-            decision = gate.promote(version, run, instead=current)
-            run.rename(f"adapt: {decision.outcome}")
-            run.end("FINISHED")
+        if recorder:
+            recorder.cache(cache)
+            recorder.run.log_metrics(summary["models"])
+            recorder.run.log_files(project.adaptation_report)
+            gate = Gate(recorder.run.client, project.root, captures, params)
+            decision = _promote(recorder, gate, student, current)
         save_model(project.adapted, student)  # last: until then the photos count as new
-    except BaseException:
-        if run:
-            run.end("FAILED")
-        raise
     return Adapted(summary, photos, decision, project.adapted)
 
 
-def _start(project: Project, captures: CaptureSet, current: TrainedModel) -> TrackedRun | None:
-    """Open the run, unless tracking is off."""
+def _command(project: Project, folder: str, model: str | None) -> str:
+    """The command line that repeats an adaptation."""
+    words = ["rangefinder", "adapt", folder, "--env", project.env]
+    return shlex.join([*words, "--model", model] if model else words)
+
+
+def _start(
+    project: Project,
+    params: Parameters,
+    captures: CaptureSet,
+    teacher: TrainedModel,
+    current: TrainedModel,
+    command: str,
+) -> Recorder | None:
+    """Open the run and record what it takes, unless tracking is off."""
     tracking = project.tracking()
     if not tracking.enabled:
         return None
-    tags = {
-        "camera": captures.camera.fingerprint,
-        "captures": captures.digest,
-        "adapted_from": current.fingerprint,
-    }
-    store = Store.of(project.root, tracking)
-    return TrackedRun.start(store, tracking.experiment, "adapt", tags)
+    origin = {"adapted_from": current.fingerprint, **git_tags(project.root)}
+    store, tags = Store.of(project.root, tracking), {**source_tags(command), **origin}
+    run = TrackedRun.start(store, tracking.experiment, "adapt", tags)
+    run.log_params(params.model_dump(mode="json"))
+    recorder = Recorder(run, "adapt", origin, is_whole=True)
+    recorder.captures(captures, str(project.captures))
+    recorder.model(teacher, TEACHER_NAME)
+    return recorder
+
+
+def _promote(
+    recorder: Recorder, gate: Gate, student: TrainedModel, current: TrainedModel
+) -> Decision:
+    """Register the adapted student, and let the gate decide."""
+    version = recorder.trained(student, STUDENT_NAME)
+    decision = gate.promote(version, recorder.run, instead=current)
+    recorder.run.rename(f"{recorder.name}: {decision.outcome}")
+    return decision
 
 
 def _compare(
@@ -118,19 +139,14 @@ def _compare(
     return evaluate(test, models, params, common_support(card, test)).summary | limits
 
 
-def _train(
-    project: Project,
-    params: Parameters,
-    captures: CaptureSet,
-    teacher: TrainedModel,
-    current: TrainedModel,
-) -> TrainedModel:
-    folder, checkpoints = project.adaptation_cache, project.adaptation_checkpoints
+def _fill(
+    project: Project, params: Parameters, captures: CaptureSet, teacher: TrainedModel
+) -> TeacherCache:
+    """The teacher's predictions; only new photos are swept."""
+    folder = project.adaptation_cache
     if project.cache.is_dir() and not folder.exists():
-        shutil.copytree(project.cache, folder)  # only new photos are swept
-    cache = fill_cache(teacher, captures, params.cache, folder, params.compute)
-    training = Distillation(captures, teacher, cache, params, checkpoints, epoch_logger("adapted"))
-    return training.adapt(current, project.adaptation_params())
+        shutil.copytree(project.cache, folder)
+    return fill_cache(teacher, captures, params.cache, folder, params.compute)
 
 
 def _untrained(project: Project, captures: CaptureSet, joined: CaptureSet) -> bool:
@@ -144,17 +160,7 @@ def _untrained(project: Project, captures: CaptureSet, joined: CaptureSet) -> bo
     return adapted.card.dataset != joined.select(role="unlabelled", split="train").digest
 
 
-def _record(
-    run: TrackedRun,
-    summary: dict[str, Any],
-    student: TrainedModel,
-    made_from: dict[str, str],
-    project: Project,
-) -> Version:
-    """Log the report and register the student."""
-    report = project.adaptation_report
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    run.log_metrics(summary["models"])
-    run.log_files(report)
-    return register(run, student, STUDENT_NAME, made_from)
+def _report(project: Project, summary: dict[str, Any]) -> None:
+    """Write adaptation.json."""
+    text = json.dumps(summary, indent=2) + "\n"
+    atomic_write(project.adaptation_report, lambda path: path.write_text(text, encoding="utf-8"))

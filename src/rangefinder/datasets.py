@@ -22,23 +22,27 @@ Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
 
 
-class _InFolder(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
-    """A dataset in one folder.
+class _AtPath(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
+    """A dataset in one file or folder.
 
     Args:
-        filepath: The folder.
+        filepath: The file or folder.
         metadata: For hooks; not used here.
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self.folder = Path(filepath)
+        self.path = Path(filepath)
         self.metadata = metadata
 
-    def _exists(self) -> bool:
-        return self.folder.is_dir() and any(self.folder.iterdir())
-
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.folder)}
+        return {"filepath": str(self.path)}
+
+
+class _InFolder(_AtPath[Saved, Loaded], Generic[Saved, Loaded]):
+    """A dataset in one folder."""
+
+    def _exists(self) -> bool:
+        return self.path.is_dir() and any(self.path.iterdir())
 
 
 class FolderDataset(_InFolder[None, Path]):
@@ -46,12 +50,12 @@ class FolderDataset(_InFolder[None, Path]):
 
     def load(self) -> Path:
         """Path of the folder, which then exists."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder
+        self.path.mkdir(parents=True, exist_ok=True)
+        return self.path
 
     def save(self, data: None) -> None:
         """Raise: a working folder is filled by the node that loads it."""
-        raise DatasetError(f"{self.folder} is a working folder: make it a node's input")
+        raise DatasetError(f"{self.path} is a working folder: make it a node's input")
 
     def _exists(self) -> bool:
         return True
@@ -66,13 +70,13 @@ class CaptureSetDataset(
         """The captures of the folder."""
         from rangefinder.captures.manifest import read_captures
 
-        return read_captures(self.folder)
+        return read_captures(self.path)
 
     def save(self, data: tuple[Camera, Iterable[Capture], TracedBlur | None]) -> None:
         """Write all captures of one camera, replacing those of the folder."""
         from rangefinder.captures.manifest import write_captures
 
-        write_captures(self.folder, *data)
+        write_captures(self.path, *data)
 
 
 class ModelDataset(_InFolder["TrainedModel", "TrainedModel"]):
@@ -82,26 +86,17 @@ class ModelDataset(_InFolder["TrainedModel", "TrainedModel"]):
         """The model of the folder."""
         from rangefinder.models.model_files import load_model
 
-        return load_model(self.folder)
+        return load_model(self.path)
 
     def save(self, data: TrainedModel) -> None:
         """Write weights and card."""
         from rangefinder.models.model_files import save_model
 
-        save_model(self.folder, data)
+        save_model(self.path, data)
 
 
-class ContentDataset(AbstractDataset[bytes, bytes]):
-    """A file by its content, replaced atomically.
-
-    Args:
-        filepath: The file.
-        metadata: For hooks; not used here.
-    """
-
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(filepath)
-        self.metadata = metadata
+class ContentDataset(_AtPath[bytes, bytes]):
+    """A file by its content, replaced atomically."""
 
     def load(self) -> bytes:
         """Content of the file."""
@@ -116,9 +111,6 @@ class ContentDataset(AbstractDataset[bytes, bytes]):
     def _exists(self) -> bool:
         return self.path.is_file()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.path)}
-
 
 class TeacherCacheDataset(_InFolder["TeacherCache", "TeacherCache"]):
     """The teacher cache, which is written while it is filled."""
@@ -127,9 +119,9 @@ class TeacherCacheDataset(_InFolder["TeacherCache", "TeacherCache"]):
         """The cache of the folder."""
         from rangefinder.cache.store import read_cache
 
-        return read_cache(self.folder)
+        return read_cache(self.path)
 
     def save(self, data: TeacherCache) -> None:
         """Check that the cache was filled in this folder."""
-        if data.folder.resolve() != self.folder.resolve():
-            raise DatasetError(f"the cache is in {data.folder}, the catalog has {self.folder}")
+        if data.folder.resolve() != self.path.resolve():
+            raise DatasetError(f"the cache is in {data.folder}, the catalog has {self.path}")

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PARAMETERS, SECTION = "parameters", "params:"
-PARTIAL = (
-    "tags",
-    "from_nodes",
-    "to_nodes",
-    "node_names",
-    "from_inputs",
-    "to_outputs",
-    "namespaces",
-)
+PARTIAL = {  # what leaves nodes out: names of `run_params`, options of `kedro run`
+    "from_nodes": "from-nodes",
+    "to_nodes": "to-nodes",
+    "from_inputs": "from-inputs",
+    "to_outputs": "to-outputs",
+    "node_names": "nodes",
+    "tags": "tags",
+    "namespaces": "namespaces",
+}
 UNUSED_PLUGIN = "kedro_mlflow"  # settings.py switches its hooks off
 
 
@@ -218,7 +218,7 @@ class TrackingHook:
             self._recorder.node(node.name, seconds, peak)
 
     def _record_result(self, recorder: Recorder, metadata: Mapping[str, Any], data: Any) -> None:
-        """Log scores, metrics and files, as the dataset's `metadata.mlflow` says."""
+        """Log scores, metrics and files, by the dataset's `metadata.mlflow`."""
         if "metrics" in metadata:
             recorder.run.log_metrics(data[metadata["metrics"]])
         if "scores" in metadata:
@@ -273,12 +273,7 @@ def _command(run_params: Mapping[str, Any]) -> str:
     options = {
         "pipelines": run_params.get("pipeline_names"),
         "env": run_params.get("env"),
-        "from-nodes": run_params.get("from_nodes"),
-        "to-nodes": run_params.get("to_nodes"),
-        "from-inputs": run_params.get("from_inputs"),
-        "to-outputs": run_params.get("to_outputs"),
-        "nodes": run_params.get("node_names"),
-        "tags": run_params.get("tags"),
+        **{option: run_params.get(name) for name, option in PARTIAL.items()},
         "params": _assignments(run_params.get("runtime_params") or {}),
     }
     words = ["kedro run"]

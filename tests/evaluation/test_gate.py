@@ -75,7 +75,7 @@ def test_a_worse_one_and_one_better_by_less_than_the_margin_are_refused(
     assert broken == {"better than the champion"}
 
 
-def test_one_that_is_better_in_one_scene_of_many_is_not_surely_better(gate, captures, noisy_model):
+def test_one_better_in_one_scene_of_many_is_not_significantly_better(gate, captures, noisy_model):
     champion = noisy_model(captures, 0.1)
     good = noisy_model(captures, 0.01)
 

@@ -35,7 +35,7 @@ def test_the_student_of_a_run_is_exported_and_recorded(smoke_run, tmp_path):
     metadata = {p.key: p.value for p in onnx.load(project.folder / FILE).metadata_props}
     evaluation = json.loads((project.folder / "data/08_reporting/evaluation.json").read_text())
     assert json.loads(metadata["scores"]) == evaluation["models"]["student"]
-    (run,) = MlflowClient(project.store).search_runs(["1"], "run_name = 'export'")
+    (run,) = MlflowClient(project.store).search_runs(["1"], "attributes.run_name LIKE 'export %'")
     logged = download_artifacts(
         run_id=run.info.run_id, artifact_path="student.onnx", tracking_uri=project.store
     )

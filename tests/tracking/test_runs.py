@@ -71,6 +71,16 @@ def test_a_run_records_flat_parameters_metrics_files_and_live_epochs(store, tmp_
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
 
 
+def test_a_run_ends_with_its_block_as_failed_if_that_raises(store):
+    with start(store).ending() as finished:
+        assert current_run() == finished
+    with pytest.raises(ValueError, match="broken"), start(store).ending() as failed:
+        raise ValueError("broken")
+    statuses = [run.client.get_run(run.run_id).info.status for run in (finished, failed)]
+    assert statuses == ["FINISHED", "FAILED"]
+    assert current_run() is None
+
+
 def test_outside_a_run_there_is_no_logger():
     assert current_run() is None
     assert epoch_logger("teacher") is None

@@ -28,8 +28,7 @@ def lineage(model: str, html: Path | None, env: str) -> None:
     from rangefinder.tracking import lineage as chain
     from rangefinder.tracking.registry import open_registry
 
-    client, _ = open_registry(Project.find(Path(), env))
-    links = chain.lineage(client, model)
+    links = chain.lineage(open_registry(Project.find(Path(), env)), model)
     if html is None:
         click.echo(chain.as_text(links))
         return

@@ -23,7 +23,7 @@ def promote(number: int | None, dry_run: bool, force: bool, env: str) -> None:
     """Make a registered student the champion if it is better than the present one.
 
     Both are scored on the same test captures. The rules, with their tolerances in section promotion
-    of conf/base/parameters.yml: better by a margin, and surely so; calibrated no worse; no worse in
+    of conf/base/parameters.yml: better by a significant margin; calibrated no worse; no worse in
     any distance bin or near depth edges; no slower; better than the best constant. The first
     champion has to beat that constant only. Decision and reasons go to
     data/08_reporting/promotion.json and to the version's tags and description. The exit code is 2

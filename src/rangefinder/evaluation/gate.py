@@ -19,7 +19,7 @@ _MS = 1000.0
 
 @dataclass(frozen=True)
 class Check:
-    """One rule, whether it holds, and the numbers that say so."""
+    """One rule, whether it holds, and the numbers that it was checked with."""
 
     rule: str
     holds: bool
@@ -62,11 +62,11 @@ def _margin(summary: dict[str, Any], margin: float) -> Check:
     found = summary["comparisons"][f"{CANDIDATE}/{CHAMPION}"]["abs_rel"]
     ratio, low, high = found["ratio"], found["low"], found["high"]
     most = 1 - margin
-    interval = "" if high is None else f", 95 % over scenes {low:.3f} to {high:.3f}"
+    spread = "" if high is None else f"; 95 % over scenes {low:.3f} to {high:.3f}, to end below 1"
     return Check(
         "better than the champion",
         bool(ratio <= most and (high is None or high < 1)),
-        f"{ratio:.3f} times its AbsRel{interval}; at most {most:g}, and surely below 1",
+        f"{ratio:.3f} times its AbsRel, at most {most:g}{spread}",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 CONSTANT, STUDENT = "constant", "student"
@@ -29,7 +30,7 @@ def headline(summary: dict[str, Any]) -> dict[str, float]:
     return {name: round(value, _DIGITS) for name, value in found.items() if value is not None}
 
 
-def beats_constant(summary: dict[str, Any], model: str) -> bool:
+def beats_constant(summary: Mapping[str, Any], model: str) -> bool:
     """Whether a model's AbsRel is below that of the best constant, which looks at no photo.
 
     Args:

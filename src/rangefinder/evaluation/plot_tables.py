@@ -29,7 +29,7 @@ def reliability(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def risk_coverage(evaluation: Evaluation) -> pd.DataFrame:
-    """Mean AbsRel of the surest pixels against their share."""
+    """Selective risk: mean AbsRel of the least uncertain pixels against their share."""
     curve = evaluation.curves[STUDENT].sparsification
     at = np.linspace(0, len(curve.removed) - 1, _POINTS).round().astype(int)
     return pd.DataFrame({"coverage": 1 - curve.removed[at], "abs_rel": curve.by_uncertainty[at]})

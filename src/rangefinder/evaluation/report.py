@@ -105,7 +105,7 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
 
 
 def print_decision(decision: dict[str, Any], stream: TextIO | None = None) -> None:
-    """Tell whether a student became the champion, rule by rule.
+    """Print whether a student became the champion, rule by rule.
 
     Args:
         decision: Content of promotion.json.

@@ -40,6 +40,7 @@ def promote(
         ConfigError: If tracking is off: there is no registry then.
         ModelError: If the student is not registered.
     """
+    from rangefinder.config.project import Project
     from rangefinder.tracking.promotion import promote_trained
     from rangefinder.tracking.runs import current_run
 
@@ -58,7 +59,7 @@ def promote(
         promotion=promotion,
         compute=compute,
     )
-    root = captures.folder.resolve().parents[2]
+    root = Project.find(captures.folder).root
     return promote_trained(run, root, captures, student, params).content()
 
 

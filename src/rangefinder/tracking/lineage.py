@@ -15,15 +15,14 @@ from urllib.parse import unquote, urlparse
 
 from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME
 from rangefinder.errors import ModelError
-from rangefinder.tracking.origin import CLEAN
-from rangefinder.tracking.registry import REGISTRY, Version, find_version, versions
+from rangefinder.tracking.origin import CHANGE, CLEAN, COMMIT, SOURCE, STAGE
+from rangefinder.tracking.recorder import MANIFEST_FILE
+from rangefinder.tracking.registry import EVALUATION, REGISTRY, Version, find_version, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-MANIFEST_FILE = "captures.csv"
-COMMIT, CHANGE, SOURCE = "mlflow.source.git.commit", "git.change", "mlflow.source.name"
 _MAKERS = {"captures": "gather_captures", "cache": "sweep_teacher"}  # node that makes a thing
 _CAMERA = ("focal_length_mm", "f_number", "focus_distance_m", "width_px", "height_px")
 _LENS = ("kind", "name", "file", "sha256")
@@ -91,7 +90,7 @@ def _model(kind: str, version: Version, run: Run) -> Link:
     if "abs_rel" in tags:
         facts["AbsRel"] = f"{tags['abs_rel']} on test captures {tags.get('captures.test', '?')}"
     else:
-        facts["AbsRel"] = tags.get("evaluation", "unknown")
+        facts["AbsRel"] = tags.get(EVALUATION, "unknown")
     if "promotion" in tags:
         facts["promotion"] = tags["promotion"]
     facts["seed"] = tags.get("seed", "?")
@@ -158,7 +157,7 @@ def _maker(client: MlflowClient, what: str, fingerprint: str) -> Run | None:
 
 def command_of(run: Run) -> str:
     """What repeats a run: its stage of DVC, or its command."""
-    stage = run.data.tags.get("dvc.stage")
+    stage = run.data.tags.get(STAGE)
     return f"dvc repro {stage}" if stage else run.data.tags.get(SOURCE, "")
 
 
@@ -197,8 +196,7 @@ def as_html(links: list[Link], title: str) -> str:
     """The chain as a page that needs nothing else."""
     items = []
     for link in links:
-        rows = [*link.facts.items()]
-        listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rows)
+        listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in link.facts.items())
         if link.command:
             listed += f"<dt>again</dt><dd><code>{escape(link.command)}</code></dd>"
         head = f"{escape(link.what)} <code>{escape(link.fingerprint or 'unknown')}</code>"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 import platform
 import subprocess
@@ -13,7 +12,10 @@ from typing import Any
 
 import yaml
 
-CLEAN = "clean"
+from rangefinder.common.files import checksum
+
+COMMIT, CHANGE, CLEAN = "mlflow.source.git.commit", "git.change", "clean"
+SOURCE, STAGE = "mlflow.source.name", "dvc.stage"
 _RESULTS = ("data", "dvc.lock")
 
 
@@ -29,12 +31,8 @@ def git_tags(project: Path) -> dict[str, str]:
         change = _git(project, "diff", "HEAD", *paths) if changed else ""
     except (OSError, subprocess.CalledProcessError):
         return {}
-    digest = hashlib.sha256(change.encode()).hexdigest()[:16] if change else CLEAN
-    return {
-        "mlflow.source.git.commit": commit,
-        "git.change": digest,
-        "git.changed_files": str(len(changed.splitlines())),
-    }
+    digest = checksum(change.encode()) if change else CLEAN
+    return {COMMIT: commit, CHANGE: digest, "git.changed_files": str(len(changed.splitlines()))}
 
 
 def dvc_tags(project: Path) -> dict[str, str]:
@@ -46,12 +44,12 @@ def dvc_tags(project: Path) -> dict[str, str]:
     locked = _read(project / "dvc.lock").get("stages", {})
     outs = {out["path"]: out for entry in locked.values() for out in entry.get("outs", [])}
     deps = [path for path in stages.get(stage, {}).get("deps", []) if path in outs]
-    return {"dvc.stage": stage} | {f"dvc.dep.{path}": outs[path]["md5"] for path in deps}
+    return {STAGE: stage} | {f"dvc.dep.{path}": outs[path]["md5"] for path in deps}
 
 
 def source_tags(command: str) -> dict[str, str]:
     """Who ran which command, as columns of MLflow's table show it."""
-    return {"mlflow.source.name": command, "mlflow.source.type": "PROJECT", "mlflow.user": _user()}
+    return {SOURCE: command, "mlflow.source.type": "PROJECT", "mlflow.user": _user()}
 
 
 def environment() -> dict[str, Any]:

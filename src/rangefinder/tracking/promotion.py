@@ -19,7 +19,7 @@ from rangefinder.common.files import atomic_write, exclusive_lock
 from rangefinder.common.timing import Effort, Timing, time_in_turns
 from rangefinder.config import Parameters
 from rangefinder.config.project import STUDENT_NAME, Project
-from rangefinder.errors import CameraMismatchError, ModelError
+from rangefinder.errors import ModelError
 from rangefinder.evaluation import gate
 from rangefinder.evaluation.baselines import constant_model
 from rangefinder.evaluation.gate import Check
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 PROMOTED, FORCED, REFUSED, UNCHANGED = "promoted", "forced", "refused", "unchanged"
 PREDECESSOR = "the student it was made from"
 DECISION, REPLACED = "promotion", "promotion.replaced"  # tags of a version
-_SECONDS = 60.0  # for timing one of the two models at most
+_LEAST_TURNS, _SECONDS = 3, 60.0  # of timing: after both, for each model, no turn begins
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Gate:
     @classmethod
     def of(cls, project: Project) -> Self:
         """The gate of a project, with its configuration and captures."""
-        client, _ = open_registry(project)
+        client = open_registry(project)
         return cls(client, project.root, read_captures(project.captures), project.parameters())
 
     def promote(
@@ -139,7 +139,7 @@ class Gate:
         Args:
             version: The candidate.
             run: Where scores and decision are recorded; None: nothing is, and nothing changes.
-            force: Promote also if a rule is broken; the decision says so.
+            force: Promote also if a rule is broken; that is recorded.
             instead: Whom to compare with if there is no champion; None: the best constant alone.
 
         Raises:
@@ -170,7 +170,7 @@ class Gate:
             against = f"the champion, version {before.number}" if before else PREDECESSOR
         compared = version, before.number if before else None, against, test.digest
         self.captures.camera.require(candidate.card.camera_fingerprint, str(version))
-        if champion is not None and not _same_camera(candidate, champion):
+        if champion and champion.card.camera_fingerprint != candidate.card.camera_fingerprint:
             other = champion.card.camera.name
             broken = Check("of the champion's camera", False, f"the champion is of camera {other}")
             return Decision(REFUSED, *compared, (broken,), {})
@@ -203,15 +203,13 @@ class Gate:
 
         turns = self.params.promotion.latency_turns
         works = {name: work(network) for name, network in networks.items()}
-        return time_in_turns(works, Effort(min(3, turns), turns, _SECONDS))
+        return time_in_turns(works, Effort(_LEAST_TURNS, turns, _SECONDS))
 
     def _record(self, run: TrackedRun, decision: Decision, before: Version | None) -> None:
         """Scores to both models, reasons to the version; the champion's alias if it passed."""
         version, models = decision.version, decision.summary.get("models", {})
         if models:
-            counts = {"captures": decision.summary["dataset"]["captures"]}
-            source = str(self.captures.folder)
-            test = Dataset("test captures", decision.captures, source, "test", counts)
+            test = Dataset.scored(decision.summary, str(self.captures.folder))
             record_scores(run, version, models[gate.CANDIDATE], test)
             if before is not None:
                 record_scores(run, before, models[gate.CHAMPION], test)
@@ -276,15 +274,11 @@ def promote(
     store = Store.of(project.root, tracking)
     title = f"promote {version.uri}"
     run = TrackedRun.start(store, tracking.experiment, title, {"model": version.uri})
-    status = "FAILED"
-    try:
+    with run.ending():
         decision = found.promote(version, run, force=force)
         run.rename(f"{title}: {decision.outcome}")
         write(project, decision)
         run.log_files(project.promotion_report)
-        status = "FINISHED"
-    finally:
-        run.end(status)
     return decision
 
 
@@ -320,7 +314,7 @@ def rollback(project: Project) -> tuple[Version, Version]:
     Raises:
         ModelError: If there is no champion, or it replaced none.
     """
-    client, _ = open_registry(project)
+    client = open_registry(project)
     with lock(project.root):
         champion = find_version(client, STUDENT_NAME, CHAMPION)
         if champion is None:
@@ -344,14 +338,6 @@ def lock(project: Path) -> Iterator[None]:
     root = Path(os.environ.get("DVC_ROOT") or project)
     with exclusive_lock(root / "mlflow.db.promotion"):
         yield
-
-
-def _same_camera(one: TrainedModel, other: TrainedModel) -> bool:
-    try:
-        one.card.camera.require(other.card.camera_fingerprint, "the champion")
-    except CameraMismatchError:
-        return False
-    return True
 
 
 def _support(networks: list[TrainedModel], test: CaptureSet) -> Callable[[int], Box]:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ALL_BUT = "delta1, in80 (share of pixels within the 80 % interval) and ause"
 HEADLINE = "evaluation"  # prefix of the few numbers that sum a run up
+MANIFEST_FILE = "captures.csv"
 MANIFEST = ["capture_id", "role", "split", "scene", "camera"]
-KINDS = ("teacher", "student")
+IN_NAME = ("student", "teacher")  # whose AbsRel a run is named by
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Recorder:
         if self._is_new("captures", captures.digest):
             self._is_new("camera", captures.camera.fingerprint)
             self.run.log_datasets(dataset(captures, source, "all"))
-            self.run.log_text("captures.csv", manifest(captures))
+            self.run.log_text(MANIFEST_FILE, manifest(captures))
 
     def cache(self, cache: TeacherCache) -> None:
         """Record the teacher cache that the run fills or takes."""
@@ -86,21 +87,17 @@ class Recorder:
         from rangefinder.tracking import registry
 
         self.run.log_metrics(summary["models"])
-        scored = summary["dataset"]
-        test = Dataset(
-            "test captures", scored["digest"], source, "test", {"captures": scored["captures"]}
-        )
+        test = Dataset.scored(summary, source)
         self.run.log_datasets(test)
         client = self.run.client
-        for kind in KINDS:
-            fingerprint = self._fingerprints.get(kind, "")
-            found = registry.versions(client, self._names.get(kind, ""), fingerprint)
+        for kind, name in self._names.items():
+            found = registry.versions(client, name, self._fingerprints[kind])
             if not found:
                 continue
             registry.record_scores(self.run, found[0], summary["models"][kind], test)
             if not self.is_whole:
                 log.info("%s is scored; part of a pipeline makes no candidate", found[0])
-            elif beats_constant(dict(summary), kind):
+            elif beats_constant(summary, kind):
                 registry.set_alias(client, found[0], registry.CANDIDATE)
                 log.info("%s is scored, and the candidate", found[0])
             else:
@@ -113,7 +110,7 @@ class Recorder:
             numbers: Content of metrics.json.
             params: Parameters that the run of the `dvc` command shows.
         """
-        result = ", ".join(f"{k} {numbers[k]:.3f}" for k in reversed(KINDS) if k in numbers)
+        result = ", ".join(f"{k} {numbers[k]:.3f}" for k in IN_NAME if k in numbers)
         self.run.rename(f"{self.name}: {result}")
         runs = [self.run]
         if (parent := self.run.parent) is not None:

@@ -249,18 +249,18 @@ def _from_registry(name: str | None, env: str) -> TrainedModel:
     from rangefinder.config.project import STUDENT_NAME, Project
 
     project = Project.find(Path(), env)
-    client, uri = open_registry(project)
+    client = open_registry(project)
     if name is None:
         registered = {m.name: m.aliases for m in client.search_registered_models()}
         alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
         if alias is None:
-            raise _no_student(uri)
+            raise _no_student(client.tracking_uri)
         name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
     return load_registered(client, name, project.root)
 
 
-def open_registry(project: Project) -> tuple[MlflowClient, str]:
-    """A client of the project's registry, and where that is.
+def open_registry(project: Project) -> MlflowClient:
+    """A client of the project's registry.
 
     Raises:
         ModelError: If nothing was ever registered.
@@ -269,7 +269,7 @@ def open_registry(project: Project) -> tuple[MlflowClient, str]:
     database = store.uri.removeprefix("sqlite:///")
     if database != store.uri and not Path(database).is_file():
         raise _no_student(store.uri)
-    return store.client(), store.uri
+    return store.client()
 
 
 def load_registered(client: MlflowClient, name: str, root: Path) -> TrainedModel:

@@ -54,7 +54,6 @@ EXPERIMENT_TAGS = {
     "champion of `rangefinder-student`.",
 }
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-_BATCH = 100  # most parameters in one call of MLflow
 _open_runs: list[TrackedRun] = []
 _monitors: dict[str, Any] = {}  # MLflow's monitors of the system, by run
 
@@ -103,6 +102,13 @@ class Dataset:
     source: str  # where they lie
     context: str  # what they were for
     profile: Mapping[str, int]
+
+    @classmethod
+    def scored(cls, summary: Mapping[str, Any], source: str) -> Self:
+        """The test captures of scores as in evaluation.json, which lie at `source`."""
+        scored = summary["dataset"]
+        counts = {"captures": scored["captures"]}
+        return cls("test captures", scored["digest"], source, "test", counts)
 
 
 @dataclass(frozen=True)
@@ -166,8 +172,7 @@ class TrackedRun:
         from mlflow.entities import Param
 
         items = [Param(key, str(value)) for key, value in flatten(params, ".").items()]
-        for first in range(0, len(items), _BATCH):
-            self.client.log_batch(self.run_id, params=items[first : first + _BATCH])
+        self.client.log_batch(self.run_id, params=items)
 
     def log_metrics(
         self,
@@ -236,6 +241,16 @@ class TrackedRun:
         """Set or change tags."""
         for key, value in tags.items():
             self.client.set_tag(self.run_id, key, value)
+
+    @contextmanager
+    def ending(self) -> Iterator[Self]:
+        """End the run with the block: as finished, or as failed if it raises."""
+        status = "FAILED"
+        try:
+            yield self
+            status = "FINISHED"
+        finally:
+            self.end(status)
 
     def end(self, status: str) -> None:
         """End the run, and its parent with it, as FINISHED, FAILED or KILLED."""
