@@ -48,7 +48,7 @@ class ServedModel:
 
     def __init__(self, model: TrainedModel, device: Device = "auto") -> None:
         self._predict = Predictor(model, device)
-        self._session = Session(model, device)
+        self._session = Session(self._predict)
 
     def predict(
         self, inputs: Float | Table, params: Mapping[str, Any] | None = None
