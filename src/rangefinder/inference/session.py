@@ -169,7 +169,7 @@ class Measurement:
         x, y = ray_slopes(camera, photo.placement, np.array([0, width]), np.array([0, height]))
         return View(
             name=photo.path.name,
-            model=self._made_by(),
+            model=self.card.title(self.fingerprint),
             size_px=(self.distance_m.shape[0], self.distance_m.shape[1]),
             photo=srgb_pixels(photo.shown_light),
             maps=np.moveaxis(photo.shown(values), -1, 0),
@@ -210,11 +210,7 @@ class Measurement:
     def _title(self) -> str:
         warnings = self.photo.warnings
         forced = f"{FORCED}: " + "; ".join(warnings) + ". " if warnings else ""
-        return f"{forced}{self.photo.path.name}: {self._made_by()}"
-
-    def _made_by(self) -> str:
-        card = self.card
-        return f"{card.kind} {self.fingerprint}, camera {card.camera.name}"
+        return f"{forced}{self.photo.path.name}: {self.card.title(self.fingerprint)}"
 
     def summary(self, points: Sequence[Point] = ()) -> dict[str, Any]:
         """Results ready for JSON: the median, and predictions at points (x, y) [px].
