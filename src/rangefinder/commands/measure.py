@@ -259,7 +259,8 @@ def watch(
     with the reason, and watching goes on. Photos that have newer maps already are left alone.
     """
     stop = stop_event()
-    from rangefinder.inference.session import OutputRequest, watch_folder
+    from rangefinder.inference.session import OutputRequest
+    from rangefinder.inference.watch import watch_folder
 
     session = open_session(**options)
     request = OutputRequest(points, out or folder / "measured")
