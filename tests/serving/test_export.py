@@ -28,10 +28,10 @@ from rangefinder.serving import export
 from rangefinder.serving.export import INPUTS, OUTPUTS, MetresFromLight
 from rangefinder.serving.export_check import (
     TOLERANCE,
-    Agreement,
-    agreement,
+    Deviation,
     check_photos,
-    require_agreement,
+    deviations,
+    require_tolerance,
 )
 
 from ..conftest import ROOT
@@ -53,7 +53,7 @@ def test_file_agrees_with_torch_on_photos_of_five_sizes(exported, predict):
     exact = Predictor(exported.model, "cpu", exact=True)
     sizes = {samples.shape for samples, _, _ in check_photos(predict.card)}
     assert len(sizes) == 5
-    for one in agreement(exact, predict, check_photos(predict.card)):
+    for one in deviations(exact, predict, check_photos(predict.card)):
         assert one.distance < TOLERANCE
         assert one.interval < TOLERANCE
         assert one.accuracy < TOLERANCE
@@ -168,11 +168,11 @@ def test_teacher_whose_grid_takes_several_passes_is_refused():
 
 
 def test_file_that_differs_is_an_error():
-    results = [Agreement((48, 64), 1.0, distance, 1.0, 0.0, 0.0) for distance in (1e-6, 2e-4)]
+    results = [Deviation((48, 64), 1.0, distance, 1.0, 0.0, 0.0) for distance in (1e-6, 2e-4)]
     with pytest.raises(ModelError, match=r"up to 2\.0e-04 on 99% of a photo of 64x48 px"):
-        require_agreement(results, "model.onnx")
+        require_tolerance(results, "model.onnx")
     with pytest.raises(ModelError, match="nan"):
-        require_agreement([Agreement((48, 64), 1.0, float("nan"), 0, 0, 0)], "m")
+        require_tolerance([Deviation((48, 64), 1.0, float("nan"), 0, 0, 0)], "m")
 
 
 def test_missing_packages_are_named(monkeypatch):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import math
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -208,6 +210,14 @@ def open_session(
         configure_cpu(ComputeParams())
     placement = Placement.given(origin, scale)
     return Session(predictor, placement=placement, force=force, sample_bits=bits)
+
+
+def stop_event() -> Event:
+    """An event that Ctrl-C and SIGTERM set, so that what has begun is finished."""
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def parameters_for(env: str, camera: Path | None = None) -> Parameters:

@@ -40,6 +40,6 @@ def export(model: str | None, out: Path, env: str) -> None:
     atomic_write(out, lambda path: path.write_bytes(content))
     worst, size_mb = max(one.distance for one in checks), len(content) / 1e6
     click.echo(
-        f"{out}: {trained.card.kind} {trained.fingerprint}, camera {trained.card.camera.name}, "
-        f"{size_mb:.1f} MB. Distances within {worst:.0e} of the model's on {len(checks)} photos."
+        f"{out}: {trained.card.title(trained.fingerprint)}, {size_mb:.1f} MB. "
+        f"Distances within {worst:.0e} of the model's on {len(checks)} photos."
     )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +21,7 @@ from rangefinder.commands import (
     photos_argument,
     points_option,
     session_options,
+    stop_event,
 )
 from rangefinder.common.lengths import length_unit
 from rangefinder.errors import RangefinderError
@@ -259,10 +258,9 @@ def watch(
     Photos are measured when they are there in full. One that cannot be measured or read is named
     with the reason, and watching goes on. Photos that have newer maps already are left alone.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    from rangefinder.inference.session import OutputRequest, watch_folder
+    stop = stop_event()
+    from rangefinder.inference.session import OutputRequest
+    from rangefinder.inference.watch import watch_folder
 
     session = open_session(**options)
     request = OutputRequest(points, out or folder / "measured")

@@ -86,8 +86,8 @@ def serve(
         address, free_port = listening.getsockname()[:2]
         place = f"[{address}]" if ":" in address else address
         click.echo(
-            f"{session.card.kind} {session.fingerprint}, camera {session.card.camera.name}, at "
-            f"http://{place}:{free_port}; Ctrl-C ends it."
+            f"{session.card.title(session.fingerprint)}, at http://{place}:{free_port}; "
+            "Ctrl-C ends it."
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end)  # uvicorn calls it when it has answered what is under way

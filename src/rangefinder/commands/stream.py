@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rangefinder.commands import open_session, out_option, points_option, session_options
+from rangefinder.commands import (
+    open_session,
+    out_option,
+    points_option,
+    session_options,
+    stop_event,
+)
 
 
 @click.command()
@@ -57,9 +61,7 @@ def stream(
 
     require_pyav()
     session = open_session(**options)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_event()
     name = f"camera{source}" if is_camera(source) else Path(source).stem
     video, table = out / f"{name}_overlay.mp4", out / f"{name}_points.csv"
     tally = Tally()

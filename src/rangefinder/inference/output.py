@@ -17,7 +17,7 @@ from rangefinder.common.figures import distance_ticks
 from rangefinder.common.files import atomic_write
 from rangefinder.config import Interval
 from rangefinder.coordinates import Placement
-from rangefinder.models.prediction import Float, Prediction
+from rangefinder.models.prediction import Float, Prediction, accuracy_of
 from rangefinder.optics.blur import from_lens_m, image_distance_m
 from rangefinder.optics.srgb import linear_to_srgb, srgb_pixels
 
@@ -29,12 +29,6 @@ _COVERED_FROM = 0.6  # accuracy probability from which a colour covers the photo
 _COVER = (0.12, 0.75)  # opacity of colour where nothing is known, and where much is
 _INK, _ALARM = (30, 30, 30), (200, 0, 0)
 FORCED = "FORCED"  # start of the title of what should have been refused
-
-
-def accuracy_of(prediction: Prediction) -> Float:
-    """The accuracy probability `[H, W]` of a prediction that was asked for it."""
-    assert prediction.accuracy_probability is not None
-    return prediction.accuracy_probability
 
 
 def draw_overlay(

@@ -1,39 +1,30 @@
-"""A session: one loaded model over many photo files; tape-measure checks; watching a folder."""
+"""A session: one loaded model over many photo files; tape-measure checks."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rangefinder.captures.formats import say_skipped, sort_photos
 from rangefinder.captures.photos import Photo, PhotoPolicy, photo_of_array, read_photo
 from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.common.files import atomic_write
 from rangefinder.common.lengths import length_unit
 from rangefinder.config import Device, Interval
 from rangefinder.coordinates import Placement
-from rangefinder.errors import CaptureError, ConfigError, RangefinderError
+from rangefinder.errors import CaptureError, ConfigError
 from rangefinder.inference.interface import REPORTED_LEVEL, Outputs, PhotoPosterior, PhotoPredictor
-from rangefinder.inference.output import (
-    DISTANCE,
-    FORCED,
-    accuracy_of,
-    ray_slopes,
-    write_cloud,
-    write_maps,
-)
+from rangefinder.inference.output import FORCED, ray_slopes, write_cloud, write_maps
 from rangefinder.inference.viewer import PAGE, View, page, shown_places
 from rangefinder.models.card import Card
-from rangefinder.models.prediction import Float, Prediction
+from rangefinder.models.prediction import Float, Prediction, accuracy_of
 from rangefinder.optics.blur import reference_m
 from rangefinder.optics.srgb import srgb_pixels
 
@@ -169,7 +160,7 @@ class Measurement:
         x, y = ray_slopes(camera, photo.placement, np.array([0, width]), np.array([0, height]))
         return View(
             name=photo.path.name,
-            model=self._made_by(),
+            model=self.card.title(self.fingerprint),
             size_px=(self.distance_m.shape[0], self.distance_m.shape[1]),
             photo=srgb_pixels(photo.shown_light),
             maps=np.moveaxis(photo.shown(values), -1, 0),
@@ -210,11 +201,7 @@ class Measurement:
     def _title(self) -> str:
         warnings = self.photo.warnings
         forced = f"{FORCED}: " + "; ".join(warnings) + ". " if warnings else ""
-        return f"{forced}{self.photo.path.name}: {self._made_by()}"
-
-    def _made_by(self) -> str:
-        card = self.card
-        return f"{card.kind} {self.fingerprint}, camera {card.camera.name}"
+        return f"{forced}{self.photo.path.name}: {self.card.title(self.fingerprint)}"
 
     def summary(self, points: Sequence[Point] = ()) -> dict[str, Any]:
         """Results ready for JSON: the median, and predictions at points (x, y) [px].
@@ -385,104 +372,3 @@ def tape_checks(
         TapeCheck(photo, measured.at(*point), tape_m, measured.photo.warnings)
         for point in points or [(width // 2, height // 2)]
     ]
-
-
-Stamp = tuple[int, int]  # size [byte], time of last change [ns]
-
-
-class Arrivals:
-    """Photos of a folder that are there in full and were not handed out before.
-
-    A photo counts as complete when neither its size nor its time has changed between two looks.
-
-    Args:
-        folder: The folder; those inside it are not looked at.
-        done: Whether a photo needs nothing, for those that lie there from the start.
-    """
-
-    def __init__(self, folder: Path, done: Callable[[Path], bool]) -> None:
-        self.folder = folder
-        self._seen: dict[Path, Stamp] = {}
-        self._skipped: set[Path] = set()
-        self._handed: dict[Path, Stamp] = {
-            path: stamp
-            for path in sort_photos(folder.iterdir())[0]
-            if (stamp := _stamp(path)) is not None and done(path)
-        }
-
-    def look(self) -> list[Path]:
-        """Photos that are complete and new, or were changed since they were handed out.
-
-        Raises:
-            CaptureError: If the folder has gone.
-        """
-        try:
-            present, skipped = sort_photos(self.folder.iterdir())
-        except FileNotFoundError as exc:
-            raise CaptureError(f"the watched folder {self.folder} has gone") from exc
-        say_skipped([path for path in skipped if path not in self._skipped])
-        self._skipped |= set(skipped)
-        ready = []
-        now = {path: stamp for path in present if (stamp := _stamp(path)) is not None}
-        for path, stamp in now.items():
-            if stamp[0] and self._seen.get(path) == stamp and self._handed.get(path) != stamp:
-                self._handed[path] = stamp
-                ready.append(path)
-        self._seen = now
-        return ready
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:  # moved away between two looks
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-def watch_folder(
-    session: Session, folder: Path, request: OutputRequest, interval_s: float, stop: Event
-) -> Iterator[dict[str, Any]]:
-    """Measure photos as they land, until told to stop; a photo begun is finished first.
-
-    Args:
-        session: The loaded model.
-        folder: Where photos land. Those that have newer maps already are left alone.
-        request: What is asked for of each photo.
-        interval_s: Time between two looks [s].
-        stop: Set it to end.
-
-    Yields:
-        For each photo what there is to say, or `photo` and `error`.
-
-    Raises:
-        CaptureError: If the folder is none, or has gone.
-    """
-    if not folder.is_dir():
-        raise CaptureError(f"there is no folder {folder} to watch")
-    if request.folder is not None and request.folder.resolve() == folder.resolve():
-        raise CaptureError(
-            "results must not land among the photos", got=folder, todo="Name another --out."
-        )
-    arrivals = Arrivals(folder, lambda path: _has_newer_maps(path, request.folder))
-    while not stop.is_set():
-        for path in arrivals.look():
-            if stop.is_set():
-                return
-            try:
-                yield session.report(path, _stem(path), request)
-            except RangefinderError as error:
-                yield {"photo": str(path), "error": str(error)}
-        stop.wait(interval_s)
-
-
-def _stem(path: Path) -> str:
-    """Name of a photo's files: with its ending, since `a.jpg` and `a.png` may both land."""
-    return path.name
-
-
-def _has_newer_maps(path: Path, folder: Path | None) -> bool:
-    if folder is None:
-        return False
-    result = folder / f"{_stem(path)}_{DISTANCE}"
-    return result.is_file() and result.stat().st_mtime_ns >= path.stat().st_mtime_ns

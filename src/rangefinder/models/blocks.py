@@ -252,8 +252,9 @@ class LocationFiLM(nn.Module):
 
     def _at(self, location: Tensor) -> Tensor:
         """Scale and shift `[N, 2 C, h, w]` of locations."""
-        exported = torch.compiler.is_exporting()  # a graph does not depend on values
-        if not self._cached or exported or location.is_cuda:  # comparing would stall a GPU
+        if torch.compiler.is_exporting():  # a graph depends on neither values nor strides
+            return self._computed(location.contiguous())
+        if not self._cached or location.is_cuda:  # comparing would stall a GPU
             return self._computed(location)
         if self._known is None or not torch.equal(self._known[0], location):
             self._known = location.clone(), self._computed(location)

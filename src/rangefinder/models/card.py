@@ -69,6 +69,10 @@ class Card(Strict):
         card.camera.require(card.camera_fingerprint, f"the card of {owner}")
         return card
 
+    def title(self, fingerprint: str) -> str:
+        """Kind, fingerprint and camera of the model, in words."""
+        return f"{self.kind} {fingerprint}, camera {self.camera.name}"
+
     def tail(self, level: float, shifts: Collection[Shift] = ()) -> float:
         """Probability mass on either side of the calibrated central interval of this level.
 

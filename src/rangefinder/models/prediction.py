@@ -46,3 +46,9 @@ class Prediction:
     sd_dpt: Float | None = None
     accuracy_probability: Float | None = None
     sides: Sides | None = None
+
+
+def accuracy_of(prediction: Prediction) -> Float:
+    """The accuracy probability `[H, W]` of a prediction that was asked for it."""
+    assert prediction.accuracy_probability is not None
+    return prediction.accuracy_probability

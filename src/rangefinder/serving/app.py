@@ -101,8 +101,7 @@ class Measuring:
     @property
     def model(self) -> str:
         """What measures, in words."""
-        card = self.session.card
-        return f"{card.kind} {self.session.fingerprint}, camera {card.camera.name}"
+        return self.session.card.title(self.session.fingerprint)
 
     async def run(self, request: Request, work: Callable[[], Response]) -> Response:
         """Work, when it is its turn, unless the client has gone."""

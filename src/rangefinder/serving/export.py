@@ -271,37 +271,45 @@ def _preparation() -> onnx.ModelProto:
 
 def _network_graph(model: TrainedModel) -> onnx.ModelProto:
     """`MetresFromLight` as ONNX."""
-    module, side = MetresFromLight(model), model.card.patch_px + 32
+    program = traced(model, batch=2)
+    with quiet():
+        graph = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(_AT_SCALE),
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+    proto = cast("Any", graph).model_proto
+    proto.ir_version = IR_VERSION
+    return cast("onnx.ModelProto", proto)
+
+
+def traced(model: TrainedModel, batch: int) -> torch.export.ExportedProgram:
+    """`MetresFromLight` as a program of torch for photos of any size.
+
+    Args:
+        model: Teacher or student.
+        batch: Number of photos at once; dynamic if it is more than one.
+
+    Raises:
+        ModelError: If the graph cannot hold the network.
+    """
+    module, side = MetresFromLight(model).eval(), model.card.patch_px + 32
     example = (
-        torch.rand(2, 3, side, side + 9),
+        torch.rand(batch, 3, side, side + 9),
         torch.zeros(2, dtype=torch.float64),
         torch.arange(side + 1) + 0.5,
         torch.arange(side + 8) + 0.5,
         torch.tensor(INTERVAL_LEVELS),
     )
     auto = torch.export.Dim.AUTO
-    shapes: tuple[dict[int, Any], ...] = (
-        {0: auto, 2: auto, 3: auto},
-        {},
-        {0: auto},
-        {0: auto},
-        {0: auto},
-    )
+    image = {0: auto, 2: auto, 3: auto} if batch > 1 else {2: auto, 3: auto}
+    shapes: Any = (image, {}, {0: auto}, {0: auto}, {0: auto})
     no_cache = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)  # dear with symbols
     with torch.no_grad(), no_cache, quiet():
-        program = torch.onnx.export(
-            module.eval(),
-            example,
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=shapes,
-            input_names=list(_AT_SCALE),
-            output_names=list(OUTPUTS),
-            verbose=False,
-        )
-    proto = cast("Any", program).model_proto
-    proto.ir_version = IR_VERSION
-    return cast("onnx.ModelProto", proto)
+        return torch.export.export(module, example, dynamic_shapes=shapes)
 
 
 @contextmanager
@@ -337,7 +345,7 @@ def _describe(
 
 
 def metadata_of(model: TrainedModel, inputs: Mapping[str, str]) -> dict[str, str]:
-    """What an exported file says of its model and of its inputs."""
+    """Metadata of an exported file: its model, inputs, outputs and units, as text."""
     card = model.card
     return {
         "kind": card.kind,

@@ -17,21 +17,21 @@ from rangefinder.errors import ModelError
 from rangefinder.inference.exported import FilePredictor
 from rangefinder.inference.interface import Outputs
 from rangefinder.models.card import Card
-from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction
+from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction, accuracy_of
 
 if TYPE_CHECKING:
     from rangefinder.models.model_files import TrainedModel
 
 TOLERANCE = 1e-4  # of metres, relative, between two runtimes
-CHECKED_SHARE = 0.99  # of a photo's pixels that have to agree
+CHECKED_SHARE = 0.99  # of a photo's pixels that have to be within it
 CHECK_SCALES = (1.0, 1.0, 1.0, 1.0, 1.5)  # of photos that an exported file is checked on
 CheckPhoto = tuple[NDArray[np.uint16], int, Placement]
 Predict = Callable[[Float, Placement, Outputs], Prediction]
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Largest differences between an exported file and a reference on one photo.
+class Deviation:
+    """Numerical deviation of an exported file from a reference on one photo.
 
     Attributes:
         size_px: Height and width of the photo.
@@ -71,9 +71,9 @@ def check_photos(card: Card) -> list[CheckPhoto]:
     return photos
 
 
-def agreement(
+def deviations(
     reference: Predict, exported: FilePredictor | Predict, photos: Iterable[CheckPhoto]
-) -> list[Agreement]:
+) -> list[Deviation]:
     """Compare an exported model with a reference, in float32.
 
     Args:
@@ -97,9 +97,9 @@ def agreement(
             found = exported(light, place, outputs)
         difference = np.abs(found.distance_m / wanted.distance_m - 1)
         ends = np.abs(_ends(found) / _ends(wanted) - 1)
-        accuracy = np.abs(_accuracy(found) - _accuracy(wanted))
+        accuracy = np.abs(accuracy_of(found) - accuracy_of(wanted))
         results.append(
-            Agreement(
+            Deviation(
                 size_px=(samples.shape[0], samples.shape[1]),
                 scale=place.scale,
                 distance=float(np.quantile(difference, CHECKED_SHARE)),
@@ -116,14 +116,9 @@ def _ends(prediction: Prediction) -> Float:
     return np.array([prediction.interval_m[level] for level in INTERVAL_LEVELS])
 
 
-def _accuracy(prediction: Prediction) -> Float:
-    assert prediction.accuracy_probability is not None
-    return prediction.accuracy_probability
-
-
 def checked_export(
     model: TrainedModel, scores: Mapping[str, Any] | None = None
-) -> tuple[bytes, list[Agreement]]:
+) -> tuple[bytes, list[Deviation]]:
     """Content of an ONNX file whose distances are those of its model.
 
     Args:
@@ -131,7 +126,7 @@ def checked_export(
         scores: Of its evaluation, for the metadata.
 
     Returns:
-        The content, and how it agrees.
+        The content, and its deviation on each of `check_photos`.
 
     Raises:
         ConfigError: If packages are missing.
@@ -142,7 +137,7 @@ def checked_export(
     return _checked(model, onnx_content(model, scores), FilePredictor, ".onnx")
 
 
-def checked_program(model: TrainedModel) -> tuple[bytes, list[Agreement]]:
+def checked_program(model: TrainedModel) -> tuple[bytes, list[Deviation]]:
     """Content of a .pt2 file whose distances are those of its model; see `checked_export`."""
     from rangefinder.serving.export_program import ProgramPredictor, program_content
 
@@ -154,31 +149,31 @@ def _checked(
     content: bytes,
     open_file: Callable[[Path], FilePredictor | Predict],
     suffix: str,
-) -> tuple[bytes, list[Agreement]]:
+) -> tuple[bytes, list[Deviation]]:
     from rangefinder.inference.predictor import Predictor
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{model.card.kind}{suffix}"
         path.write_bytes(content)
         reference = Predictor(model, "cpu", exact=True)
-        results = agreement(reference, open_file(path), check_photos(model.card))
-    require_agreement(results, "the exported file")
+        results = deviations(reference, open_file(path), check_photos(model.card))
+    require_tolerance(results, "the exported file")
     return content, results
 
 
-def agrees(results: Iterable[Agreement]) -> bool:
-    """Whether distances are those of the reference."""
+def within_tolerance(results: Iterable[Deviation]) -> bool:
+    """Whether distances are those of the reference, to `TOLERANCE`."""
     return all(one.distance <= TOLERANCE for one in results)
 
 
-def require_agreement(results: Iterable[Agreement], owner: str) -> None:
+def require_tolerance(results: Iterable[Deviation], owner: str) -> None:
     """Refuse a file whose metres are not those of the reference; `owner` is for the message.
 
     Raises:
         ModelError: In that case.
     """
     results = list(results)
-    if agrees(results):
+    if within_tolerance(results):
         return
     worst = max(results, key=lambda one: np.nan_to_num(one.distance, nan=np.inf))
     height, width = worst.size_px

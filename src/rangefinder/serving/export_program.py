@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,8 @@ from rangefinder.captures.light import Float, resized
 from rangefinder.coordinates import Placement
 from rangefinder.inference.interface import Outputs
 from rangefinder.models.model_files import TrainedModel
-from rangefinder.models.prediction import INTERVAL_LEVELS, Prediction
-from rangefinder.serving.export import MetresFromLight, metadata_of, quiet
+from rangefinder.models.prediction import Prediction
+from rangefinder.serving.export import metadata_of, quiet, traced
 
 INPUTS: Mapping[str, str] = {
     "light": "float32 [1, 3, h, w]: linear light 0 to 1, at the scale of the camera record",
@@ -37,8 +36,8 @@ METADATA = "metadata.json"  # in the archive: what an ONNX file has as metadata
 def program_content(model: TrainedModel) -> bytes:
     """A model as the content of one file of `torch.export`.
 
-    Its inputs are `INPUTS`, its outputs `export.OUTPUTS`; height, width and
-    number of levels are dynamic.
+    Its inputs are `INPUTS`, its outputs `export.OUTPUTS`; height, width and number of levels are
+    dynamic.
 
     Args:
         model: Teacher or student.
@@ -46,23 +45,10 @@ def program_content(model: TrainedModel) -> bytes:
     Raises:
         ModelError: If the graph cannot hold the network.
     """
-    side = model.card.patch_px + 32
-    example = (
-        torch.rand(1, 3, side, side + 9),
-        torch.zeros(2, dtype=torch.float64),
-        torch.arange(side + 1) + 0.5,
-        torch.arange(side + 8) + 0.5,
-        torch.tensor(INTERVAL_LEVELS),
-    )
-    auto = torch.export.Dim.AUTO
-    shapes: Any = ({2: auto, 3: auto}, {}, {0: auto}, {0: auto}, {0: auto})
-    no_cache = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)  # dear with symbols
-    with torch.no_grad(), no_cache, quiet():
-        program = torch.export.export(MetresFromLight(model).eval(), example, dynamic_shapes=shapes)
-        file = BytesIO()
-        torch.export.save(
-            program, file, extra_files={METADATA: json.dumps(metadata_of(model, INPUTS))}
-        )
+    program, file = traced(model, batch=1), BytesIO()
+    metadata = {METADATA: json.dumps(metadata_of(model, INPUTS))}
+    with quiet():
+        torch.export.save(program, file, extra_files=metadata)
     return file.getvalue()
 
 

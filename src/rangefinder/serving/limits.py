@@ -46,9 +46,8 @@ class Refusal(BaseModel):
 
 
 def refusal(status: int, error: RangefinderError) -> HTTPException:
-    """An answer of this status that says what is wrong."""
-    headers = {"Retry-After": "1"} if status == TOO_MANY else None
-    return HTTPException(status, Refusal.of(error).model_dump(), headers)
+    """An answer of this status, with the error as its content."""
+    return HTTPException(status, Refusal.of(error).model_dump())
 
 
 class LimitMiddleware:
@@ -94,8 +93,8 @@ class LimitMiddleware:
                 expected=f"fewer than {self._limits.max_waiting}",
                 todo="Send it again in a moment.",
             )
-            refused = refusal(TOO_MANY, error)
-            answer = JSONResponse(refused.detail, TOO_MANY, refused.headers)
+            content = Refusal.of(error).model_dump()
+            answer = JSONResponse(content, TOO_MANY, {"Retry-After": "1"})
             await answer(scope, receive, send)
             return
         self._inside += 1

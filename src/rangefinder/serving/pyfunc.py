@@ -48,7 +48,7 @@ class ServedModel:
 
     def __init__(self, model: TrainedModel, device: Device = "auto") -> None:
         self._predict = Predictor(model, device)
-        self._session = Session(model, device)
+        self._session = Session(self._predict)
 
     def predict(
         self, inputs: Float | Table, params: Mapping[str, Any] | None = None
@@ -57,8 +57,8 @@ class ServedModel:
 
         Args:
             inputs: `[N, 3, H, W]` linear light, 0..1; or a table with a row for each photo, of
-                `photo` (its file in base64) and, if wanted, `name` (its ending says which file is
-                TIFF or camera raw) and `at` (points [x, y] [px] to read out).
+                `photo` (its file in base64) and, if wanted, `name` (its ending marks TIFF and
+                camera raw) and `at` (points [x, y] [px] to read out).
             params: Where the images sit on the sensor: `origin_x_px`, `origin_y_px`, `scale`.
 
         Returns:

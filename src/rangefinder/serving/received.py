@@ -30,7 +30,7 @@ def measure_received(
     Args:
         session: What measures it.
         content: A file as `measure` reads them, or an array of numpy (.npy).
-        name: Of the file; its ending tells TIFF, camera raw and arrays from the rest.
+        name: Of the file; its ending marks TIFF, camera raw and arrays.
         folder: An empty one of the photo's own, which the caller removes.
         origin_px: Upper left corner (x, y) of a crop on the full photo [px].
         scale: Pixels of the full photo per pixel of this one.

@@ -26,10 +26,10 @@ from rangefinder.inference.interface import PhotoPredictor, Runtime
 from rangefinder.models.card import Card
 from rangefinder.serving.export_check import (
     Predict,
-    agreement,
-    agrees,
     check_photos,
     checked_export,
+    deviations,
+    within_tolerance,
 )
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def fastest(fingerprint: str, candidates: Candidates, reference: Predict) -> str
     for name, open_candidate in candidates.items():
         predictor = open_candidate()
         if isinstance(predictor, FilePredictor) and predictor is not reference:
-            results = agreement(reference, predictor, check_photos(predictor.card))
-            if not agrees(results):
+            results = deviations(reference, predictor, check_photos(predictor.card))
+            if not within_tolerance(results):
                 worst = max(one.distance for one in results)
                 log.warning("%s is not used: its distances differ by %.1e", name, worst)
                 continue
