@@ -4,20 +4,22 @@ import pytest
 import torch
 
 from rangefinder.config import StudentParams, TeacherParams
+from rangefinder.models import aggregation
 from rangefinder.models.aggregation import (
-    aggregate_logits,
-    aggregate_posteriors,
+    Cells,
+    aggregate,
     cell_log_light,
     recursive_filter,
     uniform_where_saturated,
+    weighted_posteriors,
 )
 from rangefinder.models.student import Student
 
 PARAMS = StudentParams(aggregation_sd=0.15)
 
 
-def normalised(probs):
-    return probs / probs.sum(-1, keepdim=True)
+def aggregated(log_probs, colour, boundaries=None):
+    return aggregate(Cells(weighted_posteriors(log_probs), colour, boundaries), PARAMS)
 
 
 def certain(bins):
@@ -30,7 +32,7 @@ def certain(bins):
 def test_equal_posteriors_stay(size):
     probs = torch.rand(3).softmax(-1).expand(2, *size, 3)
     colour = torch.randn(2, *size, 3)
-    torch.testing.assert_close(normalised(aggregate_posteriors(probs.log(), colour, PARAMS)), probs)
+    torch.testing.assert_close(aggregated(probs.log(), colour), probs)
 
 
 def test_posteriors_mix_within_a_surface_and_not_across_a_colour_edge():
@@ -39,7 +41,7 @@ def test_posteriors_mix_within_a_surface_and_not_across_a_colour_edge():
     bins[1, 1] = 2  # a cell alone, within a surface
     colour = torch.zeros(1, 3, 6, 3)
     colour[:, :, 3:] = 2.0  # the other surface has another colour
-    found = normalised(aggregate_posteriors(certain(bins), colour, PARAMS))[0]
+    found = aggregated(certain(bins), colour)[0]
     assert found[1, 1, 0] > 0.5  # outvoted
     assert found[1, 1, 2] > 0.1  # yet possible
     assert found[:, :3, 1].max() < 1e-6
@@ -49,50 +51,48 @@ def test_posteriors_mix_within_a_surface_and_not_across_a_colour_edge():
 def test_equal_colours_do_not_mix_across_another_surface():
     bins = (torch.arange(21) // 7).expand(5, 21)  # one surface behind another, seen on both sides
     colour = torch.where(bins == 1, 2.0, 0.0)[None, ..., None].expand(1, 5, 21, 3)
-    found = normalised(aggregate_posteriors(certain(bins), colour, PARAMS))[0]
+    found = aggregated(certain(bins), colour)[0]
     assert found[:, :7, 1:].max() < 1e-6
     assert found[:, 14:, :2].max() < 1e-6
 
 
 def no_boundaries(rows, cols):
-    return torch.full((1, 2, rows, cols), -20.0)
+    return torch.full((1, rows, cols, 2), -20.0)
 
 
 def test_posteriors_do_not_mix_across_an_occlusion_boundary_without_a_colour_edge():
     bins = torch.zeros(8, 12, dtype=torch.long)
     bins[:, 7:] = 1
     colour, boundaries = torch.zeros(1, 8, 12, 3), no_boundaries(8, 12)
-    mixed = normalised(aggregate_posteriors(certain(bins), colour, PARAMS, boundaries))[0]
+    mixed = aggregated(certain(bins), colour, boundaries)[0]
     assert mixed[:, :7, 1].min() > 0.1
-    boundaries[:, 1, :, 6] = 20.0  # between columns 6 and 7
-    found = normalised(aggregate_posteriors(certain(bins), colour, PARAMS, boundaries))[0]
+    boundaries[:, :, 6, 1] = 20.0  # between columns 6 and 7
+    found = aggregated(certain(bins), colour, boundaries)[0]
     assert found[:, :7, 1].max() < 1e-6
     assert found[:, 7:, 0].max() < 1e-6
-    turned = boundaries.transpose(2, 3).flip(1)
-    found = normalised(
-        aggregate_posteriors(certain(bins.T), colour.transpose(1, 2), PARAMS, turned)
-    )[0]
+    turned = boundaries.transpose(1, 2).flip(3)
+    found = aggregated(certain(bins.T), colour.transpose(1, 2), turned)[0]
     assert found[:7, :, 1].max() < 1e-6
     assert found[7:, :, 0].max() < 1e-6
 
 
 def test_improbable_boundaries_equal_none():
     log_probs, colour = torch.rand(1, 9, 14, 5).log_softmax(-1), 0.1 * torch.randn(1, 9, 14, 3)
-    found = aggregate_posteriors(log_probs, colour, PARAMS, no_boundaries(9, 14))
-    torch.testing.assert_close(found, aggregate_posteriors(log_probs, colour, PARAMS))
+    found = aggregated(log_probs, colour, no_boundaries(9, 14))
+    torch.testing.assert_close(found, aggregated(log_probs, colour))
 
 
 def test_one_certain_cell_decides_a_whole_uniform_surface():
     log_probs = torch.zeros(1, 40, 50, 3).log_softmax(-1)
     log_probs[0, 3, 4] = certain([[1]])[0, 0, 0]
     colour = 0.005 * torch.randn(1, 40, 50, 3)  # noise
-    found = normalised(aggregate_posteriors(log_probs, colour, PARAMS))[0]
+    found = aggregated(log_probs, colour)[0]
     assert found[..., 1].min() > 0.5
 
 
 def test_probabilities_are_mixed_so_that_both_distances_stay_possible():
     bins = torch.arange(16)[None].expand(16, 16) % 8 // 4 * 2  # stripes of the first and last bin
-    found = normalised(aggregate_posteriors(certain(bins), torch.zeros(1, 16, 16, 3), PARAMS))[0]
+    found = aggregated(certain(bins), torch.zeros(1, 16, 16, 3))[0]
     assert found[..., 1].max() == 0
     assert found[..., 0].min() > 0.1
     assert found[..., 2].min() > 0.1
@@ -101,8 +101,8 @@ def test_probabilities_are_mixed_so_that_both_distances_stay_possible():
 def test_mirrored_photos_have_mirrored_posteriors():
     log_probs, colour = torch.rand(1, 14, 19, 5).log_softmax(-1), 0.2 * torch.randn(1, 14, 19, 3)
     for axes in ((1,), (2,), (1, 2)):
-        mirrored = aggregate_posteriors(log_probs.flip(axes), colour.flip(axes), PARAMS).flip(axes)
-        torch.testing.assert_close(mirrored, aggregate_posteriors(log_probs, colour, PARAMS))
+        mirrored = aggregated(log_probs.flip(axes), colour.flip(axes)).flip(axes)
+        torch.testing.assert_close(mirrored, aggregated(log_probs, colour))
 
 
 @pytest.mark.parametrize("size", [(61, 64), (62, 63), (57, 5)])
@@ -122,9 +122,19 @@ def test_colours_are_those_of_the_cells_pixels(size):
 def test_impossible_bins_stay_finite():
     logits = torch.full((1, 4, 10, 10), -1e4)
     logits[:, 0] = 0.0
-    found = aggregate_logits(logits, torch.rand(1, 3, 40, 40), 4, PARAMS)
+    log_probs = logits.movedim(1, -1).log_softmax(-1)
+    found = aggregated(log_probs, torch.rand(1, 10, 10, 3))
     assert torch.isfinite(found).all()
-    assert (found.argmax(1) == 0).all()
+    assert (found.argmax(-1) == 0).all()
+
+
+@pytest.mark.parametrize("values", [1, 600, 2000])
+def test_large_photos_are_filtered_strip_by_strip(values, monkeypatch):
+    log_probs, colour = torch.rand(1, 14, 19, 5).log_softmax(-1), 0.2 * torch.randn(1, 14, 19, 3)
+    boundaries = torch.randn(1, 14, 19, 2) - 3
+    expected = aggregated(log_probs, colour, boundaries)
+    monkeypatch.setattr(aggregation, "STRIP_VALUES", values)
+    torch.testing.assert_close(aggregated(log_probs, colour, boundaries), expected)
 
 
 @pytest.mark.parametrize("size", [(61, 64), (62, 63), (40, 5)])

@@ -5,7 +5,7 @@ import torch
 
 from rangefinder.config import StudentParams, TeacherParams
 from rangefinder.coordinates import Placement, location_map
-from rangefinder.models.aggregation import aggregate_logits
+from rangefinder.models.aggregation import Cells, aggregate, cell_log_light, weighted_posteriors
 from rangefinder.models.student import Student, full_frame
 from rangefinder.models.teacher import Teacher
 
@@ -53,9 +53,12 @@ def test_a_prediction_is_the_aggregation_of_the_cells_logits(training):
     alone = small_student(aggregation_sd=None).train(training)
     alone.load_state_dict(aggregating.state_dict())
     image, location = torch.rand(2, 3, 72, 96), torch.zeros(2, 2, 72, 96)
-    own = alone(image, location)
-    boundaries = alone.boundary_logits(image)
-    expected = aggregate_logits(own, image, 4, aggregating.params, boundaries)
-    torch.testing.assert_close(aggregating(image, location), expected)
-    assert not torch.allclose(expected.softmax(1), own.softmax(1), atol=1e-3)
-    torch.testing.assert_close(aggregating.cell_logits(image, location), own)
+    own = alone(image, location).log_softmax(1)
+    boundaries = alone.boundary_logits(image).movedim(1, -1)
+    weighted = weighted_posteriors(own.movedim(1, -1))
+    cells = Cells(weighted, cell_log_light(image, 4), boundaries)
+    expected = aggregate(cells, aggregating.params).movedim(-1, 1)
+    torch.testing.assert_close(aggregating(image, location).exp(), expected)
+    assert not torch.allclose(expected, own.exp(), atol=1e-3)
+    cell_logits = aggregating.cell_logits(image, location)
+    torch.testing.assert_close(cell_logits.log_softmax(1), own)

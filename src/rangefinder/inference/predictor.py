@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import CacheParams, ComputeParams, Device
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.inference.interface import ACCURATE_WITHIN, FOR_SCORES, REPORTED, WHOLE, Outputs
+from rangefinder.inference.tiles import Tile, cells_by_tiles
 from rangefinder.inference.two_ranges import AT_ONCE, two_ranges_m
+from rangefinder.models.aggregation import Cells
 from rangefinder.models.blocks import Lattice, fused, resample
 from rangefinder.models.card import Card
 from rangefinder.models.device import inference_autocast, torch_device
@@ -34,6 +37,7 @@ from rangefinder.photo_domain import Shift
 from rangefinder.sweep.sweep import Sweep
 
 Box = tuple[int, int, int, int]
+DECODED_VALUES = 2**22  # probabilities decoded at once
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,14 @@ class Posterior:
 
     def _cells(self, outputs: Outputs) -> Tensor:
         """Outputs on the network's cells `[K, rows, cols]`, lengths in dioptres."""
-        distribution, probs = self.model.distribution, self.model.tilted(self.probs)
+        at_once = max(1, DECODED_VALUES // self.probs[0].numel())
+        return torch.cat(
+            [self._decoded(rows, outputs) for rows in torch.split(self.probs, at_once)], dim=1
+        )
+
+    def _decoded(self, probs: Tensor, outputs: Outputs) -> Tensor:
+        """`_cells` of some rows of the posterior."""
+        distribution, probs = self.model.distribution, self.model.tilted(probs)
         estimate = distribution.estimate_dpt(probs)
         decoded = [estimate[None]]
         if outputs.levels:
@@ -114,7 +125,7 @@ def accuracy_probability(
 def _prediction(maps: Tensor, outputs: Outputs) -> Prediction:
     """Name the decoded maps `[K, H, W]`."""
     count = len(outputs.levels)
-    lengths_m = maps[: 1 + 2 * count].reciprocal().numpy()
+    lengths_m = maps[: 1 + 2 * count].reciprocal_().numpy()
     rest = list(maps[1 + 2 * count :].numpy())
     return Prediction(
         distance_m=lengths_m[0],
@@ -161,7 +172,7 @@ class Predictor:
                 ComputeParams(device=device),
             )
         else:
-            self._network = fused(model.network).to(self._device)
+            self._network = cast("Student", fused(model.network).to(self._device))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -188,11 +199,19 @@ class Predictor:
         if card.kind == "teacher":
             probs = self._sweep(image, placement)
             return Posterior(self.model, probs, cell_lattice(card), size, at_scale, shifts)
-        location = torch.from_numpy(location_map(card.camera, placement, *at_scale))
-        with nullcontext() if self._exact else inference_autocast(self._device):
-            logits = self._network(image[None].to(self._device), location[None].to(self._device))
-        probs = torch.softmax(logits[0].movedim(0, -1).float(), dim=-1)
+        cells = cells_by_tiles(partial(self._cells, image, placement), at_scale)
+        probs = self._network.aggregated(cells)[0]
         return Posterior(self.model, probs, cell_lattice(card), size, at_scale, shifts)
+
+    def _cells(self, image: Tensor, placement: Placement, tile: Tile) -> Cells:
+        """A student's cells of a tile of a photo `[3, h, w]` at scale 1."""
+        rows, columns = tile.pixels
+        pixels, place = image[:, rows, columns], placement.crop(columns.start, rows.start)
+        location = torch.from_numpy(location_map(self.card.camera, place, *pixels.shape[1:]))
+        with nullcontext() if self._exact else inference_autocast(self._device):
+            return self._network.cells(
+                pixels[None].to(self._device), location[None].to(self._device)
+            )
 
 
 def capture_predictions(

@@ -12,6 +12,8 @@ Probabilities are averaged, not distances: where neighbours differ, both distanc
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,7 +27,7 @@ MAX_SATURATED_SHARE = 0.5  # of the pixels around a cell whose posterior is kept
 SATURATION_WINDOW_PX = 9  # side of the window around a cell, odd
 COLOUR_WINDOW_PX = 4  # side of the window that a cell's colour is averaged over
 MIN_NEGENTROPY = 1e-4  # weight of a uniform posterior, so that lines of these have a mean
-MIN_PROBABILITY = 1e-30  # before a logarithm
+STRIP_VALUES = 2**22  # probabilities filtered at once; strips of large photos have fewer lines
 
 
 def uniform_where_saturated(logits: Tensor, image: Tensor, stride_px: int) -> Tensor:
@@ -40,48 +42,49 @@ def uniform_where_saturated(logits: Tensor, image: Tensor, stride_px: int) -> Te
     return logits * (window_mean(saturated, SATURATION_WINDOW_PX, stride_px) <= MAX_SATURATED_SHARE)
 
 
-def aggregate_logits(
-    logits: Tensor,
-    image: Tensor,
-    stride_px: int,
-    params: StudentParams,
-    boundaries: Tensor | None = None,
-) -> Tensor:
-    """Edge-aware aggregation of a network's output.
+class Cells(NamedTuple):
+    """What a student knows of each cell by itself, and what aggregation needs beside."""
 
-    Args:
-        logits: `[N, bins, rows, cols]`, cell i centred on pixel `stride_px` i.
-        image: `[N, 3, H, W]` linear light.
-        stride_px: Pixels from one cell to the next.
-        params: `aggregation_sd` (not None), `aggregation_noise` and `boundary_power`.
-        boundaries: `[N, 2, rows, cols]` logits of an occlusion boundary to the cell below, and to
-            the right; None: colour alone.
+    weighted: Tensor  # `[N, rows, cols, bins]` posteriors times their weight
+    log_light: Tensor  # `[N, rows, cols, 3]` of each cell's colour
+    boundaries: Tensor | None  # `[N, rows, cols, 2]` logits, to the cell below and to the right
 
-    Returns:
-        Logits of the same shape, without gradients.
-    """
-    log_probs = torch.log_softmax(logits.movedim(1, -1).float(), dim=-1)
-    colour = cell_log_light(image.float(), stride_px)
-    probs = aggregate_posteriors(log_probs, colour, params, boundaries)
-    return probs.clamp_(min=MIN_PROBABILITY).log_().movedim(-1, 1)
+
+def weighted_posteriors(log_probs: Tensor) -> Tensor:
+    """Posteriors `[..., bins]` times their negentropy, of log posteriors of the same shape."""
+    probs = log_probs.exp()
+    return probs.mul_(negentropy(probs, log_probs).clamp_(min=MIN_NEGENTROPY)[..., None])
 
 
 @torch.no_grad()
-def aggregate_posteriors(
-    log_probs: Tensor, colour: Tensor, params: StudentParams, boundaries: Tensor | None = None
-) -> Tensor:
-    """Weighted means `[N, rows, cols, bins]` of log posteriors, along columns, then rows.
+def aggregate(cells: Cells, params: StudentParams) -> Tensor:
+    """Edge-aware means of posteriors, along columns, then rows.
 
-    They are probabilities up to a factor for each cell. `colour` is `[N, rows, cols, 3]` log of
-    light; see `aggregate_logits` for the rest.
+    Args:
+        cells: Of a photo; a large one's `weighted` is overwritten, which saves its memory.
+        params: `aggregation_sd` (not None), `aggregation_noise` and `boundary_power`.
+
+    Returns:
+        `[N, rows, cols, bins]` probabilities.
     """
-    probs = log_probs.exp()
-    weight = negentropy(probs, log_probs).clamp_(min=MIN_NEGENTROPY)
-    weighted = probs * weight[..., None]
+    total = cells.weighted
     for axis in (1, 2):
-        edges = edge_weights(axis, colour, params, boundaries)
-        weighted = recursive_filter(axis, weighted, edges)
-    return weighted
+        edges = edge_weights(axis, cells.log_light, params, cells.boundaries)
+        total = _filtered(axis, total, edges)
+    return total.div_(total.sum(-1, keepdim=True))
+
+
+def _filtered(axis: int, values: Tensor, edges: Tensor) -> Tensor:
+    """`recursive_filter`; of a large photo strip by strip, in place."""
+    across = 3 - axis
+    lines = values.shape[across]
+    at_once = max(1, STRIP_VALUES * lines // values.numel()) if not _exporting() else lines
+    if at_once >= lines:
+        return recursive_filter(axis, values, edges)
+    parts = (torch.split(x, at_once, across) for x in (values, edges))
+    for strip, between in zip(*parts, strict=True):
+        strip.copy_(recursive_filter(axis, strip, between))
+    return values
 
 
 def edge_weights(
@@ -94,7 +97,7 @@ def edge_weights(
     beyond_noise = change.add_(noise**2).sqrt_().sub_(noise)  # pseudo-Huber: small changes vanish
     cost = beyond_noise.div_(sd)
     if boundaries is not None:
-        between = boundaries[:, axis - 1, ..., None].narrow(axis, 0, cost.shape[axis])
+        between = boundaries[..., axis - 1 : axis].narrow(axis, 0, cost.shape[axis])
         cost.add_(F.softplus(between.float()), alpha=params.boundary_power)  # -log(1 - P(boundary))
     return cost.neg_().exp_()
 
@@ -104,7 +107,7 @@ def recursive_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
 
     `values` is `[N, rows, cols, C]`, `edges` `[N, rows, cols, 1]` with one cell less along `axis`.
     """
-    if torch.compiler.is_exporting():
+    if _exporting():
         return _scanned_filter(axis, values, edges)
     result = values.clone()
     cells, total, links = (x.unbind(axis) for x in (values, result, edges))
@@ -115,6 +118,11 @@ def recursive_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
         backward = (backward + cells[i + 1]).mul_(links[i])
         total[i].add_(backward)
     return result
+
+
+def _exporting() -> bool:
+    """Whether a graph for photos of any size is being made."""
+    return torch.compiler.is_exporting()
 
 
 def _scanned_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 from typing import get_args
 
 import torch
@@ -65,12 +66,16 @@ def configure_cpu(compute: ComputeParams) -> None:
     of a student's time.
     """
     torch.set_num_threads(_threads(compute))
-    try:
+    with suppress(OSError, AttributeError):  # not glibc
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return  # not glibc
-    mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
-    mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+
+
+def return_memory() -> None:
+    """Give memory that is kept, but free, back to the system."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def share_of_compute(compute: ComputeParams, processes: int) -> ComputeParams:

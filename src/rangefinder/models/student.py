@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rangefinder.config import StudentParams, TeacherParams
-from rangefinder.models.aggregation import aggregate_logits, uniform_where_saturated
+from rangefinder.models.aggregation import (
+    Cells,
+    aggregate,
+    cell_log_light,
+    uniform_where_saturated,
+    weighted_posteriors,
+)
 from rangefinder.models.blocks import (
     ConvNorm,
     Lattice,
@@ -25,6 +31,7 @@ from rangefinder.models.stem import FEATURES_PER_FILTER, SecondMoments, Stem
 from rangefinder.models.teacher import Teacher
 
 WINDOWS = (5, 3, 3)  # cells along a side that each level averages second moments over
+MIN_PROBABILITY = 1e-30  # before a logarithm
 
 
 class MomentPooling(nn.Module):
@@ -90,6 +97,8 @@ class Student(nn.Module):
     """
 
     lattice = Lattice(first_px=0.5, stride_px=Stem.stride_px)
+    coarsest_px = 32  # stride of the coarsest level
+    reach_px = 128  # from a cell to the farthest pixel that it depends on, before aggregation
 
     def __init__(self, params: StudentParams, teacher: TeacherParams, bins: int) -> None:
         super().__init__()
@@ -121,22 +130,39 @@ class Student(nn.Module):
                 pooling.projection.initialise_from(teacher.projection)
 
     def forward(self, image: Tensor, location: Tensor) -> Tensor:
-        """The prediction: cell logits, uniform where saturated, aggregated within surfaces.
+        """The prediction as logits `[N, bins, h, w]`; see `cells` and `aggregated`.
+
+        Without gradients beyond aggregation; trainings use `cell_logits`.
+        """
+        probs = self.aggregated(self.cells(image, location))
+        return probs.clamp(min=MIN_PROBABILITY).log_().movedim(-1, 1)
+
+    def cells(self, image: Tensor, location: Tensor) -> Cells:
+        """Posterior of every cell by itself, uniform where the photo is saturated.
 
         Args:
             image: `[N, 3, H, W]` linear light.
             location: `[N, 2, H, W]` sensor location of every pixel centre.
 
         Returns:
-            `[N, bins, h, w]` logits on `lattice`: h = ceil(H / 4), w = ceil(W / 4). Aggregation has
-            no gradients; trainings use `cell_logits`.
+            Cells on `lattice`: rows = ceil(H / 4), cols = ceil(W / 4).
         """
         logits = self.cell_logits(image, location)
         logits = uniform_where_saturated(logits, image, Stem.stride_px)
+        log_probs = torch.log_softmax(logits.movedim(1, -1).float(), dim=-1)
+        log_light = cell_log_light(self.stem.input_colours(image).float(), Stem.stride_px)
         if self.params.aggregation_sd is None:
-            return logits
-        colours, boundaries = self.stem.input_colours(image), self.boundary_logits(image)
-        return aggregate_logits(logits, colours, Stem.stride_px, self.params, boundaries)
+            return Cells(log_probs.exp(), log_light, None)
+        boundaries = self.boundary_logits(image)
+        if boundaries is not None:
+            boundaries = boundaries.movedim(1, -1)
+        return Cells(weighted_posteriors(log_probs), log_light, boundaries)
+
+    def aggregated(self, cells: Cells) -> Tensor:
+        """Posteriors `[N, rows, cols, bins]`, aggregated within surfaces; see `aggregate`."""
+        if self.params.aggregation_sd is None:
+            return cells.weighted
+        return aggregate(cells, self.params)
 
     def cell_logits(self, image: Tensor, location: Tensor) -> Tensor:
         """Logits of every cell before aggregation; arguments and shape as above."""
@@ -172,8 +198,12 @@ def full_frame(cells: Tensor, height_px: int, width_px: int) -> Tensor:
     """
     stride = int(Student.lattice.stride_px)
     weight = torch.arange(stride, device=cells.device, dtype=cells.dtype) / stride
-    below = torch.cat([cells[..., 1:, :], cells[..., -1:, :]], dim=-2)
-    tall = torch.lerp(cells[..., None, :], below[..., None, :], weight[:, None]).flatten(-3, -2)
-    right = torch.cat([tall[..., 1:], tall[..., -1:]], dim=-1)
-    full = torch.lerp(tall[..., None], right[..., None], weight).flatten(-2)
-    return full[..., :height_px, :width_px].contiguous()
+    (count, rows, cols), wide = cells.shape, cells.new_empty(*cells.shape, stride)
+    torch.lerp(cells[..., :-1, None], cells[..., 1:, None], weight, out=wide[..., :-1, :])
+    wide[..., -1, :] = cells[..., -1:]
+    wide = wide.view(count, rows, cols * stride)[..., :width_px]
+    full = cells.new_empty(count, rows, stride, width_px)
+    down = wide[:, :, None]
+    torch.lerp(down[:, :-1], down[:, 1:], weight[:, None], out=full[:, :-1])
+    full[:, -1] = wide[:, -1:]
+    return full.view(count, rows * stride, width_px)[:, :height_px].contiguous()

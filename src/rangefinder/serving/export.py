@@ -29,6 +29,7 @@ from rangefinder.models.blocks import fused, resample
 from rangefinder.models.calibration import CALIBRATION_LEVELS
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.models.prediction import INTERVAL_LEVELS
+from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.optics.srgb import LINEAR_OF_8_BIT
 
@@ -145,11 +146,8 @@ class MetresFromLight(nn.Module):
         Returns:
             `OUTPUTS`.
         """
-        logits = self.network(light, self._location(light, origin_px))
-        logits = logits[..., :: self._keep, :: self._keep]
-        distribution = self._model.distribution
-        posterior = torch.softmax(logits.float(), dim=1)
-        probs = self._model.tilted(posterior.movedim(1, -1))
+        posterior = self._posterior(light, self._location(light, origin_px))
+        distribution, probs = self._model.distribution, self._model.tilted(posterior)
         estimate = distribution.estimate_dpt(probs)
         tails = (1 - self._central_mass(levels)) / 2
         cells = torch.cat(
@@ -164,7 +162,14 @@ class MetresFromLight(nn.Module):
         lengths_m, count = maps[:-2].reciprocal(), levels.shape[0]
         near_m, far_m = lengths_m[1 : 1 + count], lengths_m[1 + count :]
         ends = near_m.transpose(0, 1), far_m.transpose(0, 1)
-        return lengths_m[0], *ends, maps[-2], maps[-1], posterior
+        return lengths_m[0], *ends, maps[-2], maps[-1], posterior.movedim(-1, 1)
+
+    def _posterior(self, light: Tensor, location: Tensor) -> Tensor:
+        """Posteriors of the cells `[N, rows, cols, bins]`."""
+        if isinstance(self.network, Student):
+            return self.network.aggregated(self.network.cells(light, location))
+        logits = self.network(light, location)[..., :: self._keep, :: self._keep]
+        return torch.softmax(logits.movedim(1, -1).float(), dim=-1)
 
     def _location(self, light: Tensor, origin_px: Tensor) -> Tensor:
         """See `sensor_location`: of every pixel, or of a teacher's patch centres."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
+from rangefinder.models.device import return_memory
 
 
 def peak_bytes(work: Callable[[], Any]) -> int | None:
@@ -26,8 +26,7 @@ def peak_bytes(work: Callable[[], Any]) -> int | None:
         held = torch.cuda.memory_allocated()
         work()
         return int(torch.cuda.max_memory_allocated() - held)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # or the peak would hide in freed memory
+    return_memory()  # or the peak would hide in what is free
     if not reset_peak_memory():
         return None
     held = psutil.Process().memory_info().rss
