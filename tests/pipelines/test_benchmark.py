@@ -14,6 +14,7 @@ RATIOS = {
     "dense_vs_patch_loop_stride1",
     "student_vs_dense_stride4",
     "student_vs_patch_loop_stride4",
+    "student_vs_dense_best_runtimes",
     "cached_epoch_vs_online_loop_epoch",
     "cached_epoch_vs_online_dense_epoch",
     "fixed_target_epoch_vs_cached_epoch",
@@ -33,3 +34,10 @@ def test_the_benchmark_reports_every_ratio(smoke_run: SmokeRun, tmp_path: Path):
     measured = {name: r for name, r in content["ratios"].items() if "monai" not in name}
     assert all(ratio > 0 for ratio in measured.values())
     assert content["student_frames_per_s_480x360"] > 0
+    assert "stream of 5 JPEGs" in done.stdout
+    stream, (large,) = content["stream"], content["large_photos"]
+    assert 0 < stream["p50_s"] <= stream["p95_s"] <= stream["p99_s"]
+    assert 0 < large["peak_bytes"] < 2e9
+    stages = {row["stage"]: row["cpu_s"] for row in content["costs"]}
+    assert list(stages) == ["rendering", "teacher training", "sweep", "distillation"]
+    assert min(stages.values()) > 0

@@ -77,6 +77,9 @@ class BenchmarkParams(Strict):
     curve_megapixels: tuple[float, ...] = Field((0.1, 0.3, 1.0, 3.0, 10.0), min_length=2)
     epoch_steps: int = Field(72, ge=1, le=10000)
     rendered: int = Field(6, ge=2, le=10000)
+    runtimes: tuple[Literal["torch", "onnx", "openvino"], ...] = ("torch", "onnx", "openvino")
+    stream_frames: int = Field(500, ge=1, le=100000)
+    large_megapixels: tuple[float, ...] = (24.0, 100.0)
 
 
 VariantName = Literal[

@@ -74,15 +74,17 @@ def time_epochs(
         "steps_per_epoch": per_epoch,
         "step_s": {name: vars(timing) for name, timing in steps.items()},
         "waiting_share": float(np.sum(cached.waited) / np.sum(cached.seconds)),
+        "cpu_step_s": float(np.median(cached.cpu)),
     }
 
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Seconds of each step, and those of them spent waiting for the batch."""
+    """Seconds of each step, those of them spent waiting for the batch, and its CPU seconds."""
 
     seconds: list[float]
     waited: list[float]
+    cpu: list[float]
 
 
 def step_times(
@@ -112,12 +114,13 @@ def step_times(
         name: _Distillation(captures, teacher, targets, distribution, scenes, params)
         for name, (targets, distribution) in sources.items()
     }
-    times = {name: StepTimes([], []) for name in runs}
+    times = {name: StepTimes([], [], []) for name in runs}
     for turn in range(ROUNDS):
         for name in list(runs)[:: -1 if turn % 2 else 1]:
-            for waited, total in runs[name].round(per_round):
+            for waited, total, cpu in runs[name].round(per_round):
                 times[name].seconds.append(total)
                 times[name].waited.append(waited)
+                times[name].cpu.append(cpu)
     return times
 
 
@@ -164,16 +167,16 @@ class _Distillation:
         self.dtype = training_dtype(params.compute)
         self.optimizer = cast("Optimizer", self.module.configure_optimizers()["optimizer"])
 
-    def round(self, steps: int) -> list[tuple[float, float]]:
-        """Seconds waited, and seconds in all, of each step; one more step warms up.
+    def round(self, steps: int) -> list[tuple[float, float, float]]:
+        """Seconds waited, seconds in all and CPU seconds of each step; one more step warms up.
 
         Each round is a first epoch: the data set is made anew, without targets in memory.
         """
         with closing(_endless(self.data())) as batches:  # waits for what is prefetched
             return [self._step(batches) for _ in range(steps + 1)][1:]
 
-    def _step(self, batches: Iterator[dict[str, Any]]) -> tuple[float, float]:
-        start = time.perf_counter()
+    def _step(self, batches: Iterator[dict[str, Any]]) -> tuple[float, float, float]:
+        start, cpu_start = time.perf_counter(), time.process_time()
         batch = next(batches)
         waited = time.perf_counter() - start
         with warnings.catch_warnings(), autocast_to(self.dtype, "cpu"):
@@ -182,7 +185,7 @@ class _Distillation:
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
-        return waited, time.perf_counter() - start
+        return waited, time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def _endless(data: StudentData) -> Generator[dict[str, Any]]:

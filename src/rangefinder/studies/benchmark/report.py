@@ -20,6 +20,7 @@ PATCH_LOOP, MONAI, DENSE, STUDENT = "patch_loop", "monai", "dense", "student"
 METHODS = (PATCH_LOOP, MONAI, DENSE, STUDENT)
 FRAMES = "student_frames_per_s_480x360"
 FRAME_PX = (480, 360)
+BEST_RUNTIMES = "student_vs_dense_best_runtimes"
 FINE, USUAL = 1, 4  # strides that the ratios are named after
 
 
@@ -103,6 +104,15 @@ def frames_per_s(cases: Iterable[Case], threads: int) -> float | None:
     return _ratio(1.0, next(seconds, None))
 
 
+def ratio_of_best(runtimes: Mapping[str, Mapping[str, float]]) -> float | None:
+    """Time of the dense pass / the student's, a distance at every pixel, each by its best runtime.
+
+    `runtimes` are seconds by method and runtime.
+    """
+    dense, student = (min(runtimes[name].values(), default=None) for name in (DENSE, STUDENT))
+    return _ratio(dense, student)
+
+
 def exponent(points: Sequence[Mapping[str, float]]) -> float | None:
     """Exponent of time as a power of the number of pixels; 1 is linear."""
     if len(points) < 2:
@@ -134,9 +144,40 @@ def print_speed(results: dict[str, Any], stream: TextIO | None = None) -> None:
             ["epoch with targets", "seconds"],
             [(_words(name), f"{seconds:.1f}") for name, seconds in epochs.items()],
         ),
+        *_photo_tables(results),
         *(f"* {note}" for note in results["notes"]),
     ]
     print_parts(parts, stream)
+
+
+def _photo_tables(results: dict[str, Any]) -> list[RenderableType]:
+    """Runtimes, stream, large photos, and CPU time by stage."""
+    stream, total = results["stream"], sum(row["cpu_s"] for row in results["costs"])
+    runtimes = [
+        (_words(method), name, f"{1e3 * seconds:.1f}")
+        for method, times in results["runtimes"].items()
+        for name, seconds in times.items()
+    ]
+    large = [
+        (f"{one['megapixels']:.0f}", f"{one['seconds']:.1f}", _mebibytes(one["peak_bytes"]))
+        for one in results["large_photos"]
+    ]
+    costs = [
+        (row["stage"], row["unit"], f"{1e3 * row['cpu_s_per_unit']:.1f}", f"{row['cpu_s']:.0f}")
+        for row in results["costs"]
+    ]
+    return [
+        text_table(["a distance at every pixel", "runtime", "ms"], runtimes),
+        f"stream of {stream['frames']:.0f} JPEGs, decoding included: "
+        f"{stream['frames_per_s']:.3g} frames/s; a frame takes "
+        + ", ".join(f"{1e3 * stream[f'p{p}_s']:.1f} ms (p{p})" for p in (50, 95, 99)),
+        text_table(["student, megapixels", "seconds", "MiB"], large),
+        text_table(["CPU time of a run", "unit", "ms each", f"seconds, {total:.0f} in all"], costs),
+    ]
+
+
+def _mebibytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**20:.0f}"
 
 
 def _case_table(cases: list[dict[str, Any]]) -> Table:
@@ -157,7 +198,7 @@ def _case_table(cases: list[dict[str, Any]]) -> Table:
                 f"{case['multiply_adds'] / 1e9:.3g}",
                 f"{case['multiply_adds_per_s'] / 1e9:.1f}",
                 f"{case['share_of_matmul']:.0%}",
-                "-" if memory is None else f"{memory / 2**20:.0f}",
+                _mebibytes(memory),
             ]
         )
     return text_table(rows[0], rows[1:])

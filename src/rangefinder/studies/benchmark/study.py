@@ -19,12 +19,16 @@ from rangefinder.captures.manifest import CaptureSet
 from rangefinder.common.timing import Effort, Timing, time_in_turns
 from rangefinder.config import Parameters
 from rangefinder.errors import ModelError
+from rangefinder.inference.predictor import Predictor
 from rangefinder.models.device import configure_cpu, torch_device
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.optics.psf_bank import PsfBank
+from rangefinder.studies.benchmark.costs import stage_costs
 from rangefinder.studies.benchmark.epochs import time_epochs
 from rangefinder.studies.benchmark.methods import HOW_TO_GET, Method, MethodFactory, Size, has_monai
+from rangefinder.studies.benchmark.photos import measure_large, time_runtimes, time_stream
 from rangefinder.studies.benchmark.report import (
+    BEST_RUNTIMES,
     DENSE,
     FRAMES,
     MONAI,
@@ -35,6 +39,7 @@ from rangefinder.studies.benchmark.report import (
     Setting,
     exponent,
     frames_per_s,
+    ratio_of_best,
     ratios,
 )
 from rangefinder.studies.benchmark.timing import matrix_product, multiply_adds, peak_bytes, threads
@@ -64,13 +69,20 @@ def benchmark(
     try:
         comparison.run()
         points = comparison.curve()
+        large = measure_large(comparison.methods, params.benchmark.large_megapixels)
+        runtimes = comparison.runtimes(dict(zip((DENSE, STUDENT), models, strict=True)))
+        predictor = Predictor(models[1], params.compute.device)
+        stream = time_stream(predictor, test, params.benchmark.stream_frames)
         epochs = time_epochs(captures, models[0], cache, params, comparison.seconds_per_patch())
+        rendering = Timing.of(_seconds_per_capture(params, bank))
+        per_unit = rendering.seconds, epochs["cpu_step_s"]
+        costs = stage_costs(captures, models[0], params, *per_unit)
     finally:
         torch.set_num_threads(threads_before)
-    rendering = Timing.of(_seconds_per_capture(params, bank))
     named = ratios(
         comparison.cases, params.benchmark.sizes_px[0], comparison.threads, epochs["seconds"]
     )
+    named |= {BEST_RUNTIMES: ratio_of_best(runtimes)}
     frames = {FRAMES: frames_per_s(comparison.cases, comparison.threads)}
     return {
         "machine": _machine(),
@@ -85,6 +97,10 @@ def benchmark(
             for name, times in comparison.batches.items()
         },
         "curve": {"points": points, "exponent": {k: exponent(v) for k, v in points.items()}},
+        "runtimes": runtimes,
+        "stream": stream,
+        "large_photos": large,
+        "costs": costs,
         "epochs": epochs,
         "rendering": {"seconds_per_capture_and_process": vars(rendering)},
         "notes": comparison.notes,
@@ -198,6 +214,14 @@ class MethodComparison:
             for name, timing in time_in_turns(works, self.effort).items():
                 curves[name].append({"megapixels": exact, "seconds": timing.seconds})
         return curves
+
+    def runtimes(self, models: Mapping[str, TrainedModel]) -> dict[str, dict[str, float]]:
+        """See `time_runtimes`, at the first size."""
+        image, _ = self.methods.photo(self.options.sizes_px[0])
+        names = self.options.runtimes
+        seconds, notes = time_runtimes(models, image.numpy(), names, self.effort)
+        self.notes += notes
+        return seconds
 
     def seconds_per_patch(self) -> float:
         """Of the patch loop on all threads, at the first size and stride."""
