@@ -46,6 +46,7 @@ def load_model(
     runtime: Runtime | None = None,
     force: bool = False,
     env: str = "local",
+    trust_code: bool = False,
 ) -> Session:
     """Load a trained model to measure photos with.
 
@@ -57,13 +58,17 @@ def load_model(
             None: torch, and onnx for an exported file.
         force: Measure photos of other cameras, with a warning, instead of refusing them.
         env: The project's configuration environment, for models of the registry.
+        trust_code: Import the network that a custom teacher's card names; it may do anything.
 
     Raises:
         RangefinderError: If there is no such model or device, or it cannot be used.
     """
     from rangefinder.inference.session import Session
+    from rangefinder.models.consent import EVERYTHING, trust
     from rangefinder.tracking.predictors import find_predictor
 
+    if trust_code:
+        trust(EVERYTHING)
     return Session(find_predictor(name, runtime, device, env), force=force)
 
 

@@ -22,6 +22,7 @@ from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.inference.predictor import capture_predictions, common_support
 from rangefinder.inference.session import photo_policy
+from rangefinder.models.consent import trust
 from rangefinder.models.model_files import TrainedModel, load_model, save_model
 from rangefinder.tracking.origin import git_tags, source_tags
 from rangefinder.tracking.promotion import Decision, Gate
@@ -57,6 +58,7 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
         ModelError: If student and teacher do not belong together.
     """
     params = project.parameters()
+    trust(params.teacher.network)
     captures, teacher = read_captures(project.captures), load_model(project.teacher)
     current = find_model(model, project.env)
     captures.camera.require(current.card.camera_fingerprint, "the student")

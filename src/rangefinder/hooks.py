@@ -15,6 +15,7 @@ from kedro.framework.hooks import hook_impl
 
 from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
 from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
+from rangefinder.models.consent import trust
 from rangefinder.tracking.origin import dvc_tags, environment, git_tags, source_tags
 from rangefinder.tracking.recorder import Recorder
 from rangefinder.tracking.runs import Store, TrackedRun, flatten
@@ -47,8 +48,9 @@ class ParameterHook:
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Parse all parameters."""
+        """Parse all parameters; a network that they name may run."""
         self._parameters = parse_parameters(context.config_loader[PARAMETERS])
+        trust(self._parameters.teacher.network)
 
     @hook_impl
     def before_node_run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from rangefinder.cache.fill import fill_cache
 from rangefinder.config import parse_parameters
 from rangefinder.errors import ConfigError
+from rangefinder.models.consent import trust
 from rangefinder.models.model_files import load_model, save_model
 from rangefinder.sweep.sweep import Sweep
 from rangefinder.training.assembly import Distillation, train_teacher
@@ -40,6 +41,7 @@ def test_a_custom_teacher_is_trained_saved_swept_and_distilled(
     params = with_network(params, f"{module}:{name}")
     trained = train_teacher(captures, params, tmp_path / "ckpt", None)
     save_model(tmp_path / "teacher", trained)
+    trust(params.teacher.network)
     teacher = load_model(tmp_path / "teacher")
     assert teacher.fingerprint == trained.fingerprint
     patch_px, stride_px = teacher.card.patch_px, teacher.card.stride_px

@@ -18,6 +18,7 @@ import click
 
 from rangefinder.common import no_telemetry
 from rangefinder.errors import ConfigError, RangefinderError
+from rangefinder.models.consent import EVERYTHING, trust
 
 if TYPE_CHECKING:
     from rangefinder.config import Device, Parameters
@@ -140,12 +141,30 @@ camera_option = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Camera record (camera.yml or camera.json) in place of the configuration's camera.",
 )
-model_option = click.option(
-    "--model",
-    metavar="PATH|models:/NAME@ALIAS",
-    help="Model's folder, or its name in the registry; commands that measure take an exported file "
-    "(.onnx) too.  [default: the registry's champion, else its candidate]",
-)
+
+
+def _trust_code(context: click.Context, option: click.Parameter, given: bool) -> None:
+    if given:
+        trust(EVERYTHING)
+
+
+def model_option(command: F) -> F:
+    """`--model`, and `--trust-code` for those whose card names a custom network."""
+    command = click.option(
+        "--trust-code",
+        is_flag=True,
+        expose_value=False,
+        callback=_trust_code,
+        help="Import the network that a custom teacher's card names: it may do anything.",
+    )(command)
+    return click.option(
+        "--model",
+        metavar="PATH|models:/NAME@ALIAS",
+        help="Model's folder, or its name in the registry; commands that measure take an exported "
+        "file (.onnx) too.  [default: the registry's champion, else its candidate]",
+    )(command)
+
+
 _SESSION = (
     model_option,
     click.option(

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rangefinder.config.strict import Counts, Interval, Ordered, Strict
+from rangefinder.config.strict import Channels, Counts, Interval, Ordered, Strict
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -51,7 +51,7 @@ class TeacherParams(OptimiserParams):
     """Patch network and its training."""
 
     network: str | None = Field(None, pattern=r"^[\w.]+:\w+$")
-    stem_channels: tuple[int, int] = (16, 32)
+    stem_channels: tuple[Channels, Channels] = (16, 32)
     channels: int = Field(56, ge=4, le=1024)
     blocks: int = Field(6, ge=1, le=12)
     stem_blocks: int = Field(2, ge=0, le=12)
@@ -110,7 +110,7 @@ class StudentParams(OptimiserParams):
 
     sharing: Literal["none", "init", "frozen", "joint"] = "frozen"
     location: bool = True
-    channels: tuple[int, int, int] = (40, 64, 96)
+    channels: tuple[Channels, Channels, Channels] = (40, 64, 96)
     batch_size: int = Field(4, ge=1)
     max_epochs: int = Field(7, ge=1)
     target_aggregation: AggregationParams | None = AggregationParams()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rangefinder.config.units import guessed_entry, guessed_value
 from rangefinder.errors import ConfigError
@@ -27,6 +27,7 @@ def ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
 
 Odd = Annotated[int, AfterValidator(_odd)]
 Ordered = Annotated[Interval, AfterValidator(ordered)]
+Channels = Annotated[int, Field(ge=1, le=1024)]  # of a layer: its memory has a bound
 Counts = Annotated[tuple[int, int], AfterValidator(ordered)]  # fewest and most
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,7 +1,8 @@
 """Models on disk: weights as safetensors beside a JSON card that describes them.
 
 The card holds the hash of the weights' file, and that file's header the hash of the rest of the
-card (the seal), so neither can change alone. Nothing else is ever read: a pickle could run code.
+card (the seal), so neither can change alone: it shows damage, not who made them. Nothing else is
+ever read: a pickle could run code.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from rangefinder.common.files import atomic_write
 from rangefinder.errors import ModelError
 from rangefinder.models.card import Card
+from rangefinder.models.consent import require_trust
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
@@ -87,6 +89,7 @@ def load_model(folder: Path) -> TrainedModel:
 
     Raises:
         ModelError: If a file is missing or damaged, or card and weights do not belong together.
+        UntrustedCodeError: If the card names code that nobody agreed to run; see `consent`.
     """
     try:
         content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -104,9 +107,11 @@ def load_model(folder: Path) -> TrainedModel:
             expected=card.weights_sha256[:16],
             todo="Restore both files from the same training.",
         )
-    network = build_network(card)
     try:
         _check_seal(folder, content)
+        if card.kind == "teacher" and card.teacher.network is not None:
+            require_trust(card.teacher.network, f"the teacher in {folder}")
+        network = build_network(card)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as exc:
         reason = str(exc).partition("\n")[0].rstrip(":")

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from packaging.version import Version as Release
 
 import rangefinder
-from rangefinder.errors import ModelError
+from rangefinder.config.project import STUDENT_NAME, Project
+from rangefinder.errors import ConfigError, ModelError
+from rangefinder.models.consent import UntrustedCodeError, trust
 from rangefinder.models.model_files import CARD, TrainedModel, load_model, save_model
 from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
 from rangefinder.tracking import descriptions
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
-    from rangefinder.config.project import Project
 
 REGISTRY = "models:/"
 MODELS = "data/06_models"  # where pipelines leave theirs
@@ -225,8 +226,18 @@ def find_model(name: str | None, env: str = "local") -> TrainedModel:
 
     Raises:
         ModelError: If there is none, or it cannot be used.
+        UntrustedCodeError: If it runs code that neither this project nor the user trusts.
         ConfigError: If the registry is needed and there is no project.
     """
+    try:
+        return _found_model(name, env)
+    except UntrustedCodeError:
+        with suppress(ConfigError):  # no project
+            trust(Project.find(Path(), env).parameters().teacher.network)
+        return _found_model(name, env)
+
+
+def _found_model(name: str | None, env: str) -> TrainedModel:
     if name is not None and not name.startswith(REGISTRY):
         return load_model(_folder(Path(name)))
     return _from_registry(name, env)
@@ -246,8 +257,6 @@ def _folder(path: Path) -> Path:
 
 
 def _from_registry(name: str | None, env: str) -> TrainedModel:
-    from rangefinder.config.project import STUDENT_NAME, Project
-
     project = Project.find(Path(), env)
     client = open_registry(project)
     if name is None:

@@ -30,6 +30,7 @@ from rangefinder.coordinates import PatchGrid
 from rangefinder.evaluation.scoring import evaluate, held_out
 from rangefinder.inference.predictor import capture_predictions, common_support
 from rangefinder.models.card import Card
+from rangefinder.models.consent import trust
 from rangefinder.models.device import share_of_compute
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.model_files import CARD, TrainedModel, load_model, save_model
@@ -186,6 +187,7 @@ class AblationRun:
         }
 
     def _teacher(self) -> TrainedModel:
+        trust(self.params.teacher.network)
         folder = self._shared(TEACHERS)
         with exclusive_lock(folder):
             if not (folder / CARD).is_file():
