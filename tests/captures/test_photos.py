@@ -74,6 +74,12 @@ def test_other_size_needs_origin_and_scale(tmp_path):
         read_photo(path, PhotoPolicy(CAMERA, Placement((40.0, 20.0))))
 
 
+def test_a_scale_that_makes_a_photo_huge_is_refused_even_if_forced(photo_folder):
+    policy = PhotoPolicy(CAMERA, Placement(scale=600.0), force=True)
+    with pytest.raises(CaptureError, match="at scale 600 is too large"):
+        read_photo(photo_folder / "b.png", policy)
+
+
 def test_record_of_another_camera_beside_the_photo_is_seen(photo_folder):
     CAMERA.save(photo_folder.parent / "camera.json")
     assert read_photo(photo_folder / "b.png", POLICY).warnings == ()
