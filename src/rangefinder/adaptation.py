@@ -30,6 +30,7 @@ from rangefinder.tracking.recorder import Recorder
 from rangefinder.tracking.registry import find_model
 from rangefinder.tracking.runs import Store, TrackedRun, epoch_logger
 from rangefinder.training.assembly import Distillation
+from rangefinder.training.runner import remove_checkpoints
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
             gate = Gate(recorder.run.client, project.root, captures, params)
             decision = _promote(recorder, gate, student, current)
         save_model(project.adapted, student)  # last: until then the photos count as new
+        remove_checkpoints(checkpoints)
     return Adapted(summary, photos, decision, project.adapted)
 
 

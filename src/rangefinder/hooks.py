@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PARAMETERS, SECTION = "parameters", "params:"
+CHECKPOINTS = "_checkpoints"  # ends the names of folders of checkpoints in the catalog
 PARTIAL = {  # what leaves nodes out: names of `run_params`, options of `kedro run`
     "from_nodes": "from-nodes",
     "to_nodes": "to-nodes",
@@ -61,6 +62,27 @@ class ParameterHook:
             for name in inputs
             if name.startswith(SECTION)
         }
+
+
+class CheckpointHook:
+    """Removes a training's checkpoints once its model is saved and registered."""
+
+    def __init__(self) -> None:
+        self._catalog: CatalogProtocol[Any, Any] | None = None
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
+        """Remember the catalog."""
+        self._catalog = catalog
+
+    @hook_impl(trylast=True)
+    def after_dataset_saved(self, node: Node) -> None:
+        """Remove them; every other hook has had the model by now."""
+        for name in node.inputs:
+            if name.endswith(CHECKPOINTS) and self._catalog is not None:
+                from rangefinder.training.runner import remove_checkpoints
+
+                remove_checkpoints(self._catalog.load(name))
 
 
 class ProgressHook:

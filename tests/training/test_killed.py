@@ -7,12 +7,12 @@ import sys
 import time
 
 import pytest
-import torch
 
 from rangefinder.captures.manifest import read_captures
 from rangefinder.config import Parameters
 from rangefinder.models.model_files import load_model
 from rangefinder.training.assembly import train_teacher
+from rangefinder.training.checkpoints import LAST, read_checkpoint
 
 from ..small_training import same_weights
 
@@ -37,7 +37,7 @@ def start(folder, captures):
 
 
 def kill_after_first_epoch(folder, captures):
-    process, last = start(folder, captures), folder / "ckpt" / "last.ckpt"
+    process, last = start(folder, captures), folder / "ckpt" / LAST
     deadline = time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
@@ -61,7 +61,7 @@ def long_run(tmp_path, params):
 def test_a_killed_training_resumes_and_ends_as_if_never_killed(long_run, captures):
     folder = long_run()
     kill_after_first_epoch(folder, captures)
-    reached = torch.load(folder / "ckpt" / "last.ckpt", weights_only=True)["epoch"]
+    reached = read_checkpoint(folder / "ckpt" / LAST)["epoch"]
     assert reached < 29
     process = start(folder, captures)
     assert process.wait(timeout=240) == 0

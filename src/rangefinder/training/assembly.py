@@ -62,7 +62,7 @@ def train_teacher(
         captures: All captures. Charts and labelled captures of the training split are trained on,
             labelled captures of the validation split stop the training early.
         params: `seed`, `range`, `prediction`, `teacher` and `compute` are used.
-        checkpoints: Folder for checkpoints; removed when training is finished.
+        checkpoints: Folder for checkpoints; see `TrainingRun`.
         logger: Where epoch metrics go, or None.
 
     Returns:
@@ -124,7 +124,7 @@ class Distillation:
     teacher: TrainedModel  # the teacher that filled the cache
     cache: TeacherPredictions  # its predictions for every unlabelled capture
     params: Parameters  # `seed`, `teacher`, `student`, `noise`, `range` and `compute` are used
-    checkpoints: Path  # folder for checkpoints; removed when training is finished
+    checkpoints: Path  # folder for checkpoints; see `TrainingRun`
     logger: Logger | None = None  # where epoch metrics go, or None
 
     def distil(self, charts: CaptureSet | None = None) -> TrainedModel:

@@ -1,8 +1,9 @@
 """One training run: Lightning trainer, prefetching, checkpoints, and resume after a kill.
 
 The folder of checkpoints holds `training.json` with the run's key, a hash of data and parameters. A
-run that finds its own key there resumes from the last checkpoint; any other starts anew, and a
-finished run leaves nothing behind.
+run that finds its own key there resumes from the last checkpoint that is whole; any other starts
+anew. A finished run leaves its weights there, which whoever saved the model removes: until then a
+repeated run takes them.
 """
 
 from __future__ import annotations
@@ -26,11 +27,20 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
+from rangefinder.common.files import atomic_write
 from rangefinder.config import ComputeParams
 from rangefinder.models.device import configure_cpu, torch_device, training_dtype
+from rangefinder.training.checkpoints import (
+    FINAL,
+    VerifiedCheckpointIO,
+    read_checkpoint,
+    usable_checkpoint,
+    write_checkpoint,
+)
 
 MONITOR = "validation_nll"
 KEY_FILE = "training.json"
+BEST_KEPT = 2  # the best epoch of the checkpoint before the last is among these
 _END = object()
 log = logging.getLogger(__name__)
 
@@ -118,6 +128,11 @@ class NewEpoch(Callback):
             one.epoch = trainer.current_epoch
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Remove a training's checkpoints, once its model is saved."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """Settings of one training.
@@ -141,41 +156,51 @@ class TrainingRun:
         validation: Any,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        """Train `module` in place; it ends with the weights to keep.
+        """Train `module` in place; it ends with the weights to keep, on the CPU.
+
+        They stay in the folder as well, until `remove_checkpoints`.
 
         Lightning's own messages (devices, tips) are silenced, however the training was started.
         """
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         configure_cpu(self.compute)
-        keep = ModelCheckpoint(
-            self.folder, monitor=MONITOR if self.patience else None, save_last=True
-        )
+        start, final = self._usable_checkpoint(), self.folder / FINAL
+        if start == final:
+            log.info("This training had finished: its weights are in %s", self.folder)
+            module.load_state_dict(read_checkpoint(final)["state_dict"])
+            module.cpu()
+            return
+        monitor, kept = (MONITOR, BEST_KEPT) if self.patience else (None, 1)
+        keep = ModelCheckpoint(self.folder, monitor=monitor, save_top_k=kept, save_last=True)
         stop = [EarlyStopping(MONITOR, patience=self.patience)] if self.patience else []
-        resume = self._last_checkpoint()
         trainer = self._trainer([keep, *stop, *callbacks])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
-            trainer.fit(module, train, validation, ckpt_path=resume, weights_only=False)
+            trainer.fit(module, train, validation, ckpt_path=start, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
         if self.patience:
-            state = torch.load(keep.best_model_path, weights_only=True, map_location="cpu")
-            module.load_state_dict(state["state_dict"])
+            module.load_state_dict(read_checkpoint(Path(keep.best_model_path))["state_dict"])
         module.cpu()
-        shutil.rmtree(self.folder)
+        write_checkpoint(final, {"state_dict": module.state_dict()})
 
-    def _last_checkpoint(self) -> Path | None:
-        """The checkpoint to resume from, or None after removing another run's."""
-        note, last = self.folder / KEY_FILE, self.folder / "last.ckpt"
-        if last.exists() and note.exists() and json.loads(note.read_text()) == {"key": self.key}:
-            log.info("Resuming from the checkpoint in %s", self.folder)
-            return last
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        partial = self.folder / f"{KEY_FILE}.partial"
-        partial.write_text(json.dumps({"key": self.key}))
-        partial.replace(note)
+    def _usable_checkpoint(self) -> Path | None:
+        """The checkpoint to go on from, or None after removing what is there."""
+        note = self.folder / KEY_FILE
+        if self._is_this_training(note) and (found := usable_checkpoint(self.folder)):
+            if found.name != FINAL:
+                log.info("Resuming from the checkpoint %s", found)
+            return found
+        remove_checkpoints(self.folder)
+        text = json.dumps({"key": self.key})
+        atomic_write(note, lambda path: path.write_text(text, encoding="utf-8"))
         return None
+
+    def _is_this_training(self, note: Path) -> bool:
+        try:
+            return bool(json.loads(note.read_text(encoding="utf-8")) == {"key": self.key})
+        except (OSError, ValueError):  # none, or damaged
+            return False
 
     def _trainer(self, callbacks: list[Callback]) -> Trainer:
         gpu = torch_device(self.compute.device).type == "cuda"
@@ -191,5 +216,6 @@ class TrainingRun:
             enable_progress_bar=sys.stderr.isatty(),
             enable_model_summary=False,
             log_every_n_steps=1_000_000,
+            plugins=[VerifiedCheckpointIO()],
             num_sanity_val_steps=0,
         )

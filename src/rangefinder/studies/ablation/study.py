@@ -44,7 +44,7 @@ from rangefinder.training.assembly import (
     train_teacher,
     training_split,
 )
-from rangefinder.training.runner import training_key
+from rangefinder.training.runner import remove_checkpoints, training_key
 
 RESULT, LOG = "result.json", "log.txt"
 FORMAT = "%(asctime)s  %(message)s"
@@ -194,6 +194,7 @@ class AblationRun:
                 log.info("Training its teacher")
                 checkpoints = self._shared(CHECKPOINTS)
                 save_model(folder, train_teacher(self.captures, self.params, checkpoints, None))
+                remove_checkpoints(checkpoints)
         return load_model(folder)
 
     def _student(self, teacher: TrainedModel) -> TrainedModel:
@@ -204,6 +205,7 @@ class AblationRun:
         training = Distillation(captures, teacher, targets, self.params, checkpoints)
         student = training.distil(charts)
         save_model(self._run_folder / "student", student)
+        remove_checkpoints(checkpoints)
         return student
 
     def _targets(self, teacher: TrainedModel) -> tuple[CaptureSet, TeacherPredictions]:
