@@ -10,6 +10,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from rangefinder.common.files import atomic_write
 from rangefinder.config import CameraParams, parse
 from rangefinder.config.project import read_yaml
 from rangefinder.errors import CameraMismatchError, ConfigError
@@ -80,7 +81,8 @@ class Camera(CameraParams):
     def save(self, path: Path) -> None:
         """Write the record as JSON."""
         content = self.model_dump(mode="json") | {"fingerprint": self.fingerprint}
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2) + "\n"
+        atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,6 +20,7 @@ from rangefinder.captures.distance_maps import read_stored, write_stored
 from rangefinder.captures.formats import TIFF_SUFFIXES
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
+from rangefinder.common.files import new_folder, restore_folder
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError, LensError
 from rangefinder.optics.blur import Blur, ThinBlur, TracedBlur
@@ -223,7 +223,7 @@ def capture_id(image: Tensor, placement: Placement, camera: Camera) -> str:
 def write_captures(
     folder: Path, camera: Camera, captures: Iterable[Capture], blur: TracedBlur | None = None
 ) -> CaptureSet:
-    """Write captures one by one, then replace the folder's content atomically.
+    """Write captures one by one, then replace the folder in one step.
 
     Args:
         folder: Of the set. Its content stays untouched until everything is written.
@@ -236,12 +236,9 @@ def write_captures(
     """
     import pandas as pd
 
-    partial = folder.with_name(f".{folder.name}.partial")
-    previous = folder.with_name(f".{folder.name}.previous")
-    _remove(partial)
-    try:
+    with new_folder(folder) as partial:
         for name in ("images", "distance", "texture"):
-            (partial / name).mkdir(parents=True)
+            (partial / name).mkdir()
         rows = [_write_capture(partial, camera, capture) for capture in captures]
         if not rows:
             raise CaptureError("there are no captures to write", expected="at least one")
@@ -250,19 +247,7 @@ def write_captures(
         camera.save(partial / RECORD_FILE)
         if blur is not None:
             blur.save(partial / BLUR_FILE)
-        if folder.exists():
-            _remove(previous)
-            folder.rename(previous)
-        partial.rename(folder)
-        _remove(previous)
-    finally:
-        _remove(partial)
     return CaptureSet(folder, table, camera, blur or ThinBlur(camera))
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 @one_thread()
@@ -308,6 +293,7 @@ def read_captures(folder: Path) -> CaptureSet:
     """
     import pandas as pd
 
+    restore_folder(folder)
     try:
         table = pd.read_parquet(folder / TABLE_FILE)
         camera = Camera.load(folder / RECORD_FILE)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import os
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, see renameat2(2)
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +36,7 @@ def png_samples(path: Path) -> NDArray[np.generic]:
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
-    """Write a file so that no process ever reads half of it.
+    """Write a file so that nobody ever reads half of it, also after the machine has stopped.
 
     Args:
         path: The file; its folder is made.
@@ -45,10 +49,11 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
         OSError: If the disk is full or the folder cannot be written; nothing is left behind then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         write(partial)
-        partial.replace(path)
+        _sync(partial)
+        replace_durably(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path
@@ -69,11 +74,70 @@ def replace_durably(partial: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `folder` when the block ends without an error.
+
+    Others see the former content or the new one, whole. Where the system cannot exchange two
+    folders in one step, a process that is stopped between two steps leaves the former one aside,
+    and `restore_folder` puts it back.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for path in (*partial.rglob("*"), partial):
+            if path.is_file():
+                _sync(path)
+            else:
+                sync_folder(path)
+        _put(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """Bring a finished folder to its place; what was there ends in `partial`, or is removed."""
+    former = _former(folder)
+    if folder.exists() and not _exchanged(partial, folder):
+        shutil.rmtree(former, ignore_errors=True)
+        folder.rename(former)
+    if not folder.exists():
+        partial.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> None:
+    """Put a folder back that a stopped `new_folder` left aside."""
+    if not folder.exists() and _former(folder).exists():
+        _former(folder).rename(folder)
+        log.warning("%s is as it was before its last writing, which did not end", folder)
+
+
+def _former(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.previous")
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system or its disk cannot."""
+    try:
+        renameat2 = ctypes.CDLL("libc.so.6", use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    return bool(renameat2(_HERE, paths[0], _HERE, paths[1], _EXCHANGE) == 0)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring renames in a folder to the disk (where folders can be synchronised at all)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    if os.name == "posix":
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rangefinder.common.files import atomic_write
+from rangefinder.common.files import new_folder, restore_folder
 from rangefinder.errors import ModelError
 from rangefinder.models.card import Card
 from rangefinder.models.consent import require_trust
@@ -70,7 +70,7 @@ def build_network(card: Card) -> Teacher | CustomTeacher | Student:
 
 
 def save_model(folder: Path, model: TrainedModel) -> None:
-    """Write weights and card into `folder`.
+    """Write weights and card as a new `folder`, which replaces one of that name.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written.
@@ -78,10 +78,11 @@ def save_model(folder: Path, model: TrainedModel) -> None:
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     seal = {_SEAL: _seal(model.card.model_dump(mode="json"))}
     content = save(state, seal)  # `save_file` makes a file that only its owner can read
-    weights = atomic_write(folder / WEIGHTS, lambda path: path.write_bytes(content))
-    card = model.card.model_copy(update={"weights_sha256": _sha256(weights)})
-    text = card.model_dump_json(indent=2) + "\n"
-    atomic_write(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
+    digest = hashlib.sha256(content).hexdigest()
+    card = model.card.model_copy(update={"weights_sha256": digest})
+    with new_folder(folder) as partial:
+        (partial / WEIGHTS).write_bytes(content)
+        (partial / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def load_model(folder: Path) -> TrainedModel:
@@ -91,6 +92,7 @@ def load_model(folder: Path) -> TrainedModel:
         ModelError: If a file is missing or damaged, or card and weights do not belong together.
         UntrustedCodeError: If the card names code that nobody agreed to run; see `consent`.
     """
+    restore_folder(folder)
     try:
         content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         card = Card.read(content, f"the model in {folder}")
