@@ -8,9 +8,8 @@ import math
 from pathlib import Path
 from typing import Self
 
-from pydantic import ValidationError
-
 from rangefinder.common.files import atomic_write
+from rangefinder.common.foreign import guarded, read_json
 from rangefinder.config import CameraParams, parse
 from rangefinder.config.project import read_yaml
 from rangefinder.errors import CameraMismatchError, ConfigError
@@ -92,16 +91,15 @@ class Camera(CameraParams):
             ConfigError: If the file is not a camera record.
             CameraMismatchError: If its fingerprint is not that of its content.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+        with guarded(
+            ConfigError,
+            f"{path} is not a camera record",
+            expected="camera.json as ingestion writes it",
+            todo="Run ingestion again, or take another file.",
+        ):
+            content = read_json(path)
             stated = content.pop("fingerprint", None)
             camera = cls.model_validate(content)
-        except (OSError, ValueError, TypeError, AttributeError, ValidationError) as exc:
-            raise ConfigError(
-                f"{path} is not a camera record ({exc})",
-                expected="camera.json as ingestion writes it",
-                todo="Run ingestion again, or take another file.",
-            ) from exc
         if stated is not None:
             camera.require(stated, str(path))
         return camera

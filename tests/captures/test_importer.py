@@ -84,6 +84,7 @@ def test_every_kind_of_row_is_imported_and_can_be_written(tmp_path):
         (",chart,1,,s", "image is empty"),
         ("gone.png,chart,1,,s", "no 'gone.png'"),
         ("../../secret.png,chart,1,,s", "leads out of the table's folder"),
+        (f"{300 * 'x'}.png,chart,1,,s", "a path cannot be followed (File name too long)"),
         ("/etc/passwd,chart,1,,s", "not relative"),
         ("C:\\x.png,chart,1,,s", "not relative"),
     ],

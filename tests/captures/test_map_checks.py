@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from rangefinder.captures.decoding import decode
 from rangefinder.captures.distance_maps import PLAIN, MapMeaning, read_distances
-from rangefinder.captures.images import read_mask
 from rangefinder.captures.map_checks import best_shift, doubts, inverse_evidence
+from rangefinder.captures.map_formats import read_mask
 
 from .conftest import room
 
@@ -134,7 +134,7 @@ def test_no_right_map_of_real_cameras_is_doubted():
         image = decode(folder / row["image"]).image
         path = folder / row["distance_map"]
         mask = row.get("valid_mask")
-        valid = read_mask(folder / mask) if mask else None
+        valid = torch.from_numpy(read_mask(folder / mask)) if mask else None
         distance_m = read_distances(path)
         for chosen in {None, valid}:
             said = list(doubts(path, distance_m, image, PLAIN, (0.6, 10.0), chosen))

@@ -7,7 +7,6 @@ first: captures are sorted by id, and a shard ends where it is full.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from rangefinder.cache.key import RERUN, CacheKey, cache_key
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.common.files import checksum, durable_file, replace_durably, sync_folder
+from rangefinder.common.foreign import read_json
 from rangefinder.config import Strict
 from rangefinder.errors import StaleCacheError
 from rangefinder.models.model_files import TrainedModel
@@ -148,7 +148,7 @@ def read_cache(folder: Path) -> TeacherCache:
         StaleCacheError: If there is none, or its key or index is damaged.
     """
     try:
-        root = Root.model_validate(json.loads((folder / ROOT).read_text(encoding="utf-8")))
+        root = Root.model_validate(read_json(folder / ROOT))
         table = (folder / root.index).read_bytes()
         if _index_name(table) != root.index:
             raise ValueError(f"{root.index} is damaged: its checksum is another")

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from rangefinder.captures.formats import TIFF_SUFFIXES
 from rangefinder.captures.light import light_of_samples
+from rangefinder.common.foreign import guarded
 from rangefinder.errors import CaptureError
 
 FULL_SCALE = 65535
@@ -61,27 +62,15 @@ def write_map(path: Path, values: Tensor) -> None:
     write_tiff(path, values.numpy().astype(np.float16), photometric="minisblack", metadata=None)
 
 
-def read_mask(path: Path) -> Tensor:
-    """Read a mask picture as `[H, W]` bool: valid where not black.
-
-    Raises:
-        CaptureError: If the file cannot be read.
-    """
-    pixels = _read_pixels(path)
-    return torch.from_numpy(np.asarray(pixels).reshape(*pixels.shape[:2], -1).max(axis=-1) > 0)
-
-
 def _read_pixels(path: Path) -> NDArray[np.generic]:
-    try:
+    with guarded(CaptureError, f"{path} cannot be read as a picture"):
         if path.suffix.lower() in TIFF_SUFFIXES:
             import tifffile
 
             return np.asarray(tifffile.imread(path))
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG", "JPEG")) as picture:
             mode = "RGB" if picture.mode not in ("L", "I;16") else picture.mode
             return np.asarray(picture.convert(mode))
-    except (OSError, ValueError) as exc:
-        raise CaptureError(f"{path} cannot be read as a picture ({exc})") from exc
 
 
 def write_tiff(path: Path, pixels: NDArray[np.generic], **options: Any) -> None:

@@ -18,9 +18,9 @@ from rangefinder.camera import Camera
 from rangefinder.captures.decoding import Decoded, decode
 from rangefinder.captures.distance_maps import frame_from_rays, from_rays, read_distances
 from rangefinder.captures.exif import lens_difference, turned_by_a_quarter
-from rangefinder.captures.images import read_mask
 from rangefinder.captures.manifest import Capture, Role
 from rangefinder.captures.map_checks import doubts
+from rangefinder.captures.map_formats import read_mask
 from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.captures.splits import SPLITS, Split, assign_splits, hashed_order
 from rangefinder.captures.tables import Problem, Row, Table, inside, read_table, refuse
@@ -285,7 +285,7 @@ def _mask(table: Table, row: Row, size: tuple[int, int]) -> Tensor | None:
     """A row's valid mask `[H, W]`; None if there is none."""
     if row.valid_mask is None:
         return None
-    valid = read_mask(inside(table.folder, row.valid_mask))
+    valid = torch.from_numpy(read_mask(inside(table.folder, row.valid_mask)))
     if tuple(valid.shape) != size:
         raise CaptureError(
             f"{row.valid_mask} has another size than its image",

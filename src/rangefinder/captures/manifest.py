@@ -18,11 +18,13 @@ from rangefinder.camera import RECORD_FILE, Camera
 from rangefinder.captures import images
 from rangefinder.captures.distance_maps import read_stored, write_stored
 from rangefinder.captures.formats import TIFF_SUFFIXES
+from rangefinder.captures.map_formats import read_mask
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
 from rangefinder.common.files import new_folder, restore_folder
+from rangefinder.common.foreign import guarded
 from rangefinder.coordinates import Placement
-from rangefinder.errors import CameraMismatchError, CaptureError, ConfigError, LensError
+from rangefinder.errors import CaptureError, ConfigError, LensError
 from rangefinder.optics.blur import Blur, ThinBlur, TracedBlur
 from rangefinder.photo_domain import Storage
 
@@ -181,7 +183,7 @@ class CaptureSet:
             return torch.full((row["height_px"], row["width_px"]), row["distance_m"])
         distance_m = read_stored(self.folder / row["distance_map"])
         if row["valid_mask"] is not None:
-            distance_m = distance_m * images.read_mask(self.folder / row["valid_mask"])
+            distance_m = distance_m * torch.from_numpy(read_mask(self.folder / row["valid_mask"]))
         return self._checked(distance_m, row, "distance map")
 
     def texture(self, index: int) -> Tensor | None:
@@ -295,13 +297,12 @@ def read_captures(folder: Path) -> CaptureSet:
 
     restore_folder(folder)
     try:
-        table = pd.read_parquet(folder / TABLE_FILE)
-        camera = Camera.load(folder / RECORD_FILE)
-        blur_file = folder / BLUR_FILE
-        blur = TracedBlur.load(blur_file) if blur_file.is_file() else ThinBlur(camera)
-    except CameraMismatchError:
-        raise
-    except (OSError, ValueError, ConfigError, LensError) as exc:
+        with guarded(CaptureError, f"{folder} is no set of captures", todo=REPAIR):
+            table = pd.read_parquet(folder / TABLE_FILE)
+            camera = Camera.load(folder / RECORD_FILE)
+            blur_file = folder / BLUR_FILE
+            blur = TracedBlur.load(blur_file) if blur_file.is_file() else ThinBlur(camera)
+    except (ConfigError, LensError) as exc:
         raise CaptureError(f"{folder} is no set of captures ({exc})", todo=REPAIR) from exc
     table = validate_manifest(table, str(folder))
     for fingerprint in table["camera"].unique():

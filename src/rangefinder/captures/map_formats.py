@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from PIL import Image, UnidentifiedImageError
 from rangefinder.captures.decoding import require_content, require_size
 from rangefinder.captures.formats import TIFF_SUFFIXES, install
 from rangefinder.captures.tiff import open_tiff
+from rangefinder.common.foreign import guarded
 from rangefinder.errors import CaptureError
 
 Numbers = NDArray[np.generic]
 MAP_SUFFIXES = (".png", *TIFF_SUFFIXES, ".npy", ".pfm", ".exr")
 AGAIN = "Write it again."
-REASON_LENGTH = 200  # of what a reader says of a damaged file
+MASK_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # beside TIFF
 EXR_DEPTH = re.compile(r"(^|\.)depth(\.[zvyr])?$", re.IGNORECASE)  # such as ViewLayer.Depth.Z
 
 
@@ -37,15 +39,40 @@ def read_numbers(path: Path) -> Numbers:
             got=suffix or "no suffix",
             expected=", ".join(MAP_SUFFIXES),
         )
-    try:
+    with _guarded(path):
         return _one_channel(path, _samples(path, suffix))
-    except CaptureError:
-        raise
-    except Image.DecompressionBombError as exc:
-        raise CaptureError(f"{path.name} is too large ({exc})") from exc
-    except Exception as exc:  # readers raise whatever they stumble on: TokenError, TypeError ...
-        reason = " ".join(str(exc).split())[:REASON_LENGTH]
-        raise CaptureError(f"{path.name} is damaged ({reason})", todo=AGAIN) from exc
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """A mask picture as `[H, W]` bool: valid where not black.
+
+    Raises:
+        CaptureError: If the file is none of `MASK_FORMATS` and TIFF, or damaged.
+    """
+    require_content(path)
+    with _guarded(path):
+        pixels = _tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _mask_pixels(path)
+        return np.asarray(pixels.reshape(*pixels.shape[:2], -1).max(axis=-1) > 0)
+
+
+def _mask_pixels(path: Path) -> Numbers:
+    try:
+        with Image.open(path, formats=MASK_FORMATS) as picture:
+            require_size(path.name, *picture.size)
+            mode = picture.mode if picture.mode in ("L", "I;16") else "RGB"
+            return np.asarray(picture.convert(mode))
+    except UnidentifiedImageError as exc:
+        expected = f"{', '.join(MASK_FORMATS)} or TIFF"
+        raise CaptureError(f"{path.name} is no mask", expected=expected) from exc
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    with guarded(CaptureError, f"{path.name} is damaged", todo=AGAIN):
+        try:
+            yield
+        except Image.DecompressionBombError as exc:
+            raise CaptureError(f"{path.name} is too large ({exc})") from exc
 
 
 def _one_channel(path: Path, numbers: Numbers) -> Numbers:

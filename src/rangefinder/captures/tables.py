@@ -15,6 +15,7 @@ from rangefinder.captures.distance_maps import KINDS, Kind, MapMeaning
 from rangefinder.captures.formats import say_skipped, skipped_lines, sort_photos
 from rangefinder.captures.manifest import ROLES
 from rangefinder.captures.splits import SPLITS
+from rangefinder.common.foreign import guarded, short_repr
 from rangefinder.config.imaging import FARTHEST_M
 from rangefinder.errors import CaptureError, RangefinderError
 
@@ -115,20 +116,19 @@ def inside(folder: Path, name: str) -> Path:
     elif ".." in parts.parts:
         problem = "a path leads out of the table's folder"
     else:
-        path = _spelled(folder, parts)
-        try:
+        shown = short_repr(name)
+        with guarded(CaptureError, "a path cannot be followed", got=shown, todo=MOVE_IT):
+            path = _spelled(folder, parts)  # fails for a name that is too long
             if not path.resolve().is_relative_to(folder.resolve()):
                 problem = "a symbolic link leads out of the table's folder"
-        except (OSError, RuntimeError) as exc:  # a link that leads to itself
-            raise CaptureError(f"{name} cannot be followed ({exc})", todo=MOVE_IT) from exc
     if problem:
-        raise CaptureError(problem, got=repr(name), todo=MOVE_IT)
+        raise CaptureError(problem, got=short_repr(name), todo=MOVE_IT)
     if path.is_dir():
         raise CaptureError("a folder is where a file should be", got=repr(name))
     if not path.is_file():
         raise CaptureError(
             "a file is missing",
-            got=f"no {name!r} in {folder}",
+            got=f"no {short_repr(name)} in {folder}",
             todo="Restore it or take its row out.",
         )
     return path

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from rangefinder.common.foreign import guarded
 from rangefinder.config import (
     AdaptationParams,
     Parameters,
@@ -40,10 +41,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    try:
+    with guarded(ConfigError, f"{path} cannot be read", todo="Mend it."):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise ConfigError(f"{path} cannot be read ({exc})", todo="Mend it.") from exc
     if content is not None and not isinstance(content, dict):
         raise ConfigError(f"{path} holds no names and values", got=type(content).__name__)
     return content or {}

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from rangefinder.common.foreign import short_repr
 from rangefinder.config.units import guessed_entry, guessed_value
 from rangefinder.errors import ConfigError
 
@@ -61,9 +62,12 @@ def _describe(model: type[BaseModel], error: Any, raw: Any) -> str:
         allowed = ", ".join(sorted(section.model_fields)) if section else ""
         guess = guessed_entry(section, str(path[-1]), _values_at(raw, path[:-1])) if section else ""
         meant = f"; perhaps {guess}" if guess else ""
-        return f"{key}: unknown key (value {error['input']!r}){meant}; allowed here: {allowed}"
+        found = short_repr(error["input"])
+        return f"{key}: unknown key (value {found}){meant}; allowed here: {allowed}"
     guess = guessed_value(section, str(path[-1]), error["input"]) if section else ""
-    return f"{key}: {error['msg']}; found {error['input']!r}" + (f" ({guess})" if guess else "")
+    return f"{key}: {error['msg']}; found {short_repr(error['input'])}" + (
+        f" ({guess})" if guess else ""
+    )
 
 
 def _section(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rangefinder.common.files import new_folder, restore_folder
+from rangefinder.common.foreign import read_json, reason, shortened
 from rangefinder.errors import ModelError
 from rangefinder.models.card import Card
 from rangefinder.models.consent import require_trust
@@ -94,13 +95,14 @@ def load_model(folder: Path) -> TrainedModel:
     """
     restore_folder(folder)
     try:
-        content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(folder / CARD)
         card = Card.read(content, f"the model in {folder}")
         _refuse_pickle(folder / WEIGHTS)
         actual = _sha256(folder / WEIGHTS)
     except (OSError, ValueError, ValidationError) as exc:
         raise ModelError(
-            f"no readable model in {folder} ({exc})", todo="Train it again, or give another folder."
+            f"no readable model in {folder} ({reason(exc)})",
+            todo="Train it again, or give another folder.",
         ) from exc
     if actual != card.weights_sha256:
         raise ModelError(
@@ -116,9 +118,9 @@ def load_model(folder: Path) -> TrainedModel:
         network = build_network(card)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as exc:
-        reason = str(exc).partition("\n")[0].rstrip(":")
+        first = str(exc).partition("\n")[0].rstrip(":")
         raise ModelError(
-            f"weights in {folder} do not fit their card ({reason})",
+            f"weights in {folder} do not fit their card ({shortened(first)})",
             todo="Another version of Rangefinder may have trained it: train it again.",
         ) from exc
     return TrainedModel(network, card)

@@ -1,0 +1,65 @@
+"""Files from elsewhere: whatever a reader stumbles on becomes one clear, short error."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rangefinder.errors import RangefinderError
+
+REASON_LENGTH = 200  # characters of what a reader says, or of a value that is not valid
+MOST_BYTES = 64 * 2**20  # of a text file: records, cards, tables' notes
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 3, REASON_LENGTH, REASON_LENGTH
+
+
+def reason(exc: BaseException) -> str:
+    """What an exception says, on one line and not too long."""
+    said = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    return shortened(" ".join(said.split()) or type(exc).__name__)
+
+
+def shortened(text: str) -> str:
+    """A text, cut where it is too long for a message."""
+    return text if len(text) <= REASON_LENGTH else f"{text[: REASON_LENGTH - 3]}..."
+
+
+def short_repr(value: object) -> str:
+    """`repr` of a value from elsewhere, cut in depth and length before it is made."""
+    return shortened(_short.repr(value))
+
+
+@contextmanager
+def guarded(error: type[RangefinderError], what: str, **details: Any) -> Iterator[None]:
+    """Turn any exception of a reader into one error; readers raise whatever they stumble on.
+
+    Args:
+        error: Its class; errors of this package pass as they are.
+        what: What is wrong, such as "x.tif cannot be read"; the reason is added.
+        details: `got`, `expected` and `todo` of the error.
+    """
+    try:
+        yield
+    except RangefinderError:
+        raise
+    except Exception as exc:
+        raise error(f"{what} ({reason(exc)})", **details) from exc
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is too large, nested too deeply, or no JSON.
+    """
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ValueError(f"{size} bytes are too many for JSON")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
