@@ -87,3 +87,10 @@ def test_bank_is_built_once(bank, tmp_path, monkeypatch):
     assert torch.equal(first.kernels, second.kernels)
     bank_for(CAMERA, COARSE, (0.7, 4.0), tmp_path)
     assert len(built) == 2
+    path = tmp_path / f"{first.fingerprint}.safetensors"
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    third = bank_for(CAMERA, COARSE, WORKING_M, tmp_path)
+    assert len(built) == 3
+    assert torch.equal(first.kernels, third.kernels)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from rangefinder.camera import Camera
+from rangefinder.common.sealed import read_arrays, write_arrays
 from rangefinder.config import Interval
 from rangefinder.errors import LensError
 
@@ -212,7 +211,7 @@ class TracedBlur:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
-        save_file({name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, path)
+        write_arrays(path, {name: getattr(self, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, path: Path) -> TracedBlur:
@@ -222,10 +221,10 @@ class TracedBlur:
             LensError: If it is damaged, or another file.
         """
         try:
-            arrays = load_file(path)
-            return cls(*(arrays[name] for name in _ARRAYS))
-        except (OSError, KeyError, SafetensorError) as exc:
+            arrays, _ = read_arrays(path, _ARRAYS)
+        except (OSError, ValueError) as exc:
             raise LensError(f"{path} holds no blur diameters of a lens ({exc})") from exc
+        return cls(*(arrays[name] for name in _ARRAYS))
 
 
 Blur = ThinBlur | TracedBlur

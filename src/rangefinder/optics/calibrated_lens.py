@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from rangefinder.camera import Camera
-from rangefinder.common.files import atomic_write
+from rangefinder.common.sealed import read_arrays, write_arrays
 from rangefinder.config import BankParams
 from rangefinder.errors import LensError
 from rangefinder.optics.blur import image_distance_m, require_room
@@ -48,8 +45,8 @@ class CalibratedLens:
         """Write a safetensors file atomically."""
         density = np.zeros(0) if self.residual is None else self.residual.density
         record = self.model.record.model_dump(mode="json", exclude={"lens", "encoding"})
-        told = json.dumps({"camera": record, "shape": self.model.as_dict()}, sort_keys=True)
-        atomic_write(path, lambda partial: save_file({"density": density}, partial, {"lens": told}))
+        told = {"camera": record, "shape": self.model.as_dict()}
+        write_arrays(path, {"density": density}, told)
 
     @classmethod
     def load(cls, path: Path) -> CalibratedLens:
@@ -59,13 +56,12 @@ class CalibratedLens:
             LensError: If it is damaged, or another file.
         """
         try:
-            with safe_open(path, framework="np") as file:
-                told = json.loads((file.metadata() or {})["lens"])
-                density = file.get_tensor("density")
+            arrays, told = read_arrays(path, ["density"])
+            density = arrays["density"]
             record = Camera.model_validate(told["camera"])
             shape = LensShape(**told["shape"])
             residual = ResidualKernels(density) if density.size else None
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as exc:
+        except (OSError, KeyError, ValueError, TypeError) as exc:
             raise LensError(
                 f"{path} holds no calibrated lens ({exc})",
                 expected="a file that `rangefinder calibrate` wrote",

@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from rangefinder.camera import Camera
-from rangefinder.common.files import atomic_write
+from rangefinder.common.sealed import read_arrays, write_arrays
 from rangefinder.config import BankParams, Interval
 from rangefinder.errors import LensError
 from rangefinder.optics.blur import TracedBlur, disc_px
@@ -103,9 +101,8 @@ class PsfBank:
 
     def save(self, path: Path) -> None:
         """Write the bank atomically."""
-        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        content = save(tensors, {"camera": self.camera, "fingerprint": self.fingerprint})
-        atomic_write(path, lambda partial: partial.write_bytes(content))
+        arrays = {name: getattr(self, name).numpy() for name in _TENSORS}
+        write_arrays(path, arrays, {"camera": self.camera, "fingerprint": self.fingerprint})
 
     @classmethod
     def load(cls, path: Path, fingerprint: str | None = None) -> PsfBank:
@@ -115,11 +112,10 @@ class PsfBank:
             LensError: If the file is no bank, or has another fingerprint.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                stated = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in _TENSORS}
-            bank = cls(**tensors, camera=stated["camera"], fingerprint=stated["fingerprint"])
-        except (OSError, KeyError, SafetensorError) as exc:
+            arrays, told = read_arrays(path, _TENSORS)
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            bank = cls(**tensors, camera=told["camera"], fingerprint=told["fingerprint"])
+        except (OSError, KeyError, TypeError, ValueError) as exc:
             raise LensError(
                 f"{path} is not a bank of point spread functions ({exc})", todo=REBUILD
             ) from exc
@@ -190,14 +186,17 @@ def build_bank(
 def bank_for(
     camera: Camera, params: BankParams, working_m: Interval, folder: Path, home: Path = Path()
 ) -> PsfBank:
-    """The bank of a camera: `<fingerprint>.safetensors` in `folder`, built if it is not there.
+    """The bank of a camera: `<fingerprint>.safetensors` in `folder`.
 
-    Other arguments and errors are those of `build_bank` and `PsfBank.load`.
+    It is built if it is not there, or damaged. Arguments and errors are those of `build_bank`.
     """
     fingerprint = bank_fingerprint(camera, params, working_m)
     path = folder / f"{fingerprint}.safetensors"
     if path.exists():
-        return PsfBank.load(path, fingerprint)
+        try:
+            return PsfBank.load(path, fingerprint)
+        except LensError as exc:
+            log.warning("%s; it is built again", exc.finding)
     if camera.lens.caveat:
         log.warning(camera.lens.caveat)
     bank = build_bank(camera, params, working_m, home)

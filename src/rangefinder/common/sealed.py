@@ -1,0 +1,59 @@
+"""Arrays on disk with their checksum: safetensors whose bytes follow from their content alone.
+
+Metadata of safetensors have no fixed order, so there is one entry: what is told of the arrays, and
+their SHA-256, as JSON. A flipped bit is noticed when the file is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rangefinder.common.files import atomic_write
+
+Arrays = dict[str, NDArray[Any]]
+_NOTE = "note"
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], told: Any = None) -> None:
+    """Write arrays by name, and what is told of them (JSON)."""
+    plain = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    note = {"sha256": _digest(plain, told), "told": told}
+    content = save(plain, {_NOTE: json.dumps(note, sort_keys=True)})
+    atomic_write(path, lambda partial: partial.write_bytes(content))
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> tuple[Arrays, Any]:
+    """Arrays of these names, and what was told of them.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is damaged, or another file.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            note = json.loads((file.metadata() or {}).get(_NOTE, "null"))
+            arrays = {name: file.get_tensor(name) for name in sorted(names)}
+    except (SafetensorError, RecursionError) as exc:
+        raise ValueError(str(exc) or "nested too deeply") from exc
+    if not isinstance(note, dict):
+        raise ValueError("of another program, or an earlier version")
+    if note.get("sha256") != _digest(arrays, note.get("told")):
+        raise ValueError("damaged: its checksum is another")
+    return arrays, note.get("told")
+
+
+def _digest(arrays: Arrays, told: Any) -> str:
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
