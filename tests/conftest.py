@@ -27,7 +27,7 @@ settings.load_profile("no_deadline")
 PATIENCE_S = 120.0  # for a subprocess
 ROOT = Path(__file__).resolve().parents[1]
 _TOOLS = Path(sys.executable).parent
-_FOLDERS = ("conf", "src")
+_FOLDERS = ("conf", "notebooks", "src")
 _FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml")
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
 _OUTSIDE = ("MLFLOW_", "DVC_", "KEDRO_", "GIT_")

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from rangefinder.config.project import STUDENT_NAME
 
 from .conftest import ROOT, Project, copy_project
+from .notebook import run_notebook
 
 TEXT = (ROOT / "docs/mlops.md").read_text(encoding="utf-8")
 RUN = "from rangefinder.commands import main; main(prog_name='rangefinder')"
@@ -37,21 +38,26 @@ def champion(client):
 @pytest.mark.slow
 def test_the_demonstration_goes_as_documented(tmp_path):
     project = copy_project(tmp_path / "project")
-    said = []
+    said = {}
     for words, code in steps():
         done = follow(project, words)
         assert done.returncode == code, f"{words}\n{done.stdout}{done.stderr}"
-        said.append(done.stdout)
+        said[" ".join(words)] = done.stdout
     client = MlflowClient(project.store)
     outcomes = [
         client.get_model_version(STUDENT_NAME, number).tags["promotion"] for number in "123"
     ]
     assert outcomes == ["promoted", "refused", "rolled back"]
     assert champion(client) == "1"
-    assert "Refused; broken: better than the" in said[3]
-    assert "Nothing was changed or recorded." in said[5]
+    promote = "rangefinder promote --env smoke"
+    assert "Refused; broken: better than the" in said[f"{promote} --version 2"]
+    assert "Nothing was changed or recorded." in said[f"{promote} --version 3 --dry-run"]
+    walked = said["rangefinder lineage models:/rangefinder-student@champion --env smoke"]
     for what in ("student", "cache", "teacher", "captures", "camera", "lens", "commit"):
-        assert re.search(rf"^{what} +\w", said[-1], re.MULTILINE)
+        assert re.search(rf"^{what} +\w", walked, re.MULTILINE)
+    compared = run_notebook(project, "02_compare_runs.ipynb")
+    assert "student.max_epochs" in compared.html
+    assert all(outcome in compared.html for outcome in outcomes)
     _check_failed_evaluation(project, client)
 
 

@@ -42,10 +42,10 @@ UNUSED_PLUGIN = "kedro_mlflow"  # settings.py switches its hooks off
 
 
 class ParameterHook:
-    """Validates the whole configuration before anything runs; nodes get its sections typed."""
+    """Validates the configuration before anything runs; the catalog holds its sections typed."""
 
     def __init__(self) -> None:
-        self._parameters: Parameters | None = None
+        self._parameters = Parameters()
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
@@ -54,14 +54,11 @@ class ParameterHook:
         trust(self._parameters.teacher.network)
 
     @hook_impl
-    def before_node_run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace raw sections, which nodes take as `params:NAME`, by typed ones."""
-        typed = {PARAMETERS: self._parameters} if PARAMETERS in inputs else {}
-        return typed | {
-            name: getattr(self._parameters, name.removeprefix(SECTION))
-            for name in inputs
-            if name.startswith(SECTION)
-        }
+    def after_catalog_created(self, catalog: CatalogProtocol[Any, Any]) -> None:
+        """Put typed sections, which nodes take as `params:NAME`, in the place of raw ones."""
+        catalog.save(PARAMETERS, self._parameters)
+        for name, section in self._parameters:
+            catalog.save(f"{SECTION}{name}", section)
 
 
 class CheckpointHook:
@@ -181,7 +178,7 @@ class TrackingHook:
             return
         from rangefinder.models.device import torch_device  # torch: not where a command only looks
 
-        self._parameters = parse_parameters(catalog.load(PARAMETERS))
+        self._parameters = catalog.load(PARAMETERS)
         compute = self._parameters.compute
         nodes = [node.name for node in pipeline.nodes]
         part = any(run_params.get(name) for name in PARTIAL)

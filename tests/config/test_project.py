@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 import yaml
@@ -51,3 +52,11 @@ def test_a_missing_project_or_configuration_is_named():
         Project(ROOT, "nothing").parameters()
     with pytest.raises(ConfigError, match="lies in no Rangefinder project"):
         Project.find(ROOT.parent)
+
+
+def test_configuration_alone_makes_a_project_where_the_package_is_installed(tmp_path):
+    shutil.copytree(ROOT / "conf/base", tmp_path / "conf/base")
+    assert Project.find(tmp_path).root == tmp_path
+    (tmp_path / "pyproject.toml").write_text("[tool.kedro]\npackage_name = 'other'\n")
+    with pytest.raises(ConfigError, match="lies in no Rangefinder project"):
+        Project.find(tmp_path)

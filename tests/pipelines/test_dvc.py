@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from io import StringIO
 from typing import Any
 
 import pandas as pd
@@ -192,6 +193,26 @@ def test_repro_from_clean_then_fresh(project):
     changed = ("-S", "conf/base/parameters.yml:student.ranking_loss_weight=0.5")
     project.run("dvc", "exp", "run", "--name", "ranked", *changed)
     _check_lineage(project, "2", "dvc repro ")
+    _check_comparisons(project)
+
+
+def _check_comparisons(project: Project) -> None:
+    """What docs/mlops.md compares the experiment `ranked` and its origin with."""
+    student = json.loads((project.folder / "data/08_reporting/metrics.json").read_text())["student"]
+    weight = "student.ranking_loss_weight"
+    params = json.loads(project.run("dvc", "params", "diff", "HEAD", "--json").stdout)
+    ((name, change),) = params["conf/base/parameters.yml"].items()
+    assert (name, change["old"], change["new"]) == (weight, 0.1, 0.5)
+    metrics = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
+    assert metrics["data/08_reporting/metrics.json"]["student"]["new"] == student
+    shown = project.run("dvc", "exp", "show", "--csv").stdout
+    table = pd.read_csv(StringIO(shown)).set_index("Experiment")
+    assert table.loc["ranked", "student"] == student
+    assert table.loc["ranked", weight] == 0.5
+    plots = json.loads(project.run("dvc", "plots", "diff", "HEAD", "ranked", "--json").stdout)
+    drawn = {name: one["revisions"] for name, (one,) in plots["data"].items()}
+    declared = yaml.safe_load((project.folder / "dvc.yaml").read_text())["plots"]
+    assert drawn == {name: ["HEAD", "ranked"] for (name,) in declared}
 
 
 def _check_lineage(project: Project, version: str, command: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
 
 from rangefinder.config import Parameters
 from rangefinder.hooks import ParameterHook
@@ -44,16 +47,29 @@ def test_only_studies_take_all_parameters(pipelines):
     assert takers == {"benchmark", "ablation"}
 
 
+@pytest.fixture(scope="module")
+def catalog():
+    hook, raw = ParameterHook(), Parameters(seed=3).model_dump()
+    sections = {f"params:{name}": value for name, value in raw.items()}
+    catalog = DataCatalog(
+        {name: MemoryDataset(value) for name, value in {"parameters": raw, **sections}.items()}
+    )
+    hook.after_context_created(SimpleNamespace(config_loader={"parameters": raw}))
+    hook.after_catalog_created(catalog)
+    return catalog
+
+
 @pytest.mark.parametrize("name", [*NAMES, "promotion"])
-def test_sections_exist_and_reach_the_nodes_typed(pipelines, name):
-    hook = ParameterHook()
-    hook._parameters = Parameters()
+def test_sections_exist_and_reach_the_nodes_typed(pipelines, catalog, name):
     for node in pipelines[name].nodes:
-        sections = {x: None for x in node.inputs if x.startswith("params:")}
-        typed = hook.before_node_run(sections)
-        assert typed.keys() == sections.keys()
-        for section, value in typed.items():
-            assert value == getattr(Parameters(), section.removeprefix("params:"))
+        for section in (x for x in node.inputs if x.startswith("params:")):
+            expected = getattr(Parameters(seed=3), section.removeprefix("params:"))
+            assert catalog.load(section) == expected
+            assert type(catalog.load(section)) is type(expected)
+
+
+def test_all_parameters_reach_studies_typed(catalog):
+    assert catalog.load("parameters") == Parameters(seed=3)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -36,6 +40,8 @@ from rangefinder.serving.export_check import (
 
 from ..conftest import ROOT
 from ..tiny_camera import CALIBRATION, make_calibrated_model, make_model, random_pixels
+
+HEADERS = Path(os.environ.get("ONNXRUNTIME_INCLUDE", "/usr/include/onnxruntime"))
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +117,30 @@ def test_example_of_the_documentation(exported, tmp_path, monkeypatch, capsys):
     found = [float(number) for number in re.findall(r"[\d.]+", capsys.readouterr().out)]
     expected = [measured.distance_m, measured.near_m, measured.far_m]
     np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (HEADERS / "onnxruntime_cxx_api.h").is_file(), reason="no libonnxruntime-dev"
+)
+def test_example_in_cpp_of_the_documentation(exported, predict, tmp_path):
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (tmp_path / name).symlink_to(library)
+    page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"^```cpp$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "measure.cpp").write_text(source)
+    built = re.search(r"^g\+\+ .*", page, re.MULTILINE)[0].split()
+    found = [f"-I{HEADERS}", f"-L{tmp_path}", f"-Wl,-rpath,{tmp_path}"]
+    subprocess.run([*built, *found], cwd=tmp_path, check=True)
+    pixels = random_pixels()
+    Image.fromarray(pixels).save(tmp_path / "photo.ppm")
+    command = ["./measure", str(exported.path), "photo.ppm"]
+    said = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    height, width, _ = pixels.shape
+    reading = Session(predict).measure(pixels).at(width // 2, height // 2)
+    expected = f"{reading.distance_m:.2f} m ({reading.near_m:.2f} to {reading.far_m:.2f} m)\n"
+    assert said == expected
 
 
 def test_tables_of_the_documentation_name_inputs_and_outputs():

@@ -49,6 +49,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 STUDENT_NAME, TEACHER_NAME = "rangefinder-student", "rangefinder-teacher"  # in the registry
+_CONFIGURATION = ("adaptation", "parameters", "tracking")  # files in conf/
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,11 @@ class Project:
 
 
 def _is_project(folder: Path) -> bool:
+    """Whether pyproject.toml names this package; or, without one, its configuration is there."""
     try:
         content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return all((folder / "conf/base" / f"{name}.yml").is_file() for name in _CONFIGURATION)
     except (OSError, ValueError):
         return False
     return bool(content.get("tool", {}).get("kedro", {}).get("package_name") == "rangefinder")
