@@ -47,7 +47,7 @@ repro: $(STAMP)  ## Run what has changed, by DVC
 
 bench: $(STAMP)  ## Time sweep, cache and student on this machine, after `make run`
 	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[bench]'
-	$(BIN)/kedro run --pipeline benchmark
+	$(BIN)/kedro run --pipelines benchmark,report
 
 test: lint  ## All checks, and tests but those that take minutes
 	$(BIN)/python -m pytest

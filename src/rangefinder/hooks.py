@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
 log = logging.getLogger(__name__)
+PAGE = "data/08_reporting/report.html"
 PARAMETERS, SECTION = "parameters", "params:"
 CHECKPOINTS = "_checkpoints"  # ends the names of folders of checkpoints in the catalog
 PARTIAL = {  # what leaves nodes out: names of `run_params`, options of `kedro run`
@@ -88,7 +89,7 @@ class ProgressHook:
     def __init__(self) -> None:
         self._dataset: tuple[str, str] | None = None
         self._started = 0.0
-        self._results: dict[str, dict[str, Any]] = {}
+        self._results: dict[str, Any] = {}
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -116,7 +117,7 @@ class ProgressHook:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Log the node's time; remember results for the end."""
         self._dataset = None
-        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation"):
+        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation", "report"):
             self._results[dataset_name] = data
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
@@ -130,7 +131,7 @@ class ProgressHook:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Print the tables of evaluation, promotion, benchmark and ablation."""
+        """Print the tables of evaluation, promotion, benchmark, ablation; where the page is."""
         if "evaluation" in self._results:
             from rangefinder.evaluation.report import print_summary
 
@@ -147,6 +148,10 @@ class ProgressHook:
             from rangefinder.studies.ablation.report import print_ablation
 
             print_ablation(self._results["ablation"])
+        if "report" in self._results:
+            from rangefinder.evaluation.report import print_parts
+
+            print_parts([f"All of it on one page: {PAGE}"])
 
 
 class TrackingHook:
@@ -248,6 +253,8 @@ class TrackingHook:
             recorder.headline(data, _chosen(self._parameters, metadata["headline"]))
         if "artifacts" in metadata:
             recorder.run.log_files(self._project / metadata["artifacts"])
+        if "page" in metadata:
+            recorder.page(self._project / metadata["page"])
 
     @hook_impl
     def after_pipeline_run(self) -> None:

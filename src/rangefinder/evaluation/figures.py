@@ -39,6 +39,7 @@ from rangefinder.models.prediction import INTERVAL_LEVELS
 
 _SHARES = (1e-3, 0.3)  # ends of the colour scale
 _GROUP = 0.8  # width of a group of bars
+_CAPTURE = "capture_"  # before the index, in names of figures
 _DARK = 0.8  # share of the colour scale from which text is white
 _BAND = (0.1, 0.9)  # quantiles of the predictions shown as a band
 
@@ -62,7 +63,7 @@ def draw_figures(
         figures = {"overview": side_by_side(list(scenes.values()), report_m)}
         for index, scene in scenes.items():
             name = re.sub(r"[^\w-]", "-", str(captures.table["scene"].iloc[index]))
-            figures[f"capture_{index:03d}_{name}"] = close_up(scene, report_m)
+            figures[f"{_CAPTURE}{index:03d}_{name}"] = close_up(scene, report_m)
         curves, summary = evaluation.curves, evaluation.summary
         figures["predicted_against_true"] = _predicted_against_true(curves, summary, report_m)
         figures["reliability"] = _reliability(summary)
@@ -73,6 +74,12 @@ def draw_figures(
         if any(model["defocus_sign"] for model in summary["models"].values()):
             figures["defocus_sign"] = _defocus_sign(evaluation)
     return figures
+
+
+def capture_index(name: str) -> int | None:
+    """Index of the capture that a figure of `draw_figures` shows large; None for other figures."""
+    found = re.match(rf"{_CAPTURE}(\d+)_", name)
+    return int(found[1]) if found else None
 
 
 def draw_bound(

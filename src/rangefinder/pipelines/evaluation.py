@@ -84,7 +84,6 @@ def score(
     evaluation = evaluate(test, models, params, common_support(teacher.card, test))
     figures = draw_figures(test, models, evaluation, params)
     figures |= _add_lens_limits(teacher, test, evaluation, params, psf_banks)
-    named = {f"{name}.png": figure for name, figure in figures.items()}
     return {
         "evaluation": evaluation.summary | limits,
         "metrics": headline(evaluation.summary),
@@ -92,7 +91,7 @@ def score(
         "error_by_distance": error_by_distance(evaluation),
         "reliability": reliability(evaluation),
         "risk_coverage": risk_coverage(evaluation),
-        "figures": named,
+        "figures": figures,
     }
 
 

@@ -15,6 +15,8 @@ from rangefinder.evaluation.headline import beats_constant
 from rangefinder.tracking.runs import DESCRIPTION, Dataset, TrackedRun
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rangefinder.cache.store import TeacherCache
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.models.model_files import TrainedModel
@@ -120,6 +122,11 @@ class Recorder:
         for run in runs:
             run.log_metrics({HEADLINE: dict(numbers)})
             run.set_tags({DESCRIPTION: _table(numbers)})
+
+    def page(self, path: Path) -> None:
+        """Keep a page with the run, and with that of the `dvc` command."""
+        for run in filter(None, (self.run, self.run.parent)):
+            run.log_files(path)
 
     def node(self, name: str, seconds: float, peak_bytes: int | None) -> None:
         """Record how long a node took, and the most memory its process held meanwhile."""
