@@ -5,11 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from kedro.io import DataCatalog, MemoryDataset
 
 from rangefinder.config import Parameters
 from rangefinder.hooks import ParameterHook
 from rangefinder.pipeline_registry import register_pipelines
+
+from ..conftest import ROOT
 
 NAMES = ["ingestion", "teacher_training", "patch_caching", "student_distillation", "evaluation"]
 NAMES += ["report"]
@@ -18,6 +21,7 @@ STUDIES = ["ablation", "benchmark", "cache_audit"]
 SCORES = {"evaluation", "metrics", "per_image", "figures"}
 SCORES |= {"error_by_distance", "reliability", "risk_coverage"}
 MAY_BE_MISSING = {"promotion", "ablation", "ablation_figure", "benchmark", "benchmark_figure"}
+LAYERS = ["raw", "captures", "teacher", "teacher cache", "student", "results"]
 FOLDERS = {"raw", "psf_banks", "teacher_checkpoints", "student_checkpoints", "teacher_cache_folder"}
 
 
@@ -34,6 +38,23 @@ def test_distill_chains_all_and_is_the_default(pipelines):
     chained = {node.name for name in NAMES for node in pipelines[name].nodes}
     assert {node.name for node in pipelines["distill"].nodes} == chained
     assert pipelines["__default__"].nodes == pipelines["distill"].nodes
+
+
+def test_data_flow_down_the_layers(pipelines):
+    """Else Kedro-Viz shows no layers."""
+    catalog = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
+    layer = {
+        name: LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
+        for name, entry in catalog.items()
+        if not name.startswith("_") and "kedro-viz" in entry.get("metadata", {})
+    }
+    working = {name for name in catalog if name.startswith("_")} | FOLDERS | {"ablation_folder"}
+    assert set(catalog) - working <= set(layer)
+    for pipeline in pipelines.values():
+        for node in pipeline.nodes:
+            above = [layer[name] for name in node.inputs if name in layer]
+            below = [layer[name] for name in node.outputs if name in layer]
+            assert max(above, default=0) <= min(below), node.name
 
 
 def data_inputs(pipeline):
