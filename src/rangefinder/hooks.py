@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 
 from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
 from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
@@ -186,6 +187,8 @@ class TrackingHook:
         self._parameters = catalog.load(PARAMETERS)
         compute = self._parameters.compute
         nodes = [node.name for node in pipeline.nodes]
+        names = run_params.get("pipeline_names") or []
+        run_params = {**run_params, "pipeline_names": in_order(names, nodes, pipelines)}
         part = any(run_params.get(name) for name in PARTIAL)
         title = _title(run_params, nodes if part else [], self._parameters.seed)
         origin = {**git_tags(self._project), **dvc_tags(self._project)}
@@ -275,6 +278,26 @@ class TrackingHook:
             return {}
         metadata = getattr(self._catalog.get(dataset_name), "metadata", None) or {}
         return dict(metadata.get("mlflow", {}))
+
+
+def in_order(
+    names: Sequence[str], nodes: Sequence[str], every: Mapping[str, Pipeline]
+) -> list[str]:
+    """Names of pipelines as they run; Kedro shuffles those that were asked for.
+
+    Args:
+        names: Of the pipelines.
+        nodes: Names of the nodes that run, in their order.
+        every: All pipelines by name.
+    """
+    if len(names) < 2:
+        return list(names)
+    place = {node: index for index, node in enumerate(nodes)}
+
+    def first(name: str) -> int:
+        return min(place.get(node.name, len(nodes)) for node in every[name].nodes)
+
+    return sorted(names, key=first)
 
 
 def _environment(run_params: Mapping[str, Any]) -> str:

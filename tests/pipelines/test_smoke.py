@@ -222,6 +222,9 @@ def test_the_experiment_is_of_model_training(client):
 def test_the_view_that_make_ui_opens_has_columns_that_runs_fill(client, record):
     tags = client.get_experiment("1").tags
     view = json.loads(tags[f"mlflow.sharedViewState.{VIEW}"])
+    assert [run.info.run_id for run in client.search_runs(["1"], view["searchFilter"])] == [
+        record.info.run_id  # without those below it that keep a model's scores
+    ]
     columns = [name[9:-1] for name in view["selectedColumns"] if name.startswith("metrics.")]
     assert {"evaluation/student", "evaluation/teacher"} <= set(columns) <= set(record.data.metrics)
     assert VIEW in (ROOT / "Makefile").read_text()

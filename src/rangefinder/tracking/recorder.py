@@ -147,7 +147,8 @@ def _table(numbers: Mapping[str, float]) -> str:
         f"| {' | '.join(cells)} |"
         for cells in (numbers, ["---"] * len(numbers), (f"{n:.3f}" for n in numbers.values()))
     )
-    return f"{names}\n{dashes}\n{values}\n\nAbsRel, but for {ALL_BUT}; see docs/mlops.md."
+    words = f"AbsRel, but for {ALL_BUT}. All results: artifact report.html."
+    return f"{names}\n{dashes}\n{values}\n\n{words}"
 
 
 def dataset(captures: CaptureSet, source: str, context: str) -> Dataset:
