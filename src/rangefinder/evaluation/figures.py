@@ -114,7 +114,7 @@ def draw_bound(
         axes.yaxis.set_major_formatter(lambda error_m, _: unit.text(error_m))
         axes.grid(visible=True, color=GRID)
         axes.set_title("Error, and the Cramer-Rao bound of one patch")
-        axes.legend(fontsize=9)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
