@@ -186,10 +186,11 @@ def _frames(results: dict[str, Any]) -> str:
 
 def _stream(results: dict[str, Any]) -> str:
     stream = results["stream"]
+    times = ", ".join(f"{1e3 * stream[f'p{p}_s']:.1f} ms (p{p})" for p in (50, 95, 99))
     return (
         f"stream of {stream['frames']:.0f} JPEGs, decoding included: "
-        f"{stream['frames_per_s']:.3g} frames/s; a frame takes "
-    ) + ", ".join(f"{1e3 * stream[f'p{p}_s']:.1f} ms (p{p})" for p in (50, 95, 99))
+        f"{stream['frames_per_s']:.3g} frames/s; a frame takes {times}"
+    )
 
 
 def _ratio_table(results: dict[str, Any]) -> Table:
