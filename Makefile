@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
 PORT ?= 5000
+VIZ_PORT ?= 4141
 STORE := $(or $(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/mlflow.db)
 
 export PATH := $(BIN):$(PATH)
@@ -15,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke long full bench test test-slow lint format docs repro ui clean clean-cache
+.PHONY: help install run smoke long full bench test test-slow lint format docs repro ui viz clean clean-cache
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +48,7 @@ repro: $(STAMP)  ## Run what has changed, by DVC
 
 bench: $(STAMP)  ## Time sweep, cache and student on this machine, after `make run`
 	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[bench]'
-	$(BIN)/kedro run --pipeline benchmark
+	$(BIN)/kedro run --pipelines benchmark,report
 
 test: lint  ## All checks, and tests but those that take minutes
 	$(BIN)/python -m pytest
@@ -74,6 +75,11 @@ docs: $(STAMP)  ## Build the documentation into site/, to be read without a netw
 ui: $(STAMP)  ## Look at runs and models in the browser
 	@echo "Runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=rangefinder   (give it half a minute)"
 	$(BIN)/mlflow ui --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
+
+viz: $(STAMP)  ## Look at pipelines, their data and figures in the browser
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[viz]'
+	@echo "Pipelines: http://127.0.0.1:$(VIZ_PORT)   (give it half a minute)"
+	$(BIN)/kedro viz run --host 127.0.0.1 --port $(VIZ_PORT)
 
 clean-cache:  ## Drop the work of teacher sweeps that were not finished; finished caches stay
 	rm -rf data/07_model_output/teacher_cache.work

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -30,6 +32,7 @@ _TOOLS = Path(sys.executable).parent
 _FOLDERS = ("conf", "notebooks", "src")
 _FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml")
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _OUTSIDE = ("MLFLOW_", "DVC_", "KEDRO_", "GIT_")
 
 
@@ -127,6 +130,19 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
     done = project.run("kedro", "run", "--pipeline", "distill", "--env", "smoke")
     return SmokeRun(project.folder, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium of this machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="rangefinder[browser] is needed")
+    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_lineage_of_the_adapted_student_ends_at_the_photos_that_were_added(adapt
     project, _, _ = adapted
     client = mlflow.MlflowClient(project.store)
     links = {link.what: link for link in lineage(client, f"models:/{STUDENT_NAME}/2")}
-    listed = set(pd.read_csv(links["captures"].facts["ids"], dtype=str)["capture_id"])
+    listed = set(pd.read_csv(links["captures"].facts["listed in"], dtype=str)["capture_id"])
     for name in ("captures", "adaptation"):
         kept = read_captures(project.folder / "data/02_intermediate" / name)
         assert set(kept.table["capture_id"]) <= listed

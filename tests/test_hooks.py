@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rangefinder.hooks import TrackingHook, _command, _title
+from rangefinder.hooks import TrackingHook, _command, _title, in_order
+from rangefinder.pipeline_registry import register_pipelines
 
 
 def options(**given):
@@ -26,6 +27,15 @@ def options(**given):
 )
 def test_a_run_is_named_by_what_it_is(given, part, title):
     assert _title(options(**given), part, seed=3) == title
+
+
+def test_pipelines_are_named_in_the_order_in_which_they_run():
+    every = register_pipelines()
+    nodes = ["promote_student", "write_report", "export_student"]
+    names = ["report", "export", "promotion"]
+    assert in_order(names, nodes, every) == ["promotion", "report", "export"]
+    assert in_order(["evaluation", "ingestion"], ["trace_lens"], every)[0] == "ingestion"
+    assert in_order([], nodes, every) == []
 
 
 def test_the_source_of_a_run_is_the_command_that_repeats_it():

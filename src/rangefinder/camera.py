@@ -49,6 +49,15 @@ class Camera(CameraParams):
         return math.hypot(self.width_px, self.height_px) / 2
 
     @property
+    def in_words(self) -> str:
+        """Name, lens, focus and size, for people."""
+        return (
+            f"{self.name}: {self.focal_length_mm:g} mm, f/{self.f_number:g}, focused at "
+            f"{self.focus_distance_m:g} m, {self.width_px} x {self.height_px} px, "
+            f"lens {self.lens.title}"
+        )
+
+    @property
     def fingerprint(self) -> str:
         """Hash of everything that changes the blur: neither the name nor how photos are stored."""
         content = self.model_dump(mode="json", exclude={"name", "encoding"})

@@ -1,23 +1,29 @@
-"""Datasets of the catalog: captures, models, the teacher cache, working folders.
+"""Datasets of the catalog: captures, models, the teacher cache, results, working folders.
 
 Heavy modules are imported only when a dataset is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets.json import JSONDataset
 
 if TYPE_CHECKING:
+    from kedro_datasets._typing import ImagePreview
+    from matplotlib.figure import Figure
+
     from rangefinder.cache.store import TeacherCache
     from rangefinder.camera import Camera
     from rangefinder.captures.manifest import Capture, CaptureSet
     from rangefinder.models.model_files import TrainedModel
     from rangefinder.optics.blur import TracedBlur
 
+_DPI = 120  # of figures
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
 
@@ -110,6 +116,72 @@ class ContentDataset(_AtPath[bytes, bytes]):
 
     def _exists(self) -> bool:
         return self.path.is_file()
+
+
+class ResultDataset(JSONDataset):  # type: ignore[misc]
+    """A result in JSON that may not be there, as no run has asked for it."""
+
+    def load(self) -> Any:
+        """Its content, or None."""
+        return super().load() if self._exists() else None
+
+
+class FigureDataset(_AtPath["Figure", "bytes | None"]):
+    """A figure as PNG, which may not be there."""
+
+    def load(self) -> bytes | None:
+        """The PNG, or None."""
+        return self.path.read_bytes() if self._exists() else None
+
+    def save(self, data: Figure) -> None:
+        """Draw the figure."""
+        _draw(data, self.path)
+
+    def preview(self) -> ImagePreview:
+        """What Kedro-Viz shows of it."""
+        return _shown(self.path)
+
+    def _exists(self) -> bool:
+        return self.path.is_file()
+
+
+class FiguresDataset(_InFolder["Mapping[str, Figure]", "dict[str, bytes]"]):
+    """Figures as PNG in one folder, by name.
+
+    Args:
+        filepath: The folder.
+        shown: Name of the one that stands for all in Kedro-Viz.
+        metadata: For hooks; not used here.
+    """
+
+    def __init__(self, filepath: str, shown: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath, metadata)
+        self._shown = shown
+
+    def load(self) -> dict[str, bytes]:
+        """Each figure's PNG."""
+        return {path.stem: path.read_bytes() for path in sorted(self.path.glob("*.png"))}
+
+    def save(self, data: Mapping[str, Figure]) -> None:
+        """Draw figures, replacing those of the folder."""
+        for path in self.path.glob("*.png"):
+            path.unlink()
+        for name, figure in data.items():
+            _draw(figure, self.path / f"{name}.png")
+
+    def preview(self) -> ImagePreview:
+        """What Kedro-Viz shows of them."""
+        return _shown(self.path / f"{self._shown}.png")
+
+
+def _draw(figure: Figure, path: Path) -> None:
+    from rangefinder.common.files import atomic_write
+
+    atomic_write(path, lambda part: figure.savefig(part, format="png", dpi=_DPI))
+
+
+def _shown(path: Path) -> ImagePreview:
+    return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 class TeacherCacheDataset(_InFolder["TeacherCache", "TeacherCache"]):

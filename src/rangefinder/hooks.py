@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 
 from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
 from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
 log = logging.getLogger(__name__)
+PAGE = "data/08_reporting/report.html"
 PARAMETERS, SECTION = "parameters", "params:"
 CHECKPOINTS = "_checkpoints"  # ends the names of folders of checkpoints in the catalog
 PARTIAL = {  # what leaves nodes out: names of `run_params`, options of `kedro run`
@@ -88,7 +90,7 @@ class ProgressHook:
     def __init__(self) -> None:
         self._dataset: tuple[str, str] | None = None
         self._started = 0.0
-        self._results: dict[str, dict[str, Any]] = {}
+        self._results: dict[str, Any] = {}
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -116,7 +118,7 @@ class ProgressHook:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Log the node's time; remember results for the end."""
         self._dataset = None
-        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation"):
+        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation", "report"):
             self._results[dataset_name] = data
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
@@ -130,7 +132,7 @@ class ProgressHook:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Print the tables of evaluation, promotion, benchmark and ablation."""
+        """Print the tables of evaluation, promotion, benchmark, ablation; where the page is."""
         if "evaluation" in self._results:
             from rangefinder.evaluation.report import print_summary
 
@@ -147,6 +149,10 @@ class ProgressHook:
             from rangefinder.studies.ablation.report import print_ablation
 
             print_ablation(self._results["ablation"])
+        if "report" in self._results:
+            from rangefinder.evaluation.report import print_parts
+
+            print_parts([f"All of it on one page: {PAGE}"])
 
 
 class TrackingHook:
@@ -181,6 +187,8 @@ class TrackingHook:
         self._parameters = catalog.load(PARAMETERS)
         compute = self._parameters.compute
         nodes = [node.name for node in pipeline.nodes]
+        names = run_params.get("pipeline_names") or []
+        run_params = {**run_params, "pipeline_names": in_order(names, nodes, pipelines)}
         part = any(run_params.get(name) for name in PARTIAL)
         title = _title(run_params, nodes if part else [], self._parameters.seed)
         origin = {**git_tags(self._project), **dvc_tags(self._project)}
@@ -248,6 +256,8 @@ class TrackingHook:
             recorder.headline(data, _chosen(self._parameters, metadata["headline"]))
         if "artifacts" in metadata:
             recorder.run.log_files(self._project / metadata["artifacts"])
+        if "page" in metadata:
+            recorder.page(self._project / metadata["page"])
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -268,6 +278,26 @@ class TrackingHook:
             return {}
         metadata = getattr(self._catalog.get(dataset_name), "metadata", None) or {}
         return dict(metadata.get("mlflow", {}))
+
+
+def in_order(
+    names: Sequence[str], nodes: Sequence[str], every: Mapping[str, Pipeline]
+) -> list[str]:
+    """Names of pipelines as they run; Kedro shuffles those that were asked for.
+
+    Args:
+        names: Of the pipelines.
+        nodes: Names of the nodes that run, in their order.
+        every: All pipelines by name.
+    """
+    if len(names) < 2:
+        return list(names)
+    place = {node: index for index, node in enumerate(nodes)}
+
+    def first(name: str) -> int:
+        return min(place.get(node.name, len(nodes)) for node in every[name].nodes)
+
+    return sorted(names, key=first)
 
 
 def _environment(run_params: Mapping[str, Any]) -> str:

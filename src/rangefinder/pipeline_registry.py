@@ -10,6 +10,7 @@ from rangefinder.pipelines import (
     ingestion,
     patch_caching,
     promotion,
+    report,
     student_distillation,
     studies,
     teacher_training,
@@ -17,13 +18,14 @@ from rangefinder.pipelines import (
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Each pipeline under its own name; `distill` chains the five of a run, and is the default."""
+    """Each pipeline under its own name; `distill` chains the six of a run, and is the default."""
     chain = {
         "ingestion": ingestion.create_pipeline(),
         "teacher_training": teacher_training.create_pipeline(),
         "patch_caching": patch_caching.create_pipeline(),
         "student_distillation": student_distillation.create_pipeline(),
         "evaluation": evaluation.create_pipeline(),
+        "report": report.create_pipeline(),
     }
     distill = sum(chain.values(), start=Pipeline([]))
     return {

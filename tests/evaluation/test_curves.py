@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rangefinder.evaluation.curves import DistanceHistogram, LogHistogram, Sparsification
+from rangefinder.evaluation.curves import (
+    DistanceHistogram,
+    LogHistogram,
+    SensorErrors,
+    Sparsification,
+)
 
 
 def test_quantiles_of_the_predictions_at_a_true_distance():
@@ -35,6 +40,16 @@ def test_distances_without_pixels_are_nan():
     histogram = DistanceHistogram((0.7, 5.0))
     assert np.isnan(histogram.abs_rel).all()
     assert np.isnan(histogram.predicted_quantile_m(0.5)).all()
+
+
+def test_errors_are_averaged_in_each_cell_of_the_sensor():
+    errors = SensorErrors((2, 3))
+    errors.add(np.array([0, 0, 5]), np.array([0.1, 0.3, 0.5], np.float32))
+    errors.add(np.array([0]), np.array([0.8], np.float32))
+    assert errors.pixels.tolist() == [[3, 0, 0], [0, 0, 1]]
+    assert errors.abs_rel[0, 0] == pytest.approx(0.4)
+    assert errors.abs_rel[1, 2] == pytest.approx(0.5)
+    assert np.isnan(errors.abs_rel).sum() == 4
 
 
 REMOVED = np.arange(100) / 100

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rangefinder.evaluation.figures import chosen_captures, draw_figures
+from rangefinder.evaluation.figures import chosen_captures, draw_bound, draw_figures
 from rangefinder.evaluation.maps import Scene, side_by_side
 from rangefinder.evaluation.scoring import evaluate
 from rangefinder.models.prediction import Sides
 
 SUPPORT = (5, 4, 60, 44)
 CURVES = {"overview", "predicted_against_true", "reliability", "sparsification"}
+CURVES |= {"error_by_distance", "error_by_place"}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_every_figure_can_be_saved(captures, models, few, tmp_path):
     evaluation = evaluate(captures, models, few, SUPPORT)
     figures = draw_figures(captures, models, evaluation, few)
     shown = [name for name in figures if name.startswith("capture_")]
-    assert set(figures) == CURVES | {"error_by_distance", *shown}
+    assert set(figures) == CURVES | {*shown}
     assert len(shown) == 3
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png", dpi=30)
@@ -79,6 +80,38 @@ def test_distance_maps_share_one_scale_in_metres(captures, models, few):
     limits = {titled[name].images[0].get_clim() for name in ("truth", "teacher", "student")}
     assert limits == {few.range.report_m}
     assert "distance [m]" in {axes.get_xlabel() for axes in overview.axes}
+
+
+def test_the_sensor_shows_where_errors_are(captures, models, few, prediction_of):
+    def right_half_wrong(index):
+        truth = np.where(captures.distances[index] > 0, captures.distances[index], 1.0)
+        return prediction_of(truth * np.where(np.arange(64) < 32, 1.0, 1.5).astype(np.float32))
+
+    some = {"constant": models["constant"], "student": right_half_wrong}
+    evaluation = evaluate(captures, some, few, (0, 0, 64, 48))
+    axes, _ = draw_figures(captures, some, evaluation, few)["error_by_place"].axes
+    assert axes.get_title(loc="left").startswith("student: ")
+    shown = np.array([text.get_text() for text in axes.texts]).reshape(6, 8)
+    assert set(shown[:, :4].ravel()) == {"0%"}
+    assert set(shown[:, 4:].ravel()) == {"50%"}
+
+
+def test_errors_are_drawn_over_what_the_lens_allows():
+    crlb = {
+        "bound_m": {"0.7-1.0": 0.004, "1.0-4.0": 0.02},
+        "models": {
+            "constant": {"0.7-1.0": 50, "1.0-4.0": 9},
+            "student": {"0.7-1.0": 5, "1.0-4.0": None},
+        },
+    }
+    distances_m = np.array([5.0, 2.0, 0.5])
+    sd_m = {"strong": 0.01 * distances_m, "weak": 0.1 * distances_m}
+    (axes,) = draw_bound(crlb, distances_m, sd_m, (0.7, 4.0)).axes
+    strong, weak = (line.get_ydata() for line in axes.lines)
+    assert strong == pytest.approx([2.0 * 0.01 * np.sqrt(2 / np.pi)])  # within the range only
+    assert weak == pytest.approx(10 * strong)
+    (marker,) = axes.collections
+    assert marker.get_segments()[0].ravel() == pytest.approx([0.7, 0.02, 1.0, 0.02])
 
 
 def test_models_are_named_where_the_nearest_bin_has_no_pixels(captures, models, few):

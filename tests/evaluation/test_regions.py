@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rangefinder.config import parse_parameters
+from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError
-from rangefinder.evaluation.regions import SIDES, Regions, near_edges, support_mask
+from rangefinder.evaluation.regions import SIDES, Regions, near_edges, sensor_grid, support_mask
 
 WHOLE = (0, 0, 64, 48)
 
@@ -51,6 +52,16 @@ def test_positions_are_sensor_radii(captures, params):
     radius = np.hypot(x - 32, y - 24) / 40  # 64 x 48 has half a diagonal of 40
     assert np.array_equal(position == 0, radius < 0.4)
     assert np.array_equal(position == 1, radius > 0.8)
+
+
+def test_a_crop_keeps_its_place_on_the_sensor(captures, params, monkeypatch):
+    assert sensor_grid(captures.camera) == (6, 8)
+    captures.distances[0] = np.full((8, 8), 2.0, np.float32)
+    captures.textures[0] = np.zeros((8, 8), np.float32)
+    crop = Placement(origin_px=(40, 16))  # the third row of cells, the sixth column
+    monkeypatch.setattr(captures, "placement", lambda _: crop, raising=False)
+    regions = Regions(params, (0, 0, 8, 8), 1.0)
+    assert set(regions.of(captures, 0).place) == {2 * 8 + 5}
 
 
 def test_texture_splits_the_scored_pixels_of_all_captures_in_the_configured_share(captures, params):

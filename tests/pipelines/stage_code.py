@@ -17,7 +17,7 @@ def stage_code(stages: list[str], source: Path) -> dict[str, list[str]]:
         source: Folder of the package.
 
     Returns:
-        Sorted paths from the project's root, per stage.
+        Sorted paths from the project's root, per stage; templates lie beside their modules.
     """
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True)
     return {stage: _paths(graph, f"{PACKAGE}.pipelines.{stage}", source) for stage in stages}
@@ -28,6 +28,7 @@ def _paths(graph: grimp.ImportGraph, module: str, source: Path) -> list[str]:
     files = {path for path in files if path.name != "__init__.py"} | {
         source / _file(module, source)
     }
+    files |= {page for path in files if (page := path.with_suffix(".html")).is_file()}
     rooms = {path for path in source.rglob("*") if (path / "__init__.py").is_file()}
     whole = {room for room in rooms if set(room.rglob("*.py")) - _inits(room) <= files}
     largest = {room for room in whole if not whole & set(room.parents)}

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from ..conftest import Project, SmokeRun
+from ..pages import Page
 
-COMMAND = ("kedro", "run", "--pipeline", "ablation", "--env", "smoke")
+COMMAND = ("kedro", "run", "--pipelines", "ablation,report", "--env", "smoke")
 COLUMNS = ["variant", "seed", "abs_rel", "delta1"]
 COLUMNS += ["corner_abs_rel", "strong_abs_rel", "weak_abs_rel"]
 
@@ -40,6 +41,18 @@ def test_every_variant_has_a_row_of_scores(ablated):
     assert set(found["variant"]) == {"all", "teacher", "no_location", "on_charts"}
     assert found[COLUMNS[2:]].notna().all(axis=None)
     assert found["abs_rel"].nunique() == len(found)
+
+
+def test_the_report_has_the_variants(ablated):
+    report = Page((ablated.folder / "data/08_reporting/report.html").read_text())
+    assert "What each part is worth" in report.sections
+    found = table(ablated).set_index("variant")["abs_rel"]
+    shown = report.table("variant")
+    assert {name: shown[name][0] for name in found.index} == {
+        name: f"{value:.3f}" for name, value in found.items()
+    }
+    figure = (ablated.folder / "data/08_reporting/ablation.png").read_bytes()
+    assert figure in report.pictures.values()
 
 
 def test_a_student_of_charts_alone_has_composited_scenes_too(ablated):

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ..conftest import Project, SmokeRun
+from ..pages import Page
 
 RATIOS = {
     "dense_vs_patch_loop_stride4",
@@ -25,7 +26,7 @@ def test_the_benchmark_reports_every_ratio(smoke_run: SmokeRun, tmp_path: Path):
     ignored = shutil.ignore_patterns("mlartifacts", "mlflow.db")
     shutil.copytree(smoke_run.folder, tmp_path / "project", ignore=ignored)
     project = Project(tmp_path / "project")
-    done = project.run("kedro", "run", "--env", "smoke", "--pipeline", "benchmark")
+    done = project.run("kedro", "run", "--env", "smoke", "--pipelines", "benchmark,report")
     assert done.returncode == 0, done.stderr
     assert "dense vs patch loop stride4" in done.stdout
     assert "frames/s at 480x360" in done.stdout
@@ -41,3 +42,9 @@ def test_the_benchmark_reports_every_ratio(smoke_run: SmokeRun, tmp_path: Path):
     stages = {row["stage"]: row["cpu_s"] for row in content["costs"]}
     assert list(stages) == ["rendering", "teacher training", "sweep", "distillation"]
     assert min(stages.values()) > 0
+    report = Page((project.folder / "data/08_reporting/report.html").read_text())
+    assert "Speed" in report.sections
+    ratio = content["ratios"]["dense_vs_patch_loop_stride4"]
+    assert report.table("ratio of times")["dense vs patch loop stride4"] == [f"{ratio:.3g}x"]
+    figure = (project.folder / "data/08_reporting/benchmark.png").read_bytes()
+    assert figure in report.pictures.values()

@@ -22,9 +22,10 @@ from .stage_code import stage_code
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 CATALOG = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
 STUDIES = ("cache_audit", "benchmark", "ablation")  # their results are no stage's dependency
-CHAIN_ENDS = ("evaluation", "promotion")  # last stages of what is adopted
+CHAIN_END = "report"  # last stage of what is adopted
 CHAINS = ("distill", "__default__")
-PIPELINES = {k: v for k, v in register_pipelines().items() if k not in STUDIES + CHAINS}
+EVERY = register_pipelines()
+PIPELINES = {k: v for k, v in EVERY.items() if k not in STUDIES + CHAINS}
 
 
 def path_of(dataset: str) -> str | None:
@@ -63,7 +64,8 @@ def test_there_is_one_stage_per_pipeline():
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_takes_and_leaves_what_the_catalog_says(name):
     pipeline = PIPELINES[name]
-    takes, leaves = paths_of(pipeline.inputs()), paths_of(pipeline.outputs())
+    studies = set().union(*(EVERY[study].outputs() for study in STUDIES))
+    takes, leaves = paths_of(pipeline.inputs() - studies), paths_of(pipeline.outputs())
     data = {dep for dep in STAGES[name]["deps"] if dep.startswith("data/")}
     kept = takes & outs(name)  # working folder and output at once
     assert data == takes - checkpoints(takes) - kept - leaves
@@ -109,8 +111,8 @@ def adopted(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Pr
     project = Project(folder / "project")
     stages = (project.folder / "dvc.yaml").read_text()
     (project.folder / "dvc.yaml").write_text(stages.replace("- env: default", "- env: smoke"))
-    project.run("kedro", "run", "--pipeline", "promotion", "--env", "smoke")
-    project.run("dvc", "commit", "--force", "--with-deps", *CHAIN_ENDS)
+    project.run("kedro", "run", "--pipelines", "promotion,report", "--env", "smoke")
+    project.run("dvc", "commit", "--force", "--with-deps", CHAIN_END)
     project.run("dvc", "remote", "add", "--default", "store", str(folder / "remote"))
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "adopt")
@@ -120,7 +122,7 @@ def adopted(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 def fresh(project: Project) -> bool:
     """Whether `dvc repro` of the chain runs no stage and changes no file."""
-    output = project.run("dvc", "repro", *CHAIN_ENDS).stdout
+    output = project.run("dvc", "repro", CHAIN_END).stdout
     return "up to date" in output and not project.git("status", "--porcelain")
 
 
@@ -131,7 +133,7 @@ def test_adopted_run_is_fresh(adopted):
 def test_clone_and_pull_is_fresh(adopted, tmp_path):
     adopted.git("clone", "--quiet", str(adopted.folder), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
-    clone.run("dvc", "pull", "--with-deps", *CHAIN_ENDS)
+    clone.run("dvc", "pull", "--with-deps", CHAIN_END)
     assert fresh(clone)
     assert (clone.folder / "data/06_models/student/weights.safetensors").is_file()
 
@@ -144,9 +146,9 @@ def test_changed_parameter_runs_its_stage_and_those_after_as_one_parent(adopted,
     parameters = project.folder / "conf/base/parameters.yml"
     changed = parameters.read_text().replace("ranking_loss_weight: 0.1", "ranking_loss_weight: 0.5")
     parameters.write_text(changed)
-    said = project.run("dvc", "repro", *CHAIN_ENDS).stdout
+    said = project.run("dvc", "repro", CHAIN_END).stdout
     ran = [name for name in STAGES if f"Running stage '{name}'" in said]
-    assert ran == ["student_distillation", "evaluation", "promotion"]
+    assert ran == ["student_distillation", "evaluation", "promotion", "report"]
     _check_tree(project)
 
 
@@ -160,11 +162,15 @@ def _check_tree(project: Project) -> None:
     metrics = json.loads((project.folder / "data/08_reporting/metrics.json").read_text())
     result = f"student {metrics['student']:.3f}, teacher {metrics['teacher']:.3f}"
     parent = f"dvc repro: {result}"
-    assert runs.keys() == {parent, "student_distillation", "evaluation", "promotion"}
+    stages = ("student_distillation", "evaluation", "promotion", "report")
+    assert runs.keys() == {parent, *stages}
     assert runs["evaluation"].info.run_name == f"evaluation smoke seed 0: {result}"
     assert runs[parent].data.params["student.sharing"] == "frozen"
     for name, value in metrics.items():
         assert runs[parent].data.metrics[f"evaluation/{name}"] == value
+    for name in (parent, "report"):
+        kept = client.list_artifacts(runs[name].info.run_id)
+        assert "report.html" in {entry.path for entry in kept}
     # The teacher's stage did not run: it is not in this registry. The gate scores the student too.
     evaluated = runs["evaluation"].info.run_id
     (student,) = [run for run in scored if run.data.tags["mlflow.parentRunId"] == evaluated]
@@ -173,7 +179,7 @@ def _check_tree(project: Project) -> None:
     assert student.data.tags["model"] == "models:/rangefinder-student/1"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
-    for name in ("student_distillation", "evaluation", "promotion"):
+    for name in stages:
         tags = runs[name].data.tags
         assert tags["mlflow.parentRunId"] == runs[parent].info.run_id
         data = {d["path"]: d["md5"] for d in lock[name]["deps"] if d["path"].startswith("data/")}
@@ -223,7 +229,7 @@ def _check_lineage(project: Project, version: str, command: str) -> None:
     found = lineage(client, f"models:/rangefinder-student/{version}")
     links = {link.what: link for link in found}
     captures = read_captures(project.folder / "data/02_intermediate/captures")
-    listed = pd.read_csv(links["captures"].facts["ids"], dtype=str)
+    listed = pd.read_csv(links["captures"].facts["listed in"], dtype=str)
     assert fingerprint_of(listed["capture_id"]) == captures.digest == links["captures"].fingerprint
     stages = ("student_distillation", "patch_caching", "teacher_training", "ingestion")
     made = (links[what].command for what in ("student", "cache", "teacher", "captures"))

@@ -188,7 +188,7 @@ def test_lineage_leads_from_the_student_back_to_the_ids_of_captures(smoke_run, c
     assert links["cache"].fingerprint == student.card.cache
     assert links["camera"].fingerprint == student.card.camera_fingerprint
     assert links["captures"].fingerprint == captures.digest
-    listed = pd.read_csv(links["captures"].facts["ids"], dtype=str)
+    listed = pd.read_csv(links["captures"].facts["listed in"], dtype=str)
     assert fingerprint_of(listed["capture_id"]) == captures.digest
     for what in ("student", "cache", "teacher", "captures"):
         assert links[what].command == "kedro run --pipelines distill --env smoke"
@@ -222,6 +222,9 @@ def test_the_experiment_is_of_model_training(client):
 def test_the_view_that_make_ui_opens_has_columns_that_runs_fill(client, record):
     tags = client.get_experiment("1").tags
     view = json.loads(tags[f"mlflow.sharedViewState.{VIEW}"])
+    assert [run.info.run_id for run in client.search_runs(["1"], view["searchFilter"])] == [
+        record.info.run_id  # without those below it that keep a model's scores
+    ]
     columns = [name[9:-1] for name in view["selectedColumns"] if name.startswith("metrics.")]
     assert {"evaluation/student", "evaluation/teacher"} <= set(columns) <= set(record.data.metrics)
     assert VIEW in (ROOT / "Makefile").read_text()
@@ -236,7 +239,7 @@ def test_metrics_of_dvc_fit_the_terminal(smoke_run):
 def test_scores_and_figures_are_kept_with_the_run(client, record):
     kept = {entry.path for entry in client.list_artifacts(record.info.run_id)}
     described = {"captures.csv", "environment.json"}
-    assert kept == {"evaluation.json", "per_image.csv", "figures"} | described
+    assert kept == {"report.html", "evaluation.json", "per_image.csv", "figures"} | described
     assert len(client.list_artifacts(record.info.run_id, "figures")) >= 4
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,26 +18,13 @@ from rangefinder.inference.session import Measurement, PointReading, Session
 from rangefinder.inference.viewer import page as page_of
 from rangefinder.models.model_files import load_model, save_model
 
+from ..browser import PHONE, Looker
+from ..browser import looker as open_page
 from ..inference.test_viewer import portrait, scrambled
 from ..tiny_camera import random_pixels
 from .conftest import started
 
 pytestmark = pytest.mark.slow
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-DESKTOP, PHONE = (1280, 800), (390, 844)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium of this machine."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="rangefinder[browser] is needed")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +53,8 @@ def photos(tmp_path_factory) -> list[Path]:
     return [folder / "plain.png", portrait(folder, 6)]
 
 
-@dataclass(frozen=True)
-class Looker:
-    """Somebody who looks at the page."""
-
-    page: Any
-    errors: list[str]
+class Reader(Looker):
+    """Somebody who reads distances off the page."""
 
     def text(self, name: str) -> str:
         return self.page.locator(f"#{name}").inner_text()
@@ -109,31 +89,15 @@ class Looker:
     def shows(self, name: str) -> None:
         self.page.wait_for_function("name => document.title.startsWith(name)", arg=name)
 
-    def fits(self) -> bool:
-        """Whether nothing is wider than the window."""
-        return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
-
-@contextmanager
-def looker(
-    browser: Any, url: str, size: tuple[int, int] = DESKTOP, **more: Any
-) -> Iterator[Looker]:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **more)
-    page, errors = context.new_page(), []
-    page.on(
-        "console", lambda message: errors.append(message.text) if message.type == "error" else 0
-    )
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(url)
-    yield Looker(page, errors)
-    context.close()
+looker = partial(open_page, kind=Reader)
 
 
 def numbers(text: str) -> list[float]:
     return [float(found) for found in re.findall(r"\d+\.?\d*", text)]
 
 
-def agree(look: Looker, reading: PointReading) -> None:
+def agree(look: Reader, reading: PointReading) -> None:
     """The page shows what `measure --at` prints."""
     printed = numbers(str(reading).partition("): ")[2])
     assert numbers(look.text("value")) + numbers(look.text("interval")) == printed
@@ -229,7 +193,7 @@ def test_a_phone_reads_by_tapping(browser, session, photos, tmp_path):
         assert look.errors == []
 
 
-def coloured(look: Looker) -> np.ndarray:
+def coloured(look: Reader) -> np.ndarray:
     """The overlay's samples `[H, W, 4]`."""
     width, height, samples = look.page.evaluate(
         """() => {

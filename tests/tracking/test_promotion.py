@@ -126,7 +126,9 @@ def test_a_decision_is_in_tags_description_metrics_and_file(project):
     version = find_version(gate.client, STUDENT_NAME, worse)
     logged = gate.client.get_logged_model(version.model_id)
     scores = {metric.key: metric.value for metric in logged.metrics}
-    assert scores["overall/abs_rel"] == decision.content()["scores"]["candidate"]["abs_rel"]
+    assert (
+        scores["overall/abs_rel"] == decision.content()["scores"]["candidate"]["overall"]["abs_rel"]
+    )
     assert f'"version": "{worse}"' in project.promotion_report.read_text()
     (run, *_) = gate.client.search_runs(["1"], "attributes.run_name LIKE 'promote%'")
     assert run.info.run_name == f"promote models:/{STUDENT_NAME}/{worse}: refused"

@@ -24,6 +24,7 @@ def lineage(model: str, html: Path | None, env: str) -> None:
     camera, its lens, and the commit.
     """
     from rangefinder.common.files import atomic_write
+    from rangefinder.common.page import page
     from rangefinder.config.project import Project
     from rangefinder.tracking import lineage as chain
     from rangefinder.tracking.registry import open_registry
@@ -32,6 +33,7 @@ def lineage(model: str, html: Path | None, env: str) -> None:
     if html is None:
         click.echo(chain.as_text(links))
         return
-    page = chain.as_html(links, f"Lineage of {model}")
-    atomic_write(html, lambda path: path.write_text(page, encoding="utf-8"))
+    lead = "What the model was made from, and the command that makes each thing again."
+    text = page(model, lead, [chain.section(links)])
+    atomic_write(html, lambda path: path.write_text(text, encoding="utf-8"))
     click.echo(f"Written: {html}")

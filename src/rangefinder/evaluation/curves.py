@@ -1,4 +1,4 @@
-"""Curves of one model: sparsification (risk-coverage, AUSE), predicted against true distance."""
+"""Curves and maps of one model: sparsification, predicted against true distance, sensor."""
 
 from __future__ import annotations
 
@@ -147,3 +147,27 @@ class DistanceHistogram:
         near, far = np.log(self.edges_m[0]), np.log(self.edges_m[-1])
         place = (np.log(distance_m) - near) * (_DISTANCE_BINS / (far - near))
         return np.asarray(np.clip(place, 0, _DISTANCE_BINS - 1), dtype=np.intp)
+
+
+class SensorErrors:
+    """Mean AbsRel in each cell of the sensor.
+
+    Args:
+        grid: Rows and columns of the cells.
+    """
+
+    def __init__(self, grid: tuple[int, int]) -> None:
+        self.pixels: Double = np.zeros(grid)
+        self._sums: Double = np.zeros(grid)
+
+    def add(self, place: NDArray[np.intp], error: Float) -> None:
+        """Count pixels: flat index of the sensor's cell and relative error `[N]`."""
+        cells = self.pixels.size
+        self.pixels += np.bincount(place, minlength=cells).reshape(self.pixels.shape)
+        self._sums += np.bincount(place, error, cells).reshape(self.pixels.shape)
+
+    @property
+    def abs_rel(self) -> Double:
+        """Mean AbsRel `[rows, columns]`; NaN in empty cells."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self._sums / self.pixels)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from rangefinder.camera import Camera
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.common.figures import (
     BASELINE,
@@ -20,21 +21,26 @@ from rangefinder.common.figures import (
     GRID,
     MARK,
     SETTINGS,
+    UNKNOWN,
     VERMILION,
     distance_axis,
     model_colours,
     new_figure,
     percent_axis,
 )
+from rangefinder.common.lengths import length_unit
 from rangefinder.config import Interval, Parameters
 from rangefinder.evaluation.maps import Scene, close_up, side_by_side
-from rangefinder.evaluation.metrics import Model
+from rangefinder.evaluation.metrics import Double, Model
 from rangefinder.evaluation.regions import SIDES
 from rangefinder.evaluation.scoring import Curves, Evaluation
+from rangefinder.evaluation.summary import MEAN_OVER_SD
 from rangefinder.models.prediction import INTERVAL_LEVELS
 
 _SHARES = (1e-3, 0.3)  # ends of the colour scale
 _GROUP = 0.8  # width of a group of bars
+_CAPTURE = "capture_"  # before the index, in names of figures
+_DARK = 0.8  # share of the colour scale from which text is white
 _BAND = (0.1, 0.9)  # quantiles of the predictions shown as a band
 
 
@@ -45,7 +51,8 @@ def draw_figures(
 
     `overview` (photo, truth, models, error and 80 % interval side by side),
     `capture_<number>_<scene>` (the same, large), `predicted_against_true`, `reliability`,
-    `sparsification`, `error_by_distance`, and `defocus_sign` if a model predicts it.
+    `sparsification`, `error_by_distance`, `error_by_place`, and `defocus_sign` if a model predicts
+    it.
     """
     report_m = params.range.report_m
     with mpl.rc_context(SETTINGS):
@@ -56,16 +63,59 @@ def draw_figures(
         figures = {"overview": side_by_side(list(scenes.values()), report_m)}
         for index, scene in scenes.items():
             name = re.sub(r"[^\w-]", "-", str(captures.table["scene"].iloc[index]))
-            figures[f"capture_{index:03d}_{name}"] = close_up(scene, report_m)
+            figures[f"{_CAPTURE}{index:03d}_{name}"] = close_up(scene, report_m)
         curves, summary = evaluation.curves, evaluation.summary
         figures["predicted_against_true"] = _predicted_against_true(curves, summary, report_m)
         figures["reliability"] = _reliability(summary)
         figures["sparsification"] = _sparsification(curves, summary)
         focus_m = captures.camera.focus_distance_m
         figures["error_by_distance"] = _errors_by_distance(evaluation, report_m, focus_m)
+        figures["error_by_place"] = _error_by_place(curves, summary, captures.camera)
         if any(model["defocus_sign"] for model in summary["models"].values()):
             figures["defocus_sign"] = _defocus_sign(evaluation)
     return figures
+
+
+def capture_index(name: str) -> int | None:
+    """Index of the capture that a figure of `draw_figures` shows large; None for other figures."""
+    found = re.match(rf"{_CAPTURE}(\d+)_", name)
+    return int(found[1]) if found else None
+
+
+def draw_bound(
+    crlb: dict[str, Any], distances_m: Double, sd_m: Mapping[str, Double], report_m: Interval
+) -> Figure:
+    """Mean error of strongly textured pixels, and what it would be at the Cramer-Rao bound.
+
+    Args:
+        crlb: `crlb_ratio` of evaluation.json.
+        distances_m: `[D]` distances of the bound [m].
+        sd_m: Per texture `[D]` Cramer-Rao lower bound of the standard deviation [m].
+        report_m: Ends of the distance axis [m].
+    """
+    names = [name for name in crlb["models"] if name != BASELINE]
+    inside = (distances_m >= report_m[0]) & (distances_m <= report_m[1])
+    with mpl.rc_context(SETTINGS):
+        figure = new_figure(6.6, 4.4)
+        axes = figure.subplots()
+        for (texture, sd), line in zip(sd_m.items(), ("-", "--"), strict=True):
+            least = MEAN_OVER_SD * sd[inside]
+            label = f"bound, {texture} texture"
+            axes.plot(distances_m[inside], least, line, color=MARK, lw=1.5, label=label)
+        for name, colour in model_colours(names).items():
+            errors_m = {
+                where: {"mae_m": ratio and ratio * crlb["bound_m"][where]}
+                for where, ratio in crlb["models"][name].items()
+            }
+            _bin_markers(axes, errors_m, "mae_m", colour, f"{name}, strong texture")
+        distance_axis(axes, "x", report_m, "true distance")
+        unit = length_unit(report_m)
+        axes.set(yscale="log", ylabel=f"mean error [{unit.name}]")
+        axes.yaxis.set_major_formatter(lambda error_m, _: unit.text(error_m))
+        axes.grid(visible=True, color=GRID)
+        axes.set_title("Error, and the Cramer-Rao bound of one patch")
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    return figure
 
 
 def chosen_captures(evaluation: Evaluation, params: Parameters) -> list[int]:
@@ -217,7 +267,7 @@ def _error_by_distance(
     for name, model in models.items():
         histogram = curves[name].histogram
         axes.plot(histogram.centres_m, histogram.abs_rel, color=colours[name], lw=1, alpha=0.6)
-        _bin_markers(axes, model["by_distance_m"], colours[name], name)
+        _bin_markers(axes, model["by_distance_m"], "abs_rel", colours[name], name)
         bins = [scores["abs_rel"] or 0.0 for scores in model["by_distance_m"].values()]
         highest = max(highest, *bins) if name != BASELINE or len(models) == 1 else highest
     if report_m[0] < focus_m < report_m[1]:
@@ -229,6 +279,30 @@ def _error_by_distance(
     distance_axis(axes, "x", report_m, "true distance")
     percent_axis(axes, "y", "mean relative error")
     axes.legend()
+
+
+def _error_by_place(
+    curves: Mapping[str, Curves], summary: dict[str, Any], camera: Camera
+) -> Figure:
+    """Mean relative error in each cell of the sensor; a panel per model but the baseline."""
+    names = [name for name in curves if name != BASELINE] or list(curves)
+    maps = {name: np.ma.masked_invalid(curves[name].sensor.abs_rel) for name in names}
+    highest = max(float(found.max()) for found in maps.values())
+    figure = new_figure(5.2 * len(names) + 0.8, 0.5 + 5.2 * camera.height_px / camera.width_px)
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, (name, found) in zip(panels, maps.items(), strict=True):
+        image = axes.imshow(found, cmap="Oranges", vmin=0, vmax=highest)
+        for (row, column), error in np.ndenumerate(found.filled(np.nan)):
+            if np.isfinite(error):
+                colour = "white" if error > _DARK * highest else "black"
+                axes.text(column, row, f"{error:.0%}", ha="center", va="center", color=colour)
+        axes.set(xticks=[], yticks=[], facecolor=UNKNOWN)
+        axes.spines[:].set_visible(False)
+        axes.set_aspect(camera.height_px / camera.width_px * found.shape[1] / found.shape[0])
+        axes.set_title(f"{name}: AbsRel {summary['models'][name]['overall']['abs_rel']:.3f}")
+    bar = figure.colorbar(image, ax=panels.tolist(), fraction=0.03, pad=0.02)
+    percent_axis(bar.ax, "y", "mean relative error")
+    return figure
 
 
 def _defocus_sign(evaluation: Evaluation) -> Figure:
@@ -265,10 +339,10 @@ def _defocus_sign(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _bin_markers(axes: Axes, bins: dict[str, Any], colour: str, label: str) -> None:
+def _bin_markers(axes: Axes, bins: dict[str, Any], score: str, colour: str, label: str) -> None:
     for name, scores in bins.items():
-        if scores["abs_rel"] is None:
+        if scores[score] is None:
             continue
         near, far = map(float, name.split("-"))
-        axes.hlines(scores["abs_rel"], near, far, colour, lw=3, label=label)
+        axes.hlines(scores[score], near, far, colour, lw=3, label=label)
         label = ""  # once

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from rangefinder.camera import Camera
 from rangefinder.captures.distance_maps import near_edges
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import EvaluationParams, Parameters
@@ -32,6 +33,7 @@ TEXTURES = ("strong", "weak")  # the third index: texture unknown
 POSITIONS = ("centre", "corner")  # the third index: between
 EDGES = ("near", "far")
 SIDES = ("before", "behind")  # of the focus
+SENSOR_COLUMNS = 8  # of cells that errors are mapped in
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ScoredPixels:
     truth_m: Float  # `[N]` true distance [m]
     cell: Index  # `[N]` flat index of each pixel's cell
     side: Index  # `[N]` index in `SIDES` of the true distance
+    place: Index  # `[N]` flat index of the sensor's cell
     inside: Bool  # `[N]` whether the pixel is within the support
     shape: tuple[int, int]  # height and width of the image [px]
 
@@ -91,9 +94,10 @@ class Regions:
     def of(self, captures: CaptureSet, index: int) -> ScoredPixels:
         """Scored pixels of one capture and their cells."""
         truth, mask, inside = self._scored(captures, index)
+        location = location_map(captures.camera, captures.placement(index), *truth.shape)
         axes = (
             self._texture_index(captures, index, truth.shape),
-            self._position_index(captures, index, truth.shape),
+            self._position_index(location),
             (~near_edges(truth, self._conf.edge_step, self._conf.edge_band_px)).astype(np.intp),
             self._distance_index(truth),
             (~inside).astype(np.intp),
@@ -102,7 +106,9 @@ class Regions:
         cell = np.ravel_multi_index(tuple(axis.ravel()[flat] for axis in axes), self.cell_shape)
         truth_m, shape = truth.ravel()[flat], (truth.shape[0], truth.shape[1])
         side = (truth_m >= captures.camera.focus_distance_m).astype(np.intp)
-        return ScoredPixels(flat, truth_m, np.asarray(cell), side, inside.ravel()[flat], shape)
+        place = sensor_cells(captures.camera, location).ravel()[flat]
+        inside = inside.ravel()[flat]
+        return ScoredPixels(flat, truth_m, np.asarray(cell), side, place, inside, shape)
 
     @property
     def _conf(self) -> EvaluationParams:
@@ -123,8 +129,7 @@ class Regions:
         known = np.isfinite(energy)
         return np.where(known, np.where(energy >= self.strong_texture, 0, 1), len(TEXTURES))
 
-    def _position_index(self, captures: CaptureSet, index: int, shape: tuple[int, ...]) -> Index:
-        location = location_map(captures.camera, captures.placement(index), *shape)
+    def _position_index(self, location: Float) -> Index:
         radius = np.hypot(location[0], location[1])
         corner = np.where(radius > self._conf.corner_radius, 1, len(POSITIONS))
         return np.where(radius < self._conf.centre_radius, 0, corner)
@@ -134,6 +139,23 @@ class Regions:
         index = np.searchsorted(edges, truth_m, side="right") - 1
         index = np.where(truth_m == edges[-1], len(edges) - 2, index)
         return np.where(index < 0, len(edges) - 1, index)
+
+
+def sensor_grid(camera: Camera) -> tuple[int, int]:
+    """Rows and columns of the cells, about square, that errors are mapped in."""
+    return max(1, round(SENSOR_COLUMNS * camera.height_px / camera.width_px)), SENSOR_COLUMNS
+
+
+def sensor_cells(camera: Camera, location: Float) -> Index:
+    """Flat index `[...]` of the sensor's cell at locations `[2, ...]`."""
+    rows, columns = sensor_grid(camera)
+    x_px, y_px = (
+        axis * camera.half_diagonal_px + centre
+        for axis, centre in zip(location, camera.centre_px, strict=True)
+    )
+    column = np.clip((x_px * (columns / camera.width_px)).astype(np.intp), 0, columns - 1)
+    row = np.clip((y_px * (rows / camera.height_px)).astype(np.intp), 0, rows - 1)
+    return np.asarray(row * columns + column)
 
 
 def support_mask(support: Support, index: int, shape: tuple[int, int]) -> Bool:

@@ -1,4 +1,4 @@
-"""Tables on the terminal: how they are set, and the one that ends an evaluation."""
+"""Tables of an evaluation and of the gate, and how tables are printed on the terminal."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     )
     if "limits" in summary:
         head += "\n" + textwrap.fill(summary["limits"], 100)
-    regions = _regions(models, protocol["pixels"], unit)
-    parts: list[RenderableType] = [head, _overall(models, unit), "AbsRel by region", regions]
+    regions = region_table(models, protocol["pixels"], unit)
+    parts: list[RenderableType] = [head, overall_table(models, unit), "AbsRel by region", regions]
     if signs := _signs(models):
         parts.append(signs)
     if ratios := _ratios(summary["comparisons"]):
@@ -99,8 +99,8 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
             if not counts["pixels"]["overall"]:
                 continue
             own = {model: content["by_source"][name] for model, content in models.items()}
-            parts += [f"The {counts['captures']} {name} captures alone", _overall(own, unit)]
-            parts += ["AbsRel by region", _regions(own, counts["pixels"], unit)]
+            parts += [f"The {counts['captures']} {name} captures alone", overall_table(own, unit)]
+            parts += ["AbsRel by region", region_table(own, counts["pixels"], unit)]
     print_parts(parts, stream)
 
 
@@ -111,11 +111,20 @@ def print_decision(decision: dict[str, Any], stream: TextIO | None = None) -> No
         decision: Content of promotion.json.
         stream: Standard output by default.
     """
-    name = f"{decision['model']}, version {decision['version']}"
     if decision["outcome"] == "unchanged":
-        print_parts([f"{name}, is the champion."], stream)
+        print_parts([verdict(decision)], stream)
         return
-    head = f"{name}, against {decision['against']}, on test captures {decision['captures']}"
+    print_parts([compared(decision), rule_table(decision), verdict(decision)], stream)
+
+
+def compared(decision: dict[str, Any]) -> str:
+    """What the gate compared: content of promotion.json in words."""
+    name = f"{decision['model']}, version {decision['version']}"
+    return f"{name}, against {decision['against']}, on test captures {decision['captures']}"
+
+
+def rule_table(decision: dict[str, Any]) -> Table:
+    """The rules of the gate, whether each holds, and its numbers."""
     rows = [
         ("yes" if check["holds"] else Text("NO", "bold"), check["rule"], check["numbers"])
         for check in decision["checks"]
@@ -123,16 +132,27 @@ def print_decision(decision: dict[str, Any], stream: TextIO | None = None) -> No
     table = text_table(("", "rule", "numbers"), rows)
     for column in table.columns:
         column.justify = "left"
-    broken = [check["rule"] for check in decision["checks"] if not check["holds"]]
-    verdict = {
+    return table
+
+
+def verdict(decision: dict[str, Any]) -> str:
+    """What the gate decided, as a sentence."""
+    broken = ", ".join(check["rule"] for check in decision["checks"] if not check["holds"])
+    return {
         "promoted": "Promoted: it is the champion.",
-        "forced": f"Promoted by force; broken: {', '.join(broken)}.",
-        "refused": f"Refused; broken: {', '.join(broken)}.",
+        "forced": f"Promoted by force; broken: {broken}.",
+        "refused": f"Refused; broken: {broken}.",
+        "unchanged": f"{decision['model']}, version {decision['version']}, is the champion.",
     }[decision["outcome"]]
-    print_parts([head, table, verdict], stream)
 
 
-def _overall(models: dict[str, Any], unit: LengthUnit) -> Table:
+def overall_table(models: dict[str, Any], unit: LengthUnit) -> Table:
+    """Scores over all pixels, a row per model.
+
+    Args:
+        models: `models` of evaluation.json, or entries like them.
+        unit: Of the errors.
+    """
     columns: dict[str, list[RenderableType]] = {"model": list(models)}
     for heading, score in _COLUMNS.items():
         ideal = 1.0 if score in HIGHER_IS_BETTER else 0.0
@@ -147,7 +167,14 @@ def _overall(models: dict[str, Any], unit: LengthUnit) -> Table:
     return text_table(list(columns), zip(*columns.values(), strict=True))
 
 
-def _regions(models: dict[str, Any], pixels: dict[str, Any], unit: LengthUnit) -> Table:
+def region_table(models: dict[str, Any], pixels: dict[str, Any], unit: LengthUnit) -> Table:
+    """AbsRel in each region, a column per model.
+
+    Args:
+        models: `models` of evaluation.json, or entries like them.
+        pixels: `protocol.pixels` of evaluation.json.
+        unit: Of the distance bins.
+    """
     rows: list[list[RenderableType]] = []
     groups = {
         **{"texture": "by_texture", "": "by_position", "edge": "by_edge"},

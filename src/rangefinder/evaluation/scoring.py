@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,15 @@ from tqdm import tqdm
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Interval, Parameters
 from rangefinder.errors import CaptureError
-from rangefinder.evaluation.curves import DistanceHistogram, Sparsification, SparsificationCurve
+from rangefinder.evaluation.curves import (
+    DistanceHistogram,
+    SensorErrors,
+    Sparsification,
+    SparsificationCurve,
+)
 from rangefinder.evaluation.metrics import (
     SUMS,
     Double,
-    Float,
     Model,
     check_prediction,
     check_values,
@@ -26,7 +30,7 @@ from rangefinder.evaluation.metrics import (
     relative_sd,
     score_array,
 )
-from rangefinder.evaluation.regions import Regions, ScoredPixels, Support
+from rangefinder.evaluation.regions import Regions, ScoredPixels, Support, sensor_grid
 from rangefinder.evaluation.sides import SideSums
 from rangefinder.evaluation.summary import ModelSums, source_rows, summarise
 from rangefinder.models.prediction import Prediction
@@ -63,6 +67,7 @@ class Curves:
 
     sparsification: SparsificationCurve
     histogram: DistanceHistogram
+    sensor: SensorErrors
 
 
 @dataclass(frozen=True)
@@ -88,31 +93,37 @@ class Evaluation:
 class _CurveTally:
     """Running data of one model's curves."""
 
-    def __init__(self, range_m: Interval) -> None:
+    def __init__(self, range_m: Interval, grid: tuple[int, int]) -> None:
         self._sparsification = Sparsification()
         self._histogram = DistanceHistogram(range_m)
+        self._sensor = SensorErrors(grid)
 
-    def add(self, truth_m: Float, distance_m: Float, uncertainty: Float) -> None:
-        """Add pixels `[N]`: true and predicted distance [m], expected relative error."""
-        self._sparsification.add(relative_error(truth_m, distance_m), uncertainty)
+    def add(self, scored: ScoredPixels, prediction: Prediction) -> None:
+        """Add the pixels of a capture that lie within the support."""
+        inside = scored.flat[scored.inside]
+        truth_m, distance_m = scored.truth_m[scored.inside], prediction.distance_m.ravel()[inside]
+        error = relative_error(truth_m, distance_m)
+        self._sparsification.add(error, relative_sd(prediction).ravel()[inside])
         self._histogram.add(truth_m, distance_m)
+        self._sensor.add(scored.place[scored.inside], error)
 
     def curves(self) -> Curves:
         """Of all pixels added so far."""
-        return Curves(self._sparsification.curve(), self._histogram)
+        return Curves(self._sparsification.curve(), self._histogram, self._sensor)
 
 
 class _Tally:
     """Running totals of one model, capture by capture."""
 
-    def __init__(
-        self, sources: Sequence[str], cell_shape: tuple[int, ...], range_m: Interval
-    ) -> None:
-        self.sums: Double = np.zeros((len(sources), *cell_shape, len(SUMS)))
-        self.sides = SideSums.empty(len(sources))
-        self.pooled = _CurveTally(range_m)
-        self.by_source = {source: _CurveTally(range_m) for source in source_rows(sources)}
-        self._sources = sources
+    def __init__(self, captures: CaptureSet, regions: Regions) -> None:
+        self._sources = captures.sources
+        range_m, grid = regions.params.range.working_m, sensor_grid(captures.camera)
+        self.sums: Double = np.zeros((len(self._sources), *regions.cell_shape, len(SUMS)))
+        self.sides = SideSums.empty(len(self._sources))
+        self.pooled = _CurveTally(range_m, grid)
+        self.by_source = {
+            source: _CurveTally(range_m, grid) for source in source_rows(self._sources)
+        }
 
     def add(self, index: int, scored: ScoredPixels, prediction: Prediction, owner: str) -> None:
         inside = scored.flat[scored.inside]
@@ -122,11 +133,9 @@ class _Tally:
         cells = int(np.prod(shape[:-1]))
         sums = pixel_sums(scored.truth_m, prediction, scored.flat, scored.cell, cells)
         self.sums[index] = sums.reshape(shape)
-        truth, distance = scored.truth_m[scored.inside], prediction.distance_m.ravel()[inside]
-        uncertainty = relative_sd(prediction).ravel()[inside]
-        self.pooled.add(truth, distance, uncertainty)
+        self.pooled.add(scored, prediction)
         if self.by_source:
-            self.by_source[self._sources[index]].add(truth, distance, uncertainty)
+            self.by_source[self._sources[index]].add(scored, prediction)
         self.sides.add(index, scored, prediction)
 
 
@@ -148,8 +157,7 @@ def evaluate(
         ModelError: If a model lacks a prediction for a pixel of the support.
     """
     regions = Regions.over(captures, params, support)
-    sources, working_m = captures.sources, params.range.working_m
-    tallies = {name: _Tally(sources, regions.cell_shape, working_m) for name in models}
+    tallies = {name: _Tally(captures, regions) for name in models}
     for index in tqdm(range(len(captures)), desc="evaluation", unit="capture", disable=None):
         scored = regions.of(captures, index)
         identity = captures.table["capture_id"].iloc[index]
@@ -166,7 +174,7 @@ def evaluate(
     curves = {name: tally.pooled.curves() for name, tally in tallies.items()}
     source_curves = {
         source: {name: tally.by_source[source].curves() for name, tally in tallies.items()}
-        for source in source_rows(sources)
+        for source in source_rows(captures.sources)
     }
     data = {
         name: ModelSums(

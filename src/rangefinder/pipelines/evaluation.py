@@ -21,6 +21,8 @@ from rangefinder.config import (
 from rangefinder.pipelines import sections
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.evaluation.scoring import Evaluation
     from rangefinder.models.model_files import TrainedModel
@@ -80,9 +82,8 @@ def score(
         "student": capture_predictions(student, test, cache, compute.device),
     }
     evaluation = evaluate(test, models, params, common_support(teacher.card, test))
-    evaluation.summary["crlb_ratio"] = _crlb_ratio(teacher, test, evaluation, params, psf_banks)
     figures = draw_figures(test, models, evaluation, params)
-    named = {f"{name}.png": figure for name, figure in figures.items()}
+    figures |= _add_lens_limits(teacher, test, evaluation, params, psf_banks)
     return {
         "evaluation": evaluation.summary | limits,
         "metrics": headline(evaluation.summary),
@@ -90,27 +91,49 @@ def score(
         "error_by_distance": error_by_distance(evaluation),
         "reliability": reliability(evaluation),
         "risk_coverage": risk_coverage(evaluation),
-        "figures": named,
+        "figures": figures,
     }
 
 
-def _crlb_ratio(
+def _add_lens_limits(
     teacher: TrainedModel,
     captures: CaptureSet,
     evaluation: Evaluation,
     params: Parameters,
     psf_banks: Path,
-) -> dict[str, Any] | None:
-    """Errors over the Cramer-Rao bound; None for captures that no traced lens has made."""
+) -> dict[str, Figure]:
+    """Add what the lens allows to the summary: a verdict, errors over the Cramer-Rao bound.
+
+    Both are None for captures that no traced lens has made.
+
+    Returns:
+        Their figure.
+    """
+    from rangefinder.evaluation.figures import draw_bound
     from rangefinder.evaluation.summary import crlb_ratio
-    from rangefinder.optics.identifiability import strong_texture_bound_m
+    from rangefinder.optics.identifiability import (
+        gap_within,
+        strong_texture_bound_m,
+        told_apart_m,
+        verdict,
+        weak_texture_bound_m,
+    )
     from rangefinder.optics.psf_bank import bank_for
 
+    summary, working_m = evaluation.summary, params.range.working_m
+    summary |= {"identifiability": None, "crlb_ratio": None}
     if not np.isfinite(evaluation.regions.strong_texture):
-        return None
-    bank = bank_for(captures.camera, params.bank, params.range.working_m, psf_banks)
-    bound = strong_texture_bound_m(bank, teacher.card.patch_px, params.identifiability)
-    return crlb_ratio(evaluation.sums, evaluation.regions, *bound)
+        return {}
+    bank = bank_for(captures.camera, params.bank, working_m, psf_banks)
+    patch_px, gap = teacher.card.patch_px, gap_within(working_m, params.identifiability.least_gap)
+    distances_m, strong_m = strong_texture_bound_m(bank, patch_px, params.identifiability)
+    _, weak_m = weak_texture_bound_m(bank, patch_px, params.identifiability)
+    summary["identifiability"] = verdict(working_m, told_apart_m(distances_m, weak_m, gap), gap)
+    summary["crlb_ratio"] = crlb_ratio(evaluation.sums, evaluation.regions, distances_m, strong_m)
+    bounds = {"strong": strong_m, "weak": weak_m}
+    return {
+        "cramer_rao": draw_bound(summary["crlb_ratio"], distances_m, bounds, params.range.report_m)
+    }
 
 
 def create_pipeline() -> Pipeline:

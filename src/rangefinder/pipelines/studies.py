@@ -26,7 +26,7 @@ def measure_speed(
     student: TrainedModel,
     psf_banks: Path,
 ) -> tuple[dict[str, Any], Figure]:
-    """Times, work, memory and ratios; and their figure.
+    """Times, work, memory and ratios, of which student; and their figure.
 
     Raises:
         ModelError: If outputs differ that should be equal.
@@ -40,7 +40,7 @@ def measure_speed(
     working_m = parameters.range.working_m
     bank = bank_for(captures.camera, parameters.bank, working_m, psf_banks)
     found = benchmark(captures, (teacher, student), cache, bank, parameters)
-    return found, speed_figure(found)
+    return found | {"student": student.fingerprint}, speed_figure(found)
 
 
 def create_benchmark_pipeline() -> Pipeline:
@@ -65,7 +65,8 @@ def compare_variants(
     from rangefinder.studies.ablation.study import ablate
 
     table = ablate(captures, parameters, folder)
-    return table, ablation_figure(table), summary(table)
+    found = summary(table) | {"captures": captures.digest}
+    return table, ablation_figure(table), found
 
 
 def create_ablation_pipeline() -> Pipeline:

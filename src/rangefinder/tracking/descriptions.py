@@ -41,10 +41,7 @@ def version(card: Card, uri: str) -> str:
     return _sections(
         {
             "": _KINDS[card.kind],
-            "Camera": f"{camera.name}: {camera.focal_length_mm:g} mm, f/{camera.f_number:g}, "
-            f"focused at {camera.focus_distance_m:g} m, {camera.width_px} x {camera.height_px} px, "
-            f"lens {camera.lens.name or camera.lens.kind}. "
-            f"Predicts {1 / near_dpt:.2f} to {1 / far_dpt:.1f} m.",
+            "Camera": f"{camera.in_words}. Predicts {1 / near_dpt:.2f} to {1 / far_dpt:.1f} m.",
             "Limits": "\n".join(f"- {limit}" for limit in limits),
             "Load": "```python\nimport rangefinder\n\n"
             f'session = rangefinder.load_model("{uri}")\n'

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from html import escape
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
+from rangefinder.common.page import Facts, Section
 from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME
 from rangefinder.errors import ModelError
 from rangefinder.tracking.origin import CHANGE, CLEAN, COMMIT, SOURCE, STAGE
@@ -120,7 +121,7 @@ def _captures(client: MlflowClient, fingerprint: str, user: Run) -> Link:
             facts["number"] = re.sub(r'[{}"]', "", taken.dataset.profile or "")
     root = user.info.artifact_uri or ""
     path = unquote(urlparse(root).path) if root.startswith("file:") else root
-    facts["ids"] = f"{path}/{MANIFEST_FILE}"
+    facts["listed in"] = f"{path}/{MANIFEST_FILE}"
     return Link("captures", fingerprint, facts, made.command)
 
 
@@ -162,7 +163,8 @@ def command_of(run: Run) -> str:
 
 
 def _called(run: Run) -> str:
-    return f"{run.info.run_name} (run {run.info.run_id[:8]})"
+    day = datetime.fromtimestamp(run.info.start_time / 1000, UTC).date()
+    return f"{run.info.run_name} (run {run.info.run_id[:8]}, {day})"
 
 
 def as_text(links: list[Link]) -> str:
@@ -177,33 +179,12 @@ def as_text(links: list[Link]) -> str:
     return "\n    |\n".join(blocks)
 
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 46rem; padding: 0 1rem;
-  color: #1a1a1a; background: #fff; }
-ol { list-style: none; padding: 0; margin: 0; }
-li { border: 1px solid #777; border-radius: 6px; padding: .7rem 1rem; overflow-wrap: anywhere; }
-li + li { margin-top: 2rem; position: relative; }
-li + li::before { content: "\\2191  made from this"; position: absolute; top: -1.75rem; left: 1rem;
-  color: #555; font-size: .85rem; }
-h2 { font-size: 1.05rem; margin: 0; }
-code { background: #f0f0f0; padding: 0 .25em; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin: .3rem 0 0; }
-dt { color: #555; } dd { margin: 0; }
-"""
-
-
-def as_html(links: list[Link], title: str) -> str:
-    """The chain as a page that needs nothing else."""
-    items = []
+def section(links: list[Link]) -> Section:
+    """The chain for a page."""
+    parts: list[Facts] = []
     for link in links:
-        listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in link.facts.items())
-        if link.command:
-            listed += f"<dt>again</dt><dd><code>{escape(link.command)}</code></dd>"
-        head = f"{escape(link.what)} <code>{escape(link.fingerprint or 'unknown')}</code>"
-        items.append(f"<li><h2>{head}</h2><dl>{listed}</dl></li>")
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><h1>{escape(title)}</h1>\n<ol>{''.join(items)}</ol></body></html>\n"
-    )
+        again = {"made again by": f"`{link.command}`"} if link.command else {}
+        title = f"{link.what} `{link.fingerprint or 'unknown'}`"
+        above = "made from" if parts else ""
+        parts.append(Facts(title, {**link.facts, **again}, above))
+    return Section("Lineage", parts)

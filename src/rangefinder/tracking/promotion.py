@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 PROMOTED, FORCED, REFUSED, UNCHANGED = "promoted", "forced", "refused", "unchanged"
 PREDECESSOR = "the student it was made from"
 DECISION, REPLACED = "promotion", "promotion.replaced"  # tags of a version
+_SCORES = ("overall", "coverage", "selective_risk_50", "ci95")  # kept in promotion.json
 _LEAST_TURNS, _SECONDS = 3, 60.0  # of timing: after both, for each model, no turn begins
 
 
@@ -99,7 +100,9 @@ class Decision:
             "against": self.against,
             "captures": self.captures,
             "checks": [asdict(check) for check in self.checks],
-            "scores": {name: content["overall"] for name, content in scored.items()},
+            "scores": {
+                name: {key: content[key] for key in _SCORES} for name, content in scored.items()
+            },
         }
 
 

@@ -15,6 +15,8 @@ from rangefinder.evaluation.headline import beats_constant
 from rangefinder.tracking.runs import DESCRIPTION, Dataset, TrackedRun
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rangefinder.cache.store import TeacherCache
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.models.model_files import TrainedModel
@@ -121,6 +123,11 @@ class Recorder:
             run.log_metrics({HEADLINE: dict(numbers)})
             run.set_tags({DESCRIPTION: _table(numbers)})
 
+    def page(self, path: Path) -> None:
+        """Keep a page with the run, and with that of the `dvc` command."""
+        for run in filter(None, (self.run, self.run.parent)):
+            run.log_files(path)
+
     def node(self, name: str, seconds: float, peak_bytes: int | None) -> None:
         """Record how long a node took, and the most memory its process held meanwhile."""
         used = {"seconds": seconds} | ({"peak_mb": peak_bytes / 2**20} if peak_bytes else {})
@@ -140,7 +147,8 @@ def _table(numbers: Mapping[str, float]) -> str:
         f"| {' | '.join(cells)} |"
         for cells in (numbers, ["---"] * len(numbers), (f"{n:.3f}" for n in numbers.values()))
     )
-    return f"{names}\n{dashes}\n{values}\n\nAbsRel, but for {ALL_BUT}; see docs/mlops.md."
+    words = f"AbsRel, but for {ALL_BUT}. All results: artifact report.html."
+    return f"{names}\n{dashes}\n{values}\n\n{words}"
 
 
 def dataset(captures: CaptureSet, source: str, context: str) -> Dataset:

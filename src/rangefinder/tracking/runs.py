@@ -27,17 +27,18 @@ if TYPE_CHECKING:
 PROCESS, PARENT, NAME = "rangefinder.process", "mlflow.parentRunId", "mlflow.runName"
 DESCRIPTION = "mlflow.note.content"
 _WIDTHS = {  # [px] of columns of the table of runs, in their order, as `make ui` opens it
-    "attributes.`Run Name`": 400,
-    "attributes.`Created`": 130,
-    "metrics.`evaluation/student`": 130,
-    "metrics.`evaluation/teacher`": 130,
-    "metrics.`evaluation/constant`": 130,
-    "metrics.`evaluation/edge`": 120,
-    "metrics.`evaluation/in80`": 120,
+    "attributes.`Run Name`": 380,
+    "attributes.`Created`": 115,
+    "metrics.`evaluation/student`": 125,
+    "metrics.`evaluation/teacher`": 125,
+    "metrics.`evaluation/constant`": 125,
+    "metrics.`evaluation/edge`": 115,
+    "metrics.`evaluation/in80`": 115,
     "attributes.`Dataset`": 160,
     "attributes.`Source`": 160,
 }
 _SAVED_VIEW = {
+    "searchFilter": "tags.`captures.test` IS NULL",  # not those that keep a model's scores
     "orderByKey": "metrics.`evaluation/student`",
     "orderByAsc": True,
     "selectedColumns": list(_WIDTHS),

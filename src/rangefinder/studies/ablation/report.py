@@ -8,8 +8,10 @@ from typing import Any, TextIO
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from rich.table import Table
 
 from rangefinder.common.figures import BLUE, DASHED, GREEN, GREY, GRID, MARK, SETTINGS, new_figure
+from rangefinder.common.page import Grid, Picture, Section
 from rangefinder.evaluation.metrics import json_number
 from rangefinder.evaluation.report import print_parts, text_table
 from rangefinder.studies.ablation.variants import WHOLE
@@ -27,6 +29,7 @@ _COLUMNS = {
     "at edges": "edge_abs_rel",
     "in 80 %": "coverage_80",
 }
+_CAPTION = "AbsRel of each variant, best first"
 _PANELS = {
     "abs_rel": "everywhere",
     "strong_abs_rel": "strong texture",
@@ -146,23 +149,50 @@ def print_ablation(summary: dict[str, Any], stream: TextIO | None = None) -> Non
         summary: Content of ablation.json.
         stream: Standard output by default.
     """
-    variants = [
+    print_parts((f"Ablation: {_CAPTION}", _variants(summary), _hypotheses(summary)), stream)
+
+
+def section(summary: dict[str, Any], figure: bytes | None) -> Section:
+    """The same for a page.
+
+    Args:
+        summary: Content of ablation.json.
+        figure: PNG of `ablation_figure`, if there is one.
+    """
+    best = ", ".join(
+        f"{name} {scores['abs_rel']:.3f}" for name, scores in summary["variants"].items()
+    )
+    alt = f"Bars of the AbsRel of each variant, best first: {best}."
+    return Section(
+        "What each part is worth",
+        [
+            f"The method was trained again with parts left out or replaced; `{WHOLE}` is all of "
+            "it. A hypothesis holds if the ratio of the errors, whole method over variant, is at "
+            "most the one required.",
+            *([Picture(figure, alt)] if figure else []),
+            Grid(_variants(summary), _CAPTION),
+            Grid(_hypotheses(summary), "Hypotheses"),
+        ],
+    )
+
+
+def _variants(summary: dict[str, Any]) -> Table:
+    rows = [
         [name, *(_cell(means[key], summary["spread"][name][key]) for key in _COLUMNS.values())]
         for name, means in summary["variants"].items()
     ]
-    hypotheses = []
+    return text_table(["variant", *_COLUMNS], rows)
+
+
+def _hypotheses(summary: dict[str, Any]) -> Table:
+    rows = []
     for judged in summary["hypotheses"]:
         numbers = judged["numbers"]
         score = "" if numbers["score"] == "abs_rel" else f" [{numbers['score']}]"
         holds, ratio = "yes" if judged["holds"] else "NO", f"{numbers['ratio']:.3f}"
         limit = f"<= {numbers['wanted_at_most']:.2f}"
-        hypotheses.append([judged["hypothesis"] + score, holds, ratio, limit])
-    parts = (
-        "Ablation: AbsRel of each variant, best first",
-        text_table(["variant", *_COLUMNS], variants),
-        text_table(["hypothesis", "holds", "ratio", "required"], hypotheses),
-    )
-    print_parts(parts, stream)
+        rows.append([judged["hypothesis"] + score, holds, ratio, limit])
+    return text_table(["hypothesis", "holds", "ratio", "required"], rows)
 
 
 def _cell(mean: float, deviation: float | None) -> str:

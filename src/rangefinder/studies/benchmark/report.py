@@ -13,12 +13,14 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from rangefinder.common.figures import GRID, model_colours, new_figure
+from rangefinder.common.page import Grid, Picture, Section
 from rangefinder.common.timing import Timing
 from rangefinder.evaluation.report import print_parts, text_table
 
 PATCH_LOOP, MONAI, DENSE, STUDENT = "patch_loop", "monai", "dense", "student"
 METHODS = (PATCH_LOOP, MONAI, DENSE, STUDENT)
 FRAMES = "student_frames_per_s_480x360"
+_EXTRAPOLATED = "~ extrapolated from a sample of patches"
 FRAME_PX = (480, 360)
 BEST_RUNTIMES = "student_vs_dense_best_runtimes"
 FINE, USUAL = 1, 4  # strides that the ratios are named after
@@ -132,48 +134,102 @@ def print_speed(results: dict[str, Any], stream: TextIO | None = None) -> None:
         results: Content of benchmark.json.
         stream: Standard output by default.
     """
-    machine, epochs = results["machine"], results["epochs"]["seconds"]
-    ratios = [(_words(name), _number(value, "x")) for name, value in results["ratios"].items()]
     parts: list[RenderableType] = [
-        f"Benchmark on {machine['gpu'] or machine['processor']}, {machine['cores']} cores",
+        f"Benchmark on {_machine(results)}",
         _case_table(results["cases"]),
-        "~ extrapolated from a sample of patches",
-        text_table(["ratio of times", "times faster"], ratios),
-        f"student: {_number(results[FRAMES])} frames/s at 480x360, all threads",
-        text_table(
-            ["epoch with targets", "seconds"],
-            [(_words(name), f"{seconds:.1f}") for name, seconds in epochs.items()],
-        ),
-        *_photo_tables(results),
+        _EXTRAPOLATED,
+        _ratio_table(results),
+        _frames(results),
+        _epoch_table(results),
+        _runtime_table(results),
+        _stream(results),
+        _large_table(results),
+        _cost_table(results),
         *(f"* {note}" for note in results["notes"]),
     ]
     print_parts(parts, stream)
 
 
-def _photo_tables(results: dict[str, Any]) -> list[RenderableType]:
-    """Runtimes, stream, large photos, and CPU time by stage."""
-    stream, total = results["stream"], sum(row["cpu_s"] for row in results["costs"])
+def section(results: dict[str, Any], figure: bytes | None) -> Section:
+    """The same for a page.
+
+    Args:
+        results: Content of benchmark.json.
+        figure: PNG of `speed_figure`, if there is one.
+    """
+    alt = (
+        f"Bars of the time of a photo by each method, and its growth with size. {_frames(results)}"
+    )
+    return Section(
+        "Speed",
+        [
+            f"On {_machine(results)}: {_frames(results)}; {_stream(results)}.",
+            *([Picture(figure, alt)] if figure else []),
+            Grid(_ratio_table(results), "How many times faster the first is than the second"),
+            Grid(_runtime_table(results), "Time of a photo by each runtime"),
+            Grid(_case_table(results["cases"]), f"Time of a photo by each method; {_EXTRAPOLATED}"),
+            Grid(_large_table(results), "Large photos: time and memory"),
+            Grid(_cost_table(results), "Where the time of a run goes"),
+            *results["notes"],
+        ],
+    )
+
+
+def _machine(results: dict[str, Any]) -> str:
+    machine = results["machine"]
+    return f"{machine['gpu'] or machine['processor']}, {machine['cores']} cores"
+
+
+def _frames(results: dict[str, Any]) -> str:
+    return f"student: {_number(results[FRAMES])} frames/s at 480x360, all threads"
+
+
+def _stream(results: dict[str, Any]) -> str:
+    stream = results["stream"]
+    times = ", ".join(f"{1e3 * stream[f'p{p}_s']:.1f} ms (p{p})" for p in (50, 95, 99))
+    return (
+        f"stream of {stream['frames']:.0f} JPEGs, decoding included: "
+        f"{stream['frames_per_s']:.3g} frames/s; a frame takes {times}"
+    )
+
+
+def _ratio_table(results: dict[str, Any]) -> Table:
+    ratios = [(_words(name), _number(value, "x")) for name, value in results["ratios"].items()]
+    return text_table(["ratio of times", "times faster"], ratios)
+
+
+def _epoch_table(results: dict[str, Any]) -> Table:
+    epochs = results["epochs"]["seconds"]
+    rows = [(_words(name), f"{seconds:.1f}") for name, seconds in epochs.items()]
+    return text_table(["epoch with targets", "seconds"], rows)
+
+
+def _runtime_table(results: dict[str, Any]) -> Table:
     runtimes = [
         (_words(method), name, f"{1e3 * seconds:.1f}")
         for method, times in results["runtimes"].items()
         for name, seconds in times.items()
     ]
+    return text_table(["a distance at every pixel", "runtime", "ms"], runtimes)
+
+
+def _large_table(results: dict[str, Any]) -> Table:
     large = [
         (f"{one['megapixels']:.0f}", f"{one['seconds']:.1f}", _mebibytes(one["peak_bytes"]))
         for one in results["large_photos"]
     ]
+    return text_table(["student, megapixels", "seconds", "MiB"], large)
+
+
+def _cost_table(results: dict[str, Any]) -> Table:
+    total = sum(row["cpu_s"] for row in results["costs"])
     costs = [
         (row["stage"], row["unit"], f"{1e3 * row['cpu_s_per_unit']:.1f}", f"{row['cpu_s']:.0f}")
         for row in results["costs"]
     ]
-    return [
-        text_table(["a distance at every pixel", "runtime", "ms"], runtimes),
-        f"stream of {stream['frames']:.0f} JPEGs, decoding included: "
-        f"{stream['frames_per_s']:.3g} frames/s; a frame takes "
-        + ", ".join(f"{1e3 * stream[f'p{p}_s']:.1f} ms (p{p})" for p in (50, 95, 99)),
-        text_table(["student, megapixels", "seconds", "MiB"], large),
-        text_table(["CPU time of a run", "unit", "ms each", f"seconds, {total:.0f} in all"], costs),
-    ]
+    return text_table(
+        ["CPU time of a run", "unit", "ms each", f"seconds, {total:.0f} in all"], costs
+    )
 
 
 def _mebibytes(count: int | None) -> str:

@@ -1,0 +1,138 @@
+"""report: all that a run left behind, on one page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kedro.pipeline import Pipeline, node
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rangefinder.captures.manifest import CaptureSet
+    from rangefinder.common.page import Section
+    from rangefinder.models.model_files import TrainedModel
+
+Result = tuple[dict[str, Any] | None, bytes | None]  # of a study, if it was run: JSON and figure
+AGAIN = "`kedro run --pipelines {},report`"
+
+
+def write_report(
+    captures: CaptureSet,
+    student: TrainedModel,
+    evaluation: dict[str, Any],
+    per_image: pd.DataFrame,
+    figures: dict[str, bytes],
+    promotion: dict[str, Any] | None,
+    ablation: dict[str, Any] | None,
+    ablation_figure: bytes | None,
+    benchmark: dict[str, Any] | None,
+    benchmark_figure: bytes | None,
+) -> bytes:
+    """The page. What is None has not been run; what is of another student or set is left out."""
+    from rangefinder.common.page import page
+    from rangefinder.evaluation import sections
+
+    scored = sections.Scored(evaluation, per_image, figures)
+    decision = _of(promotion, "fingerprint", student.fingerprint)
+    todo = (
+        f"Not decided yet: {AGAIN.format('promotion')} compares this student with the champion and "
+        "makes this page anew."
+    )
+    shown = [
+        sections.decision_section(scored, decision, todo),
+        sections.scores_section(scored, _champion(decision)),
+        sections.error_section(scored),
+        sections.calibration_section(scored),
+        sections.focus_section(scored),
+        sections.photos_section(scored),
+        sections.lens_section(scored),
+        *_studies(
+            (_of(ablation, "captures", captures.digest), ablation_figure),
+            (_of(benchmark, "student", student.fingerprint), benchmark_figure),
+        ),
+        sections.data_section(captures),
+        _lineage(student),
+    ]
+    camera = captures.camera
+    lead = (
+        f"Distance from the blur in one photo, by camera {camera.in_words}. What one run made and "
+        f"how good it is: student `{student.fingerprint}`. `kedro run --pipeline report` makes "
+        "this page anew."
+    )
+    return page(f"Rangefinder report: {camera.name}", lead, shown).encode()
+
+
+def _of(result: dict[str, Any] | None, key: str, fingerprint: str) -> dict[str, Any] | None:
+    """A result, if it is of what has this fingerprint."""
+    return result if result and result.get(key) == fingerprint else None
+
+
+def _champion(decision: dict[str, Any] | None) -> dict[str, Any]:
+    """Scores of the champion that the student was compared with, by its name; empty if none."""
+    from rangefinder.evaluation.gate import CHAMPION
+
+    if decision is None or CHAMPION not in decision["scores"]:
+        return {}
+    return {f"{CHAMPION}, version {decision['champion']}": decision["scores"][CHAMPION]}
+
+
+def _studies(ablation: Result, benchmark: Result) -> list[Section]:
+    """Sections of the studies that were run, and how the others are run."""
+    from rangefinder.common.page import Section
+    from rangefinder.studies.ablation import report as ablation_report
+    from rangefinder.studies.benchmark import report as benchmark_report
+
+    found, missing = [], []
+    if ablation[0]:
+        found.append(ablation_report.section(ablation[0], ablation[1]))
+    else:
+        missing.append(f"What each part of the method is worth: {AGAIN.format('ablation')}, hours.")
+    if benchmark[0]:
+        found.append(benchmark_report.section(benchmark[0], benchmark[1]))
+    else:
+        missing.append(f"Speed on this machine: {AGAIN.format('benchmark')}, minutes.")
+    return [*found, *([Section("Not run yet", missing)] if missing else [])]
+
+
+def _lineage(student: TrainedModel) -> Section:
+    """What the student was made from, as far as the registry knows."""
+    from rangefinder.common.page import Section
+    from rangefinder.config.project import STUDENT_NAME
+    from rangefinder.tracking.lineage import lineage, section
+    from rangefinder.tracking.registry import versions
+    from rangefinder.tracking.runs import current_run
+
+    run = current_run()
+    found = versions(run.client, STUDENT_NAME, student.fingerprint) if run else []
+    if run is None or not found:
+        why = (
+            "tracking is off (`conf/base/tracking.yml`)" if run is None else "it is not registered"
+        )
+        return Section("Lineage", [f"Not known of student `{student.fingerprint}`: {why}."])
+    return section(lineage(run.client, found[0].uri))
+
+
+def create_pipeline() -> Pipeline:
+    """Write the page."""
+    return Pipeline(
+        [
+            node(
+                write_report,
+                [
+                    "captures",
+                    "student",
+                    "evaluation",
+                    "per_image",
+                    "figures",
+                    "promotion",
+                    "ablation",
+                    "ablation_figure",
+                    "benchmark",
+                    "benchmark_figure",
+                ],
+                "report",
+                name="write_report",
+            )
+        ]
+    )
