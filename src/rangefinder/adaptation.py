@@ -20,7 +20,7 @@ from rangefinder.config import Parameters
 from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME, Project
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.scoring import evaluate, held_out
-from rangefinder.inference.drift import with_drift_reference
+from rangefinder.inference.drift_terms import with_drift_reference
 from rangefinder.inference.predictor import capture_predictions, common_support
 from rangefinder.inference.session import photo_policy
 from rangefinder.models.consent import trust

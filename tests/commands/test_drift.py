@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rangefinder.captures.images import write_linear
-from rangefinder.inference.drift import with_drift_reference
+from rangefinder.inference.drift_terms import with_drift_reference
 from rangefinder.models.model_files import save_model
 
 from ..drifting_camera import STUDENT, TrueDistances, held_out, take

@@ -11,14 +11,9 @@ import pytest
 from rangefinder.captures.photos import Photo
 from rangefinder.config import DriftParams
 from rangefinder.errors import CaptureError, ConfigError, ModelError
-from rangefinder.inference.drift import (
-    OF_CENTRE,
-    DriftMonitor,
-    DriftTest,
-    drift_reference,
-    with_drift_reference,
-)
+from rangefinder.inference.drift import OF_CENTRE, DriftMonitor, DriftTest
 from rangefinder.inference.drift_report import drift_page, write_report
+from rangefinder.inference.drift_terms import drift_reference, with_drift_reference
 from rangefinder.inference.session import Measurement, Session
 from rangefinder.models.prediction import Prediction
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rangefinder.inference.drift import LEAST_REFERENCE
+from rangefinder.inference.drift_terms import LEAST_REFERENCE
 
 from ..conftest import Project
 

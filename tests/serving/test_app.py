@@ -22,7 +22,7 @@ from PIL import Image
 import rangefinder
 from rangefinder.config import DriftParams
 from rangefinder.errors import CaptureError
-from rangefinder.inference.drift import with_drift_reference
+from rangefinder.inference.drift_terms import with_drift_reference
 from rangefinder.models.model_files import save_model
 
 from ..commands.conftest import call

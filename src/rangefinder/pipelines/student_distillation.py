@@ -42,7 +42,7 @@ def distil(
     Raises:
         StaleCacheError: If the cache is not this teacher's over these captures.
     """
-    from rangefinder.inference.drift import with_drift_reference
+    from rangefinder.inference.drift_terms import with_drift_reference
     from rangefinder.tracking.runs import epoch_logger
     from rangefinder.training.assembly import Distillation, validation_split
 
