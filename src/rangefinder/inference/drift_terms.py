@@ -9,6 +9,7 @@ models, 1986).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.models.model_files import TrainedModel
 
+log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 LEAST_REFERENCE = 20  # held-out photos, below which a model cannot tell drift
 FOLDS = 8  # of the held-out photos
@@ -252,6 +254,11 @@ def drift_reference(predictor: PhotoPredictor, captures: CaptureSet) -> DriftRef
     from tqdm import tqdm
 
     if len(captures) < LEAST_REFERENCE:
+        log.info(
+            "Drift cannot be told later: %d captures are held out for validation, not %d",
+            len(captures),
+            LEAST_REFERENCE,
+        )
         return None
     card, views = predictor.card, []
     for index in tqdm(range(len(captures)), "recording blur", unit="photo", disable=None):
