@@ -76,7 +76,7 @@ def blur_spectra(light: Float, placement: Placement) -> BlurSpectra:
     if placement.scale != 1.0:
         size = round(light.shape[1] * placement.scale), round(light.shape[2] * placement.scale)
         light = resized(light, *size)
-    centre_px, windows = _windows(np.sqrt(light.clip(min=0)))  # noise is the same at every light
+    centre_px, windows = _windows(light)
     if not windows.size:
         return BlurSpectra(centre_px, {})
     spectra = np.fft.rfft2(windows).reshape(*windows.shape[:2], -1)
@@ -91,13 +91,17 @@ def blur_spectra(light: Float, placement: Placement) -> BlurSpectra:
     return BlurSpectra(centre_px, found)
 
 
-def _windows(root: Float) -> tuple[Array, Float]:
-    """Centres `[2, N]` [px], and tapered windows `[3, N, side, side]` without their mean."""
-    rows, cols = (np.arange(size // WINDOW_PX) * WINDOW_PX for size in root.shape[1:])
+def _windows(light: Float) -> tuple[Array, Float]:
+    """Centres `[2, N]` [px], and tapered windows `[3, N, side, side]` without their mean.
+
+    They are of the square root of light, whose shot noise is the same at every light (Anscombe).
+    """
+    rows, cols = (np.arange(size // WINDOW_PX) * WINDOW_PX for size in light.shape[1:])
     step = max(1, round((len(rows) * len(cols) / MOST_WINDOWS) ** 0.5))
     top, left = (each.ravel() for each in np.meshgrid(rows[::step], cols[::step], indexing="ij"))
     side = np.arange(WINDOW_PX)
-    windows = root[:, top[:, None, None] + side[:, None], left[:, None, None] + side]
+    cut = light[:, top[:, None, None] + side[:, None], left[:, None, None] + side]
+    windows = np.sqrt(cut.clip(min=0))
     taper = np.hanning(WINDOW_PX + 1)[:-1].astype(np.float32)
     centred = (windows - windows.mean(axis=(2, 3), keepdims=True)) * np.outer(taper, taper)
     return np.stack([left, top]) + WINDOW_PX / 2, centred
