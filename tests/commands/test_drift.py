@@ -78,6 +78,7 @@ def test_what_cannot_be_judged_has_another_exit_code(model, model_folder, same, 
     assert "could be measured against" in done.output
 
 
+@pytest.mark.slow
 def test_watching_says_once_that_the_camera_has_changed(model, changed, tmp_path):
     (tmp_path / "conf/base").mkdir(parents=True)
     (tmp_path / "conf/local").mkdir()
