@@ -20,6 +20,7 @@ from rangefinder.config import Parameters
 from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME, Project
 from rangefinder.errors import CaptureError, ModelError
 from rangefinder.evaluation.scoring import evaluate, held_out
+from rangefinder.inference.drift_terms import with_drift_reference
 from rangefinder.inference.predictor import capture_predictions, common_support
 from rangefinder.inference.session import photo_policy
 from rangefinder.models.consent import trust
@@ -29,7 +30,7 @@ from rangefinder.tracking.promotion import Decision, Gate
 from rangefinder.tracking.recorder import Recorder
 from rangefinder.tracking.registry import find_model
 from rangefinder.tracking.runs import Store, TrackedRun, epoch_logger
-from rangefinder.training.assembly import Distillation
+from rangefinder.training.assembly import Distillation, validation_split
 from rangefinder.training.runner import remove_checkpoints
 
 
@@ -77,7 +78,11 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
         cache = _fill(project, params, joined, teacher)
         checkpoints, logger = project.adaptation_checkpoints, epoch_logger("adapted")
         training = Distillation(joined, teacher, cache, params, checkpoints, logger)
-        student = training.adapt(current, project.adaptation_params())
+        student = with_drift_reference(
+            training.adapt(current, project.adaptation_params()),
+            validation_split(joined),
+            params.compute.device,
+        )
         summary = _compare(captures, {"current": current, "adapted": student}, params)
         _report(project, summary)
         decision = None

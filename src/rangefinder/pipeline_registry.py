@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from rangefinder.pipelines import (
+    drift,
     evaluation,
     export,
     ingestion,
@@ -32,6 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **chain,
         "promotion": promotion.create_pipeline(),
         "export": export.create_pipeline(),
+        "drift": drift.create_pipeline(),
         "cache_audit": patch_caching.create_cache_audit_pipeline(),
         "benchmark": studies.create_benchmark_pipeline(),
         "ablation": studies.create_ablation_pipeline(),

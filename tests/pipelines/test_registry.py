@@ -16,7 +16,7 @@ from ..conftest import ROOT
 
 NAMES = ["ingestion", "teacher_training", "patch_caching", "student_distillation", "evaluation"]
 NAMES += ["report"]
-AFTER = ["export", "promotion"]
+AFTER = ["export", "promotion", "drift"]
 STUDIES = ["ablation", "benchmark", "cache_audit"]
 SCORES = {"evaluation", "metrics", "per_image", "figures"}
 SCORES |= {"error_by_distance", "reliability", "risk_coverage"}
@@ -82,7 +82,7 @@ def catalog():
     return catalog
 
 
-@pytest.mark.parametrize("name", [*NAMES, "promotion"])
+@pytest.mark.parametrize("name", [*NAMES, "promotion", "drift"])
 def test_sections_exist_and_reach_the_nodes_typed(pipelines, catalog, name):
     for node in pipelines[name].nodes:
         for section in (x for x in node.inputs if x.startswith("params:")):
@@ -120,6 +120,7 @@ def test_all_parameters_reach_studies_typed(catalog):
             {"captures", "student", "evaluation", "per_image", "figures"} | MAY_BE_MISSING,
             {"report"},
         ),
+        ("drift", {"student"}, {"drift", "drift_page"}),
     ],
 )
 def test_inputs_and_outputs_of_each_pipeline(pipelines, name, takes, leaves):

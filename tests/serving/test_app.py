@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import struct
 import time
@@ -19,10 +20,14 @@ import tifffile
 from PIL import Image
 
 import rangefinder
+from rangefinder.config import DriftParams
 from rangefinder.errors import CaptureError
+from rangefinder.inference.drift_terms import with_drift_reference
+from rangefinder.models.model_files import save_model
 
 from ..commands.conftest import call
 from ..conftest import PATIENCE_S
+from ..drifting_camera import STUDENT, TrueDistances, held_out, take
 from ..tiny_camera import random_pixels
 from .conftest import Server, started
 
@@ -340,3 +345,29 @@ def test_missing_packages_are_named(monkeypatch, model_folder):
     done = call("serve", "--model", model_folder / "student")
     assert done.exit_code == 2
     assert "rangefinder[serve]" in done.output
+
+
+@pytest.fixture(scope="module")
+def drifting(tmp_path_factory):
+    """A server of a student that has something to compare photos with."""
+    folder = tmp_path_factory.mktemp("drifting")
+    captures = held_out(folder, TrueDistances(STUDENT.card))
+    save_model(folder / "student", with_drift_reference(STUDENT, captures, "cpu"))
+    with started(folder / "student", folder / "tmp") as server:
+        yield server
+
+
+def test_a_changed_camera_is_told_to_prometheus_and_clients(drifting):
+    def gauge():
+        text = requests.get(f"{drifting.url}/metrics", timeout=PATIENCE_S).text
+        return float(re.search(r"^rangefinder_drift (\S+)$", text, re.MULTILINE)[1])
+
+    def drift():
+        return requests.get(f"{drifting.url}/v1/model", timeout=PATIENCE_S).json()["drift"]
+
+    assert (gauge(), drift()) == (0.0, None)
+    for seed in range(DriftParams().window_photos // 2):
+        light = take(1000 + seed, shift_px=0.15)[0].transpose(1, 2, 0)
+        assert post(drifting, "a.npy", npy(light)).status_code == 200
+    assert gauge() == 1.0
+    assert drift()["causes"] == ["decentring"]

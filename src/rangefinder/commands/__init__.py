@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "verify": ("measure", "Compare a model's distances with a tape measure."),
     "watch": ("measure", "Measure photos as they land in a folder."),
     "stream": ("stream", "Measure a video, a camera or a folder frame by frame."),
+    "drift": ("drift", "Whether photos are still of the camera that a model was trained on."),
     "serve": ("serve", "Measure photos for others: a web page and an HTTP interface."),
     "export": ("export", "Write a model as one file, for devices without this package."),
     "adapt": ("adapt", "Continue training on new photos of the same camera."),
@@ -165,6 +166,11 @@ def model_option(command: F) -> F:
     )(command)
 
 
+_FORCE = click.option(
+    "--force",
+    is_flag=True,
+    help="Measure photos of another camera, focus or size, or unlike those of training.",
+)
 _SESSION = (
     model_option,
     click.option(
@@ -176,11 +182,6 @@ _SESSION = (
     env_option,
     click.option(
         "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-    ),
-    click.option(
-        "--force",
-        is_flag=True,
-        help="Measure photos of another camera, focus or size, or unlike those of training.",
     ),
     click.option(
         "--origin", type=Point(), help="Upper left corner of a crop on the full photo [px]."
@@ -200,6 +201,11 @@ _SESSION = (
 
 def session_options(command: F) -> F:
     """Options of every command that measures."""
+    return session_options_without_force(_FORCE(command))
+
+
+def session_options_without_force(command: F) -> F:
+    """The same for a command that takes all photos."""
     for option in reversed(_SESSION):
         command = option(command)
     return command

@@ -18,6 +18,7 @@ from rangefinder.commands import (
     json_option,
     open_session,
     out_option,
+    parameters_for,
     photos_argument,
     points_option,
     session_options,
@@ -256,13 +257,16 @@ def watch(
     """Measure the photos in FOLDER, then every one that lands there, until Ctrl-C.
 
     Photos are measured when they are there in full. One that cannot be measured or read is named
-    with the reason, and watching goes on. Photos that have newer maps already are left alone.
+    with the reason, and watching goes on. Photos that have newer maps already are left alone. If
+    the last ones show that the camera has changed ('rangefinder drift'), that is said once.
     """
     stop = stop_event()
+    from rangefinder.inference.drift import DriftMonitor
     from rangefinder.inference.session import OutputRequest
     from rangefinder.inference.watch import watch_folder
 
     session = open_session(**options)
+    monitor = DriftMonitor.watching(session, parameters_for(options["env"]).drift)
     request = OutputRequest(points, out or folder / "measured")
     click.echo(f"Watching {folder}; Ctrl-C ends it.", err=True)
     measured = refused = 0
@@ -271,6 +275,8 @@ def watch(
         refused += "error" in report
         measured += "error" not in report
         print_report(report, as_json)
+        if monitor and (warning := monitor.take_warning()):
+            click.echo(warning, err=True)
         if session.bits.doubt and not said:
             said = True
             _say_doubt(session.bits)

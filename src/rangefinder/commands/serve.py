@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from rangefinder.commands import open_session, session_options
+from rangefinder.commands import open_session, parameters_for, session_options
 from rangefinder.errors import ConfigError
 
 _GRACE_S = 10  # for answers under way, when the server ends
@@ -56,7 +56,9 @@ def serve(
     """Measure photos for others, until Ctrl-C.
 
     The address that is printed shows a page: drop photos there, and read off distances. /docs
-    describes the HTTP interface, /metrics counts for Prometheus, /healthz answers while it runs.
+    describes the HTTP interface, /metrics counts for Prometheus, /healthz answers while it runs. If
+    the last photos show that the camera has changed ('rangefinder drift'), /metrics and /v1/model
+    say so, and the log does once.
     Photos are not kept. There is no password: whoever reaches the address can measure. Needs
     rangefinder[serve].
     """
@@ -65,6 +67,7 @@ def serve(
     try:
         import uvicorn
 
+        from rangefinder.inference.drift import DriftMonitor
         from rangefinder.serving.app import create_app
         from rangefinder.serving.limits import Limits
     except ModuleNotFoundError as exc:
@@ -72,6 +75,7 @@ def serve(
             f"serving needs {exc.name}, which is not installed", todo=f"{install('serve')}."
         ) from exc
     session = open_session(**options)
+    monitor = DriftMonitor.watching(session, parameters_for(options["env"]).drift)
     limits = Limits(round(max_mb * 2**20), max_waiting, time_limit)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
@@ -79,7 +83,7 @@ def serve(
         socket.create_server((host, port), family=family, backlog=512) as listening,
     ):
         config = uvicorn.Config(
-            create_app(session, Path(folder), limits),
+            create_app(session, Path(folder), limits, monitor),
             log_level=logging.WARNING,
             timeout_graceful_shutdown=_GRACE_S,
         )

@@ -28,6 +28,7 @@ from rangefinder.config.networks import StudentParams as StudentParams
 from rangefinder.config.networks import TeacherParams as TeacherParams
 from rangefinder.config.scoring import AblationParams as AblationParams
 from rangefinder.config.scoring import BenchmarkParams as BenchmarkParams
+from rangefinder.config.scoring import DriftParams as DriftParams
 from rangefinder.config.scoring import EvaluationParams as EvaluationParams
 from rangefinder.config.scoring import IdentifiabilityParams as IdentifiabilityParams
 from rangefinder.config.scoring import PromotionParams as PromotionParams
@@ -53,6 +54,7 @@ class Parameters(Strict):
     student: StudentParams = StudentParams()
     evaluation: EvaluationParams = EvaluationParams()
     promotion: PromotionParams = PromotionParams()
+    drift: DriftParams = DriftParams()
     benchmark: BenchmarkParams = BenchmarkParams()
     ablation: AblationParams = AblationParams()
     identifiability: IdentifiabilityParams = IdentifiabilityParams()

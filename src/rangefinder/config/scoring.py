@@ -42,6 +42,16 @@ class PromotionParams(Strict):
     latency_turns: int = Field(15, ge=3, le=1000)
 
 
+class DriftParams(Strict):
+    """When photos are no longer those of the camera that a model was trained on."""
+
+    photos: str | None = None
+    level: float = Field(0.01, gt=0, lt=0.5)
+    own_refused: float = Field(0.05, gt=0, lt=1)
+    min_photos: int = Field(20, ge=5, le=1000)
+    window_photos: int = Field(50, ge=5, le=10_000)
+
+
 class IdentifiabilityParams(Strict):
     """What `rangefinder lens` asks of a camera: textures, noise and how finely to look."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -249,6 +249,7 @@ class Session:
 
     Attributes:
         bits: Of the 16-bit photos measured so far.
+        observe: Is given every measurement, if set.
 
     Args:
         model: Teacher or student; or a predictor, of an exported file for example.
@@ -271,6 +272,7 @@ class Session:
         self.card, self.fingerprint = model.card, model.fingerprint
         self.policy = photo_policy(model.card, placement, force=force, sample_bits=sample_bits)
         self.bits = SampleBits()
+        self.observe: Callable[[Measurement], None] | None = None
 
     def measure(
         self,
@@ -299,7 +301,11 @@ class Session:
             read = read_photo(Path(photo), policy)
         self.bits.add(read.largest)
         posterior = self._predictor.posterior(read.light, read.placement, read.shifts)
-        return Measurement(read, posterior, posterior.decode(), self.card, self.fingerprint)
+        decoded = posterior.decode()
+        measured = Measurement(read, posterior, decoded, self.card, self.fingerprint)
+        if self.observe is not None:
+            self.observe(measured)
+        return measured
 
     def report(self, path: Path, stem: str, request: OutputRequest) -> dict[str, Any]:
         """Measure one photo and write what is asked for; results ready for JSON.

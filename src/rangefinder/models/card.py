@@ -18,6 +18,7 @@ from rangefinder.config import (
 )
 from rangefinder.errors import ModelError
 from rangefinder.models.calibration import Calibration, central_mass
+from rangefinder.models.drift_reference import DriftReference
 from rangefinder.photo_domain import PhotoDomain, Shift
 
 FORMAT: Literal[3] = 3  # of cards; raise it whenever their fields or the networks change
@@ -46,6 +47,7 @@ class Card(Strict):
     cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
     calibration: Calibration | None = None
     photos: PhotoDomain | None = Field(None, description="photos trained on")
+    drift: DriftReference | None = Field(None, description="what drift is measured against")
     weights_sha256: str = ""
 
     @classmethod

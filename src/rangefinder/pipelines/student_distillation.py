@@ -37,11 +37,14 @@ def distil(
 ) -> TrainedModel:
     """The whole-image network, distilled from the teacher's cached predictions.
 
+    Its card holds what drift is measured against.
+
     Raises:
         StaleCacheError: If the cache is not this teacher's over these captures.
     """
+    from rangefinder.inference.drift_terms import with_drift_reference
     from rangefinder.tracking.runs import epoch_logger
-    from rangefinder.training.assembly import Distillation
+    from rangefinder.training.assembly import Distillation, validation_split
 
     cache.require(teacher, captures)
     params = Parameters.only(
@@ -53,7 +56,8 @@ def distil(
         compute=compute,
     )
     logger = epoch_logger("student")
-    return Distillation(captures, teacher, cache, params, checkpoints, logger).distil()
+    trained = Distillation(captures, teacher, cache, params, checkpoints, logger).distil()
+    return with_drift_reference(trained, validation_split(captures), compute.device)
 
 
 def create_pipeline() -> Pipeline:

@@ -7,6 +7,7 @@ One photo is read and measured at a time, in a thread; the others wait as files.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from rangefinder.errors import CaptureError, RangefinderError
+from rangefinder.inference.drift import Drift, DriftMonitor
 from rangefinder.inference.output import write_float, write_png16
 from rangefinder.inference.session import Measurement, Point, PointReading, Session
 from rangefinder.inference.viewer import page
@@ -51,6 +53,7 @@ PNG_STEPS = {"distance_m": 1000, "near_m": 1000, "far_m": 1000, "accuracy_probab
 _ROOM = 4  # times as many pixels as the camera has: larger photos are not decoded
 _POINT = re.compile(r"\s*(-?[\d.]{1,12})\s*,\s*(-?[\d.]{1,12})\s*")
 _HELP = "See /docs."
+log = logging.getLogger(__name__)
 router = APIRouter()
 
 
@@ -75,13 +78,16 @@ class Measuring:
         session: The session.
         folder: For photos and answers under way; each has a folder in it for as long.
         limits: What clients are held to.
+        monitor: Watches for drift in what the session measures, if the model can.
     """
 
-    def __init__(self, session: Session, folder: Path, limits: Limits) -> None:
+    def __init__(
+        self, session: Session, folder: Path, limits: Limits, monitor: DriftMonitor | None = None
+    ) -> None:
         camera = session.card.camera
         most = _ROOM * camera.width_px * camera.height_px
         session.policy = replace(session.policy, max_pixels=most)
-        self.session, self.folder, self.limits = session, folder, limits
+        self.session, self.folder, self.limits, self.monitor = session, folder, limits, monitor
         self._turn = asyncio.Semaphore(1)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -97,6 +103,17 @@ class Measuring:
         self.inside = Gauge(
             "rangefinder_photos", "Photos sent, waiting or measured now.", registry=registry
         )
+        drifted = Gauge(
+            "rangefinder_drift",
+            "1 if the camera has changed, by the last photos.",
+            registry=registry,
+        )
+        drifted.set_function(lambda: float(self.drift is not None and self.drift.is_drift))
+
+    @property
+    def drift(self) -> Drift | None:
+        """The latest judgement of the last photos, if there is any."""
+        return None if self.monitor is None else self.monitor.drift
 
     @property
     def model(self) -> str:
@@ -118,15 +135,21 @@ class Measuring:
         self._answers.labels(getattr(scope.get("route"), "path", "other"), status).inc()
 
 
-def create_app(session: Session, folder: Path, limits: Limits | None = None) -> LimitMiddleware:
+def create_app(
+    session: Session,
+    folder: Path,
+    limits: Limits | None = None,
+    monitor: DriftMonitor | None = None,
+) -> LimitMiddleware:
     """The server as an ASGI application.
 
     Args:
         session: What it measures with.
         folder: For photos under way; it is left empty.
         limits: Of requests; None: the usual ones.
+        monitor: Watches for drift in what the session measures, if the model can.
     """
-    measuring = Measuring(session, folder, limits or Limits())
+    measuring = Measuring(session, folder, limits or Limits(), monitor)
     app = FastAPIOffline(
         title="Rangefinder",
         description=f"Distance in metres of every pixel of a photo. Model: {measuring.model}.",
@@ -191,7 +214,10 @@ async def metrics(shared: Shared) -> Response:
 
 @router.get("/v1/model")
 async def model(shared: Shared) -> dict[str, Any]:
-    """What measures: the model's card, its range, units and the server's limits."""
+    """What measures: the model's card, its range, units, the server's limits, and drift.
+
+    `drift` is what `rangefinder drift` finds of the last photos; null: too few so far.
+    """
     session, card, limits = shared.session, shared.session.card, shared.limits
     return {
         "kind": card.kind,
@@ -205,6 +231,7 @@ async def model(shared: Shared) -> dict[str, Any]:
             "time_s": limits.time_s,
         },
         "forced": session.policy.force,
+        "drift": None if shared.drift is None else shared.drift.content(),
         "card": card.model_dump(mode="json"),
     }
 
@@ -256,6 +283,8 @@ async def measure(
         measured = measure_received(
             shared.session, photo.file, photo.filename, folder, corner, scale
         )
+        if shared.monitor and (warning := shared.monitor.take_warning()):
+            log.warning(warning)
         if kind == "json":
             return JSONResponse({"photo": measured.photo.path.name, **measured.summary(points)})
         if kind == "view":
