@@ -13,7 +13,6 @@ from PIL import Image
 from rangefinder.config import CameraParams
 from rangefinder.config.project import Project
 
-from ..conftest import ROOT
 from .conftest import CAMERA, call, chart
 
 
@@ -30,14 +29,13 @@ def simulate(metres: float, out: str) -> Path:
 
 
 def test_simulate_blurs_what_is_out_of_focus(captures):
+    shutil.rmtree("conf")
     focus, far = simulate(1.5, "focus.png"), simulate(4.0, "far.png")
     assert np.asarray(Image.open(far)).std() < 0.5 * np.asarray(Image.open(focus)).std()
     assert not Path("data").exists()  # the folder is no project
 
 
 def test_a_project_keeps_the_psf_bank_of_simulate(captures):
-    shutil.copy(ROOT / "pyproject.toml", "pyproject.toml")
-    Path("conf/local").mkdir()
     first = simulate(1.5, "first.png")
     (bank,) = Project.find(Path()).traced_lenses.iterdir()
     written = bank.stat().st_mtime_ns

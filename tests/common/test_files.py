@@ -47,7 +47,7 @@ def test_a_model_is_the_old_or_the_new_one_wherever_its_writing_stops(place):
     assert fingerprints[-1] == new.fingerprint
 
 
-@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("exchange", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_captures_are_the_old_or_the_new_ones_wherever_their_writing_stops(
     place, monkeypatch, exchange
 ):

@@ -72,6 +72,7 @@ def test_hypotheses_are_printed_and_written(ablated):
         assert picture.width > 500
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_trained_again(ablated):
     before, first = results(ablated), table(ablated)
     shutil.rmtree(ablated.folder / "data/06_models/ablation/on_charts-0")
@@ -89,6 +90,7 @@ def test_the_log_of_each_training_is_beside_its_result(ablated):
     assert "no_location-0: AbsRel" in ablated.output
 
 
+@pytest.mark.slow
 def test_other_parameters_are_trained_again_and_only_configured_variants(ablated):
     before = results(ablated)
     ablated.run(*COMMAND, "--params", "student.max_epochs=1,ablation.variants=[no_location]")

@@ -59,6 +59,7 @@ def test_a_killed_training_resumes_and_its_run_is_ended(trained):
     assert max(epochs(trained)) == EPOCHS - 1
 
 
+@pytest.mark.slow
 def test_other_parameters_start_anew_and_sigterm_ends_the_run(trained):
     kill_in_training(trained, signal.SIGTERM)
     assert statuses(trained) == ["KILLED"]

@@ -61,8 +61,9 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("damaged", [(LAST,), (LAST, BEFORE)])
+@pytest.mark.parametrize(
+    ("damage", "damaged"), [*((damage, (LAST,)) for damage in DAMAGES), ("bit", (LAST, BEFORE))]
+)
 def test_a_damaged_checkpoint_is_named_and_not_trained_on(
     crashed, captures, longer, tmp_path, caplog, damage, damaged
 ):

@@ -49,6 +49,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 STUDENT_NAME, TEACHER_NAME = "rangefinder-student", "rangefinder-teacher"  # in the registry
+DEFAULT_ENV = "local"
 _CONFIGURATION = ("adaptation", "parameters", "tracking")  # files in conf/
 
 
@@ -60,7 +61,7 @@ class Project:
     env: str = "local"  # configuration environment laid over `base`
 
     @classmethod
-    def find(cls, start: Path, env: str = "local") -> Project:
+    def find(cls, start: Path, env: str = DEFAULT_ENV) -> Project:
         """The project that `start` lies in.
 
         Raises:
@@ -141,6 +142,8 @@ class Project:
         content: dict[str, Any] = {}
         for env in ("base", self.env):
             folder = self.root / "conf" / env
+            if not folder.is_dir() and env == DEFAULT_ENV:  # nobody needs to change anything
+                continue
             if not folder.is_dir():
                 raise ConfigError(
                     f"there is no configuration {folder}",
