@@ -17,6 +17,7 @@ from rangefinder.config import parse_parameters
 from rangefinder.config.project import read_yaml
 from rangefinder.errors import ConfigError, RangefinderError
 from rangefinder.models.model_files import load_model
+from rangefinder.optics.lens_files import read_lens
 
 from ..tiny_camera import random_pixels
 
@@ -31,6 +32,7 @@ DEEP = "[" * 100_000
         ("camera.json", Camera.load),
         ("cache.json", lambda path: read_cache(path.parent)),
         ("captures.parquet", lambda path: read_captures(path.parent)),
+        ("lens.json", lambda path: read_lens(path, {})),
     ],
 )
 def test_what_is_no_record_is_refused_briefly(tmp_path, name, content, read):

@@ -59,7 +59,16 @@ def read_json(path: Path) -> Any:
     """
     if (size := path.stat().st_size) > MOST_BYTES:
         raise ValueError(f"{size} bytes are too many for JSON")
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """Content of a text in JSON.
+
+    Raises:
+        ValueError: If it is nested too deeply, or no JSON.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rangefinder.common.files import atomic_write
+from rangefinder.common.foreign import parse_json
 
 Arrays = dict[str, NDArray[Any]]
 _NOTE = "note"
@@ -40,10 +41,10 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[Arrays, Any]:
     """
     try:
         with safe_open(path, framework="np") as file:
-            note = json.loads((file.metadata() or {}).get(_NOTE, "null"))
+            note = parse_json((file.metadata() or {}).get(_NOTE, "null"))
             arrays = {name: file.get_tensor(name) for name in sorted(names)}
-    except (SafetensorError, RecursionError) as exc:
-        raise ValueError(str(exc) or "nested too deeply") from exc
+    except SafetensorError as exc:
+        raise ValueError(str(exc)) from exc
     if not isinstance(note, dict):
         raise ValueError("of another program, or an earlier version")
     if note.get("sha256") != _digest(arrays, note.get("told")):

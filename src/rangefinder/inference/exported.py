@@ -5,7 +5,6 @@ The file computes what `Predictor` does (see `serving.export`); its metadata hol
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +14,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from rangefinder.captures.formats import install
+from rangefinder.common.foreign import guarded, parse_json
 from rangefinder.coordinates import PatchGrid, Placement
 from rangefinder.errors import ConfigError, ModelError
 from rangefinder.inference.interface import REPORTED, REPORTED_LEVEL, WHOLE, Outputs
@@ -68,22 +67,18 @@ class FilePredictor:
         if not path.is_file():
             raise ModelError(f"there is no model {path}")
         open_file = {"onnx": _open_onnx, "openvino": _open_openvino}[runtime]
-        try:
+        with guarded(ModelError, f"{path} cannot be read as a model"):
             metadata, self.run = open_file(path, threads)
-        except Exception as exc:  # errors of ONNX Runtime have no class of their own
-            reason = str(exc).strip().splitlines()[0]
-            raise ModelError(f"{path} cannot be read as a model ({reason})") from exc
         self.runtime = runtime
-        try:
-            self.card = Card.read(json.loads(metadata["card"]), str(path))
+        with guarded(
+            ModelError,
+            f"{path} is no model that this version of Rangefinder exported",
+            todo="Export it again with 'rangefinder export'.",
+        ):
+            self.card = Card.read(parse_json(metadata["card"]), str(path))
             self.fingerprint = metadata["fingerprint"]
-            lattice = json.loads(metadata["lattice"])
+            lattice = parse_json(metadata["lattice"])
             self.first_px, self.stride_px = float(lattice["first_px"]), float(lattice["stride_px"])
-        except (KeyError, ValueError, ValidationError) as exc:
-            raise ModelError(
-                f"{path} is no model that this version of Rangefinder exported ({exc})",
-                todo="Export it again with 'rangefinder export'.",
-            ) from exc
 
     def __call__(
         self, image: Float, placement: Placement = WHOLE, outputs: Outputs = REPORTED

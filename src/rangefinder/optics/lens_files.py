@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
-import json
 import logging
 import math
 import warnings
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rangefinder.common.foreign import parse_json
 from rangefinder.config import GlassParams
 from rangefinder.errors import LensError
 from rangefinder.optics.glasses import D_LINE_UM, Glass, contradiction, material_of
@@ -214,7 +214,7 @@ def _read_optiland(text: str, name: str, glasses: Glasses) -> Optic:
     from optiland.optic import Optic
 
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         surfaces = content["surface_group"]["surfaces"]
     except (ValueError, LookupError, TypeError) as exc:
         raise unreadable(name, "JSON of another program than optiland, or none") from exc

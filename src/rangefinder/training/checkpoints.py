@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
+import shutil
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from rangefinder.common.files import durable_file, replace_durably
+from rangefinder.common.files import atomic_write
+from rangefinder.common.foreign import guarded
 from rangefinder.errors import ModelError
 
 LAST, BEFORE, FINAL = "last.ckpt", "before.ckpt", "final.ckpt"  # FINAL: of a finished training
@@ -27,21 +28,17 @@ log = logging.getLogger(__name__)
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint durably; an existing `LAST` becomes `BEFORE`.
+    """Write a checkpoint; an existing `LAST` is kept as `BEFORE`.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written; what was there stays.
     """
     buffer = BytesIO()
     torch.save(content, buffer)
-    partial = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with durable_file(partial) as file:
-        file.write(buffer.getbuffer())
-        file.write(hashlib.sha256(buffer.getbuffer()).digest())
+    body = buffer.getvalue()
     if path.name == LAST and path.exists():
-        path.replace(path.with_name(BEFORE))
-    replace_durably(partial, path)
+        shutil.copyfile(path, path.with_name(BEFORE))
+    atomic_write(path, lambda partial: partial.write_bytes(body + hashlib.sha256(body).digest()))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -50,15 +47,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: If it is not there, or damaged.
     """
-    try:
+    with guarded(ModelError, f"the checkpoint {path} cannot be read"):
         content = path.read_bytes()
         body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
         if hashlib.sha256(body).digest() != digest:
             raise ModelError(f"the checkpoint {path} is damaged")
-        found: dict[str, Any] = torch.load(BytesIO(body), "cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as exc:
-        raise ModelError(f"the checkpoint {path} cannot be read ({exc})") from exc
-    return found
+        return cast("dict[str, Any]", torch.load(BytesIO(body), "cpu", weights_only=True))
 
 
 def usable_checkpoint(folder: Path) -> Path | None:
