@@ -78,9 +78,9 @@ def _filtered(axis: int, values: Tensor, edges: Tensor) -> Tensor:
     """`recursive_filter`; of a large photo strip by strip, in place."""
     across = 3 - axis
     lines = values.shape[across]
-    at_once = max(1, STRIP_VALUES * lines // values.numel()) if not _exporting() else lines
-    if at_once >= lines:
+    if torch.compiler.is_exporting() or values.numel() <= STRIP_VALUES:
         return recursive_filter(axis, values, edges)
+    at_once = max(1, STRIP_VALUES * lines // values.numel())
     parts = (torch.split(x, at_once, across) for x in (values, edges))
     for strip, between in zip(*parts, strict=True):
         strip.copy_(recursive_filter(axis, strip, between))
@@ -107,7 +107,7 @@ def recursive_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
 
     `values` is `[N, rows, cols, C]`, `edges` `[N, rows, cols, 1]` with one cell less along `axis`.
     """
-    if _exporting():
+    if torch.compiler.is_exporting():
         return _scanned_filter(axis, values, edges)
     result = values.clone()
     cells, total, links = (x.unbind(axis) for x in (values, result, edges))
@@ -118,11 +118,6 @@ def recursive_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
         backward = (backward + cells[i + 1]).mul_(links[i])
         total[i].add_(backward)
     return result
-
-
-def _exporting() -> bool:
-    """Whether a graph for photos of any size is being made."""
-    return torch.compiler.is_exporting()
 
 
 def _scanned_filter(axis: int, values: Tensor, edges: Tensor) -> Tensor:
