@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.config import Parameters
-from rangefinder.models.device import autocast_to, training_dtype
+from rangefinder.models.device import training_dtype
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.models.teacher import build_teacher
+from rangefinder.optics.psf_bank import PsfBank
+from rangefinder.studies.benchmark.epochs import optimise
 from rangefinder.sweep.sweep import Sweep
+from rangefinder.synthesis.renderer import render_captures
 from rangefinder.training.assembly import training_split
 from rangefinder.training.chart_crops import ChartCrops, CropPlan
 from rangefinder.training.lightning_modules import TeacherModule, patch_loss
@@ -26,7 +27,7 @@ def stage_costs(
     captures: CaptureSet,
     teacher: TrainedModel,
     params: Parameters,
-    rendering_s: float,
+    bank: PsfBank,
     student_step_s: float,
 ) -> list[Row]:
     """CPU seconds of each stage whose work grows with the data; validation is not among it.
@@ -35,7 +36,7 @@ def stage_costs(
         captures: Of the run.
         teacher: Trained on them.
         params: All parameters.
-        rendering_s: CPU seconds of a rendered capture.
+        bank: PSF bank of the camera.
         student_step_s: CPU seconds of a step of distillation.
 
     Returns:
@@ -44,7 +45,7 @@ def stage_costs(
     photos = captures.select(role="unlabelled", split="train")
     crops = params.teacher.batch_size * params.teacher.steps_per_epoch * params.teacher.max_epochs
     rows = [
-        ("rendering", "capture", rendering_s, len(captures)),
+        ("rendering", "capture", _rendering_s(params, bank), len(captures)),
         ("teacher training", "crop", _teacher_s(captures, teacher, params), crops),
         ("sweep", "photo", _sweep_s(photos, teacher, params), len(photos)),
         (
@@ -66,6 +67,24 @@ def stage_costs(
     ]
 
 
+def _rendering_s(params: Parameters, bank: PsfBank) -> float:
+    """CPU seconds of a rendered capture, as many charts as scenes; textures are left out."""
+    few = params.captures.model_copy(
+        update={
+            "train_charts": params.benchmark.rendered,
+            "unlabelled": params.benchmark.rendered,
+            "validation_charts": 1,
+            "validation": 1,
+            "test": 0,
+            "real_scenes": (),
+            "workers": 1,
+        }
+    )
+    rendered = render_captures(params.model_copy(update={"captures": few}), bank)
+    moments = [time.process_time() for _ in rendered]
+    return (moments[-1] - moments[0]) / (len(moments) - 1)  # textures come before the first
+
+
 def _teacher_s(captures: CaptureSet, teacher: TrainedModel, params: Parameters) -> float:
     """CPU seconds of a crop of the teacher's training, drawing it included."""
     network = build_teacher(params.teacher, params.prediction.bins)
@@ -77,11 +96,7 @@ def _teacher_s(captures: CaptureSet, teacher: TrainedModel, params: Parameters) 
     dtype = training_dtype(params.compute)
 
     def step(number: int) -> None:
-        with autocast_to(dtype, "cpu"):
-            loss = patch_loss(network, distribution, crops[number])
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
+        optimise(optimizer, dtype, lambda: patch_loss(network, distribution, crops[number]))
 
     return _cpu_s(step, steps) / params.teacher.batch_size
 

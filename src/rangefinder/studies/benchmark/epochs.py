@@ -179,13 +179,19 @@ class _Distillation:
         start, cpu_start = time.perf_counter(), time.process_time()
         batch = next(batches)
         waited = time.perf_counter() - start
-        with warnings.catch_warnings(), autocast_to(self.dtype, "cpu"):
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*self.log.*")  # there is no trainer
-            loss = self.module.training_step(batch, 0)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self.optimizer.step()
+            optimise(self.optimizer, self.dtype, lambda: self.module.training_step(batch, 0))
         return waited, time.perf_counter() - start, time.process_time() - cpu_start
+
+
+def optimise(optimizer: Optimizer, dtype: torch.dtype, loss: Callable[[], Tensor]) -> None:
+    """One step of a training on the CPU, as a trainer makes it."""
+    with autocast_to(dtype, "cpu"):
+        value = loss()
+    optimizer.zero_grad()
+    torch.autograd.backward(value)
+    optimizer.step()
 
 
 def _endless(data: StudentData) -> Generator[dict[str, Any]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import platform
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +14,7 @@ from tqdm import tqdm
 
 from rangefinder.cache.store import TeacherCache
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.common.timing import Effort, Timing, time_in_turns
+from rangefinder.common.timing import Effort, time_in_turns
 from rangefinder.config import Parameters
 from rangefinder.errors import ModelError
 from rangefinder.inference.predictor import Predictor
@@ -43,7 +41,6 @@ from rangefinder.studies.benchmark.report import (
     ratios,
 )
 from rangefinder.studies.benchmark.timing import matrix_product, multiply_adds, peak_bytes, threads
-from rangefinder.synthesis.renderer import render_captures
 
 MATMUL = "matmul"
 log = logging.getLogger(__name__)
@@ -74,9 +71,7 @@ def benchmark(
         predictor = Predictor(models[1], params.compute.device)
         stream = time_stream(predictor, test, params.benchmark.stream_frames)
         epochs = time_epochs(captures, models[0], cache, params, comparison.seconds_per_patch())
-        rendering = Timing.of(_seconds_per_capture(params, bank))
-        per_unit = rendering.seconds, epochs["cpu_step_s"]
-        costs = stage_costs(captures, models[0], params, *per_unit)
+        costs = stage_costs(captures, models[0], params, bank, epochs["cpu_step_s"])
     finally:
         torch.set_num_threads(threads_before)
     named = ratios(
@@ -102,7 +97,6 @@ def benchmark(
         "large_photos": large,
         "costs": costs,
         "epochs": epochs,
-        "rendering": {"seconds_per_capture_and_process": vars(rendering)},
         "notes": comparison.notes,
     }
 
@@ -116,24 +110,6 @@ def _machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _seconds_per_capture(params: Parameters, bank: PsfBank) -> list[float]:
-    """Seconds of rendering each default capture in one process, the first left out."""
-    few = params.captures.model_copy(
-        update={
-            "train_charts": params.benchmark.rendered,
-            "unlabelled": params.benchmark.rendered,
-            "validation_charts": 1,
-            "validation": 1,
-            "test": 1,
-            "real_scenes": (),
-            "workers": 1,
-        }
-    )
-    rendered = render_captures(params.model_copy(update={"captures": few}), bank)
-    moments = [time.perf_counter() for _ in rendered]
-    return [later - earlier for earlier, later in itertools.pairwise(moments)]
 
 
 @dataclass(frozen=True)
