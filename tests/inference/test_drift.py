@@ -48,7 +48,7 @@ def measurement(card, seed, warnings=(), **lens):
 
 
 def seen(judge, card, first, count=24, **lens):
-    return [judge.see(measurement(card, seed, **lens)) for seed in range(first, first + count)]
+    return [judge.evidence(measurement(card, seed, **lens)) for seed in range(first, first + count)]
 
 
 def test_other_photos_of_the_lens_are_no_drift(judge, card):
@@ -83,6 +83,7 @@ def test_photos_stored_otherwise_are_drift_of_the_encoding(judge, card):
     few = [replace(one, shifts=("a JPEG",)) for one in photos[:2]]
     assert not judge(few + photos[2:]).is_drift
     many = [replace(one, shifts=("a JPEG",)) for one in photos[:12]]
+    many[0] = replace(many[0], others=("f/8",))  # one alone is no reason
     drift = judge(many + photos[12:])
     assert drift.causes == ("encoding",)
     assert "12 of 24; a JPEG" in str(drift)
@@ -90,7 +91,7 @@ def test_photos_stored_otherwise_are_drift_of_the_encoding(judge, card):
 
 def test_photos_that_name_another_camera_are_drift(card, judge):
     other = [
-        judge.see(measurement(card, seed, warnings=("f/8 instead of f/3.5",)))
+        judge.evidence(measurement(card, seed, warnings=("f/8 instead of f/3.5",)))
         for seed in range(6000, 6024)
     ]
     drift = judge(other)
@@ -110,28 +111,41 @@ def test_a_symmetric_lens_is_compared_with_symmetry(judge, card):
 def test_what_cannot_be_judged_is_refused(judge, card, tmp_path):
     with pytest.raises(CaptureError, match="too few photos"):
         judge(seen(judge, card, 0, count=PARAMS.min_photos - 1))
-    with pytest.raises(ModelError, match="could be measured against"):
+    with pytest.raises(ModelError, match="no drift reference"):
         DriftTest(STUDENT.card, PARAMS)
     few = held_out(tmp_path, TrueDistances(STUDENT.card), count=5)
     assert with_drift_reference(STUDENT, few, "cpu").card.drift is None
 
 
-def test_a_monitor_warns_once_of_the_last_photos(card):
+def test_a_monitor_warns_once_of_the_last_photos(card, caplog):
     session = Session(TrueDistances(card))
-    monitor = DriftMonitor.watching(session, DriftParams(min_photos=10, window_photos=20))
-    warnings = []
+    monitor = DriftMonitor.attached_to(session, DriftParams(min_photos=10, window_photos=20))
+    warned = []
     for number in range(60):
         changed = LENSES["lens"] if number >= 20 else {}
         session.observe(measurement(card, 8000 + number, **changed))
-        warnings.append(monitor.take_warning())
-    told = [number for number, warning in enumerate(warnings) if warning]
-    assert len(told) == 1
-    assert 20 <= told[0] < 40
+        warned.append(len(caplog.records))
+    assert warned[20] == 0
+    assert warned[40] == warned[-1] == 1
+    assert caplog.records[0].getMessage() == str(monitor.drift)
     assert monitor.drift.photos == 20
-    assert monitor.drift.is_drift
     for seed in range(20):
         session.observe(measurement(card, 9000 + seed))
     assert not monitor.drift.is_drift
+
+
+def test_a_window_too_small_to_be_judged_is_refused():
+    with pytest.raises(ValueError, match="nothing would be judged"):
+        DriftParams(min_photos=20, window_photos=10)
+
+
+@pytest.mark.parametrize("size", [(30, 64), (64, 20), (17, 17)])
+def test_a_photo_without_a_window_is_no_evidence(judge, card, size):
+    light = np.random.default_rng(0).random((3, *size), np.float32)
+    photo = Photo(None, light, None, TrueDistances.WHOLE)
+    prediction = Prediction(np.full(size, 2.0, np.float32), {})
+    found = judge.evidence(Measurement(photo, None, prediction, card, "0" * 16))
+    assert found.sums == {}
 
 
 def test_sessions_give_what_they_measure_to_an_observer():
@@ -143,7 +157,8 @@ def test_sessions_give_what_they_measure_to_an_observer():
 
 def test_models_without_a_reference_are_not_monitored():
     session = Session(TrueDistances(STUDENT.card))
-    assert DriftMonitor.watching(session, PARAMS) is None
+    with pytest.raises(ModelError, match="no drift reference"):
+        DriftMonitor.attached_to(session, PARAMS)
     assert session.observe is None
 
 

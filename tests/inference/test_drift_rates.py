@@ -58,7 +58,7 @@ def student():
 
 
 def rate(student, seed, change, folder, *, jpeg=False):
-    """Share of sets that are drift, and what was named first in them."""
+    """Share of sets that are drift, and what was named first in each of these."""
     session, test = Session(student, force=True), DriftTest(student.card, DriftParams())
     photos = [_seen(session, test, light, folder, jpeg) for light in _photos(seed, change, folder)]
     generator = np.random.default_rng(seed)
@@ -66,9 +66,9 @@ def rate(student, seed, change, folder, *, jpeg=False):
         test([photos[i] for i in generator.choice(PHOTOS, IN_A_SET, replace=False)])
         for _ in range(SETS)
     ]
-    return np.mean([one.is_drift for one in drifts]), {
+    return np.mean([one.is_drift for one in drifts]), [
         one.causes[0] for one in drifts if one.causes
-    }
+    ]
 
 
 def _photos(seed, change, folder):
@@ -86,19 +86,19 @@ def _photos(seed, change, folder):
 
 def _seen(session, test, light, folder, jpeg):
     if not jpeg:
-        return test.see(session.measure(np.ascontiguousarray(light.transpose(1, 2, 0))))
+        return test.evidence(session.measure(np.ascontiguousarray(light.transpose(1, 2, 0))))
     path = folder / "photo.jpg"
     Image.fromarray(srgb_pixels(light)).save(path, quality=95)
-    return test.see(session.measure(path))
+    return test.evidence(session.measure(path))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cause", CHANGES)
 def test_changes_are_found_in_95_percent_of_sets(student, cause, tmp_path):
     seed, change = CHANGES[cause]
-    share, causes = rate(student, seed, change, tmp_path, jpeg=cause == "encoding")
+    share, named = rate(student, seed, change, tmp_path, jpeg=cause == "encoding")
     assert share >= 0.95
-    assert cause in causes
+    assert named.count(cause) > len(named) / 2
 
 
 @pytest.mark.slow

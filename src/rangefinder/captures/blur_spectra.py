@@ -60,14 +60,16 @@ class BlurSpectra:
     """Measures of the windows of one photo.
 
     Attributes:
-        centre_px: `[2, N]` (x, y) of the windows in the photo, at the scale of the camera.
+        x_px: Centres of the columns of windows in the photo, at the scale of the camera.
+        y_px: Of their rows; windows are in row-major order.
         measures: `red_blur`, `blue_blur`: variance of the blur less that of green [px^2], one
             component. `red_shift`, `blue_shift`: displacement against green [px], (x, y).
             `direction`: log of power of gradients along x over that along y, and along the falling
             over that along the rising diagonal.
     """
 
-    centre_px: Array
+    x_px: Array
+    y_px: Array
     measures: Mapping[str, Measured]
 
 
@@ -76,9 +78,9 @@ def blur_spectra(light: Float, placement: Placement) -> BlurSpectra:
     if placement.scale != 1.0:
         size = round(light.shape[1] * placement.scale), round(light.shape[2] * placement.scale)
         light = resized(light, *size)
-    centre_px, windows = _windows(light)
+    x_px, y_px, windows = _windows(light)
     if not windows.size:
-        return BlurSpectra(centre_px, {})
+        return BlurSpectra(x_px, y_px, {})
     spectra = np.fft.rfft2(windows).reshape(*windows.shape[:2], -1)
     power = np.abs(spectra) ** 2
     noise = NOISE_FACTOR * np.quantile(power @ _mean(_ring(*NOISE_BAND)), QUIET, axis=1)[:, None]
@@ -88,23 +90,24 @@ def blur_spectra(light: Float, placement: Placement) -> BlurSpectra:
         transfer = _Transfer.of(cross, power[colour], power[GREEN], noise[GREEN])
         found[f"{name}_blur"] = transfer.blur()
         found[f"{name}_shift"] = _displacement(cross, transfer)
-    return BlurSpectra(centre_px, found)
+    return BlurSpectra(x_px, y_px, found)
 
 
-def _windows(light: Float) -> tuple[Array, Float]:
-    """Centres `[2, N]` [px], and tapered windows `[3, N, side, side]` without their mean.
+def _windows(light: Float) -> tuple[Array, Array, Float]:
+    """Centres of columns and rows, and tapered windows `[3, N, side, side]` without their mean.
 
     They are of the square root of light, whose shot noise is the same at every light (Anscombe).
     """
     rows, cols = (np.arange(size // WINDOW_PX) * WINDOW_PX for size in light.shape[1:])
     step = max(1, round((len(rows) * len(cols) / MOST_WINDOWS) ** 0.5))
-    top, left = (each.ravel() for each in np.meshgrid(rows[::step], cols[::step], indexing="ij"))
+    rows, cols = rows[::step], cols[::step]
+    top, left = (each.ravel() for each in np.meshgrid(rows, cols, indexing="ij"))
     side = np.arange(WINDOW_PX)
     cut = light[:, top[:, None, None] + side[:, None], left[:, None, None] + side]
     windows = np.sqrt(cut.clip(min=0))
     taper = np.hanning(WINDOW_PX + 1)[:-1].astype(np.float32)
     centred = (windows - windows.mean(axis=(2, 3), keepdims=True)) * np.outer(taper, taper)
-    return np.stack([left, top]) + WINDOW_PX / 2, centred
+    return cols + WINDOW_PX / 2, rows + WINDOW_PX / 2, centred
 
 
 _FY, _FX = (

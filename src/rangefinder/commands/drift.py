@@ -46,8 +46,10 @@ def drift(
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.drift import find_drift
-    from rangefinder.inference.drift_report import write_report
+    from rangefinder.inference.drift_report import require_report_type, write_report
 
+    if out is not None:
+        require_report_type(out)
     paths = find_photos(photos)
     params = parameters_for(options["env"]).drift
     session = open_session(force=True, **options)

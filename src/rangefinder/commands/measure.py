@@ -266,7 +266,8 @@ def watch(
     from rangefinder.inference.watch import watch_folder
 
     session = open_session(**options)
-    monitor = DriftMonitor.watching(session, parameters_for(options["env"]).drift)
+    if session.card.drift is not None:
+        DriftMonitor.attached_to(session, parameters_for(options["env"]).drift)
     request = OutputRequest(points, out or folder / "measured")
     click.echo(f"Watching {folder}; Ctrl-C ends it.", err=True)
     measured = refused = 0
@@ -275,8 +276,6 @@ def watch(
         refused += "error" in report
         measured += "error" not in report
         print_report(report, as_json)
-        if monitor and (warning := monitor.take_warning()):
-            click.echo(warning, err=True)
         if session.bits.doubt and not said:
             said = True
             _say_doubt(session.bits)

@@ -75,7 +75,9 @@ def serve(
             f"serving needs {exc.name}, which is not installed", todo=f"{install('serve')}."
         ) from exc
     session = open_session(**options)
-    monitor = DriftMonitor.watching(session, parameters_for(options["env"]).drift)
+    monitor = None
+    if session.card.drift is not None:
+        monitor = DriftMonitor.attached_to(session, parameters_for(options["env"]).drift)
     limits = Limits(round(max_mb * 2**20), max_waiting, time_limit)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (

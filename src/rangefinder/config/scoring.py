@@ -51,6 +51,12 @@ class DriftParams(Strict):
     min_photos: int = Field(20, ge=5, le=1000)
     window_photos: int = Field(50, ge=5, le=10_000)
 
+    @model_validator(mode="after")
+    def _window_is_enough(self) -> Self:
+        if self.window_photos < self.min_photos:
+            raise ValueError("window_photos must not be below min_photos: nothing would be judged")
+        return self
+
 
 class IdentifiabilityParams(Strict):
     """What `rangefinder lens` asks of a camera: textures, noise and how finely to look."""

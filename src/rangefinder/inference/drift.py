@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,43 @@ class Comparison:
     @property
     def term(self) -> str:
         """Which term of its measure it is."""
-        return self.name.partition(".")[2]
+        return _term(self.name)
+
+
+def _term(name: str) -> str:
+    return name.partition(".")[2]
+
+
+class Finding(NamedTuple):
+    """What has changed, and what to do, in words."""
+
+    what: str
+    todo: str
+
+
+_FINDINGS: Mapping[Cause, Finding] = {
+    "camera": Finding(
+        "EXIF data or size name another camera or setting",
+        "Restore the setting, or train a model for it.",
+    ),
+    "encoding": Finding(
+        "The encoding has changed: photos are stored or processed unlike those of the training",
+        "Store photos as before, or train with captures.encoding as they are now.",
+    ),
+    "lens": Finding(
+        "The lens has changed: colours are blurred against each other as this lens never did",
+        "Mount the lens of the training, or train a model for this one.",
+    ),
+    "aperture": Finding(
+        "The aperture has changed, or the lens: the blur of colours grows otherwise with distance",
+        "Set the f-number of the training; if it is set, look at the lens.",
+    ),
+    "decentring": Finding(
+        "The lens is decentred: its blur lies around another centre",
+        "Look whether the lens was knocked or mounted askew; compare with a tape measure "
+        "(rangefinder verify).",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -71,11 +107,11 @@ class Drift:
     Attributes:
         photos: Number of photos looked at.
         refused: How many of them are stored or processed unlike those of the training.
-        other: How many of them say themselves that they are of another camera or setting.
+        other: For how many EXIF data or size name another camera or setting.
         causes: What has changed, the likeliest first; nothing: no drift.
         scenes_differ: Whether predicted distances are others than in training, which is no drift.
         comparisons: All statistics.
-        reason: Of the photos that are refused, one reason.
+        reason: Of the first cause, what one photo shows, if it is its file that shows it.
     """
 
     photos: int
@@ -92,7 +128,23 @@ class Drift:
         return bool(self.causes)
 
     def __str__(self) -> str:
-        return _verdict(self)
+        """One paragraph: what has changed, and what to do."""
+        if self.causes:
+            found = _FINDINGS[self.causes[0]]
+            return f"DRIFT in {self.photos} photos. {found.what}{self._counted()}. {found.todo}"
+        text = f"No drift in {self.photos} photos."
+        if self.scenes_differ:
+            text += (
+                " Predicted distances are others than in training: other scenes, or the focus has "
+                "moved, which no photo tells apart. Compare with a tape measure (rangefinder "
+                "verify)."
+            )
+        return text
+
+    def _counted(self) -> str:
+        """How many photos show the first cause, if files do."""
+        count = {"camera": self.other, "encoding": self.refused}.get(self.causes[0])
+        return "" if count is None else f" ({count} of {self.photos}; {self.reason})"
 
     def content(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -128,7 +180,7 @@ def _is_of_scenes(one: Comparison) -> bool:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PhotoEvidence:
     """What is kept of a photo that was measured."""
 
     sums: PhotoSums
@@ -144,30 +196,30 @@ class DriftTest:
         params: Levels and numbers of photos.
 
     Raises:
-        ModelError: If the card has nothing to compare with.
+        ModelError: If the card has no drift reference.
     """
 
     def __init__(self, card: Card, params: DriftParams) -> None:
         if card.drift is None:
             raise ModelError(
-                "the model knows nothing that drift could be measured against",
+                "the model's card has no drift reference",
                 expected=f"a student trained with at least {LEAST_REFERENCE} validation photos",
                 todo="Train it again with this version, and with more captures held out.",
             )
         self.params, self._camera, self._reference = params, card.camera, card.drift
         self._curves = Curves.of(card, card.drift)
 
-    def see(self, measurement: Measurement) -> Seen:
+    def evidence(self, measurement: Measurement) -> PhotoEvidence:
         """What a measured photo shows."""
         photo, camera = measurement.photo, self._camera
         view = View.of(photo.light, photo.placement, measurement.stored.distance_m, camera)
-        shifts = [str(shift) for shift in photo.shifts]
+        shifts = {str(shift): shift.kind for shift in photo.shifts}
         others = tuple(text for text in photo.warnings if text not in shifts)
-        stored = tuple(str(shift) for shift in photo.shifts if shift.kind not in OF_SCENES)
+        stored = tuple(text for text, kind in shifts.items() if kind not in OF_SCENES)
         sums = photo_sums(view, self._curves, 1 / camera.focus_distance_m)
-        return Seen(sums, stored, others)
+        return PhotoEvidence(sums, stored, others)
 
-    def __call__(self, photos: Sequence[Seen]) -> Drift:
+    def __call__(self, photos: Sequence[PhotoEvidence]) -> Drift:
         """Judge a set of photos.
 
         Raises:
@@ -180,20 +232,15 @@ class DriftTest:
                 expected=f"at least {self.params.min_photos} (drift.min_photos)",
             )
         compared = self._compared(estimates(one.sums for one in photos))
-        refused, other = (
-            [texts[0] for texts in every if texts]
-            for every in ([one.shifts for one in photos], [one.others for one in photos])
-        )
-        causes: tuple[Cause, ...] = ()
-        if self._are_many(len(other), len(photos)):
-            causes += ("camera",)
-        if self._are_many(len(refused), len(photos)):
-            causes += ("encoding",)
+        other = [one.others[0] for one in photos if one.others]
+        refused = [one.shifts[0] for one in photos if one.shifts]
+        shown: dict[Cause, list[str]] = {"camera": other, "encoding": refused}
+        causes = tuple(c for c, texts in shown.items() if self._are_many(len(texts), len(photos)))
+        reason = shown[causes[0]][0] if causes else ""
         moved = [one for one in compared if one.p < self.params.level]
         scenes = [one for one in moved if _is_of_scenes(one)]
         if not causes:  # encoding changes blur itself
             causes = self._causes([one for one in moved if one not in scenes])
-        reason = next(iter(other or refused), "")
         count = len(photos), len(refused), len(other)
         return Drift(*count, causes, bool(scenes), tuple(compared), reason)
 
@@ -219,7 +266,7 @@ class DriftTest:
 
     def _expected(self, name: str, held_out: Estimate) -> Estimate:
         """The statistic of held-out photos, or what the symmetry that training assumed demands."""
-        if self._camera.symmetric and name.partition(".")[2] in OF_CENTRE:
+        if self._camera.symmetric and _term(name) in OF_CENTRE:
             return Estimate(value=0.0, se=0.0, photos=held_out.photos)
         return held_out
 
@@ -256,8 +303,8 @@ def _compare(name: str, found: Estimate, expected: Estimate) -> Comparison:
     error = float(np.hypot(found.se, expected.se))
     if error == 0:
         return Comparison(name, found, expected, 0.0, 1.0)
-    numbers = ((one.value, one.se * one.photos**0.5, one.photos) for one in (found, expected))
-    test = ttest_ind_from_stats(*next(numbers), *next(numbers), equal_var=False)
+    samples = [x for e in (found, expected) for x in (e.value, e.se * e.photos**0.5, e.photos)]
+    test = ttest_ind_from_stats(*samples, equal_var=False)
     return Comparison(name, found, expected, (found.value - expected.value) / error, test.pvalue)
 
 
@@ -270,43 +317,6 @@ def _holm(compared: Sequence[Comparison]) -> Iterator[Comparison]:
         yield Comparison(one.name, one.found, one.expected, one.z, float(largest))
 
 
-_SAID: Mapping[Cause, str] = {
-    "camera": "The photos say themselves that they are of another camera or setting",
-    "encoding": "The encoding has changed: photos are stored or processed unlike those of the "
-    "training",
-    "lens": "The lens has changed: colours are blurred against each other as this lens never did",
-    "aperture": "The aperture has changed, or the lens: the blur of colours grows otherwise with "
-    "distance",
-    "decentring": "The lens is decentred: its blur lies around another centre",
-}
-_TODO: Mapping[Cause, str] = {
-    "camera": "Restore the setting, or train a model for it.",
-    "encoding": "Store photos as before, or train with captures.encoding as they are now.",
-    "lens": "Mount the lens of the training, or train a model for this one.",
-    "aperture": "Set the f-number of the training; if it is set, look at the lens.",
-    "decentring": "Look whether the lens was knocked or mounted askew; compare with a tape measure "
-    "(rangefinder verify).",
-}
-
-
-def _verdict(drift: Drift) -> str:
-    """One paragraph: what has changed, and what to do."""
-    if drift.causes:
-        first = drift.causes[0]
-        said, todo = _SAID[first], _TODO[first]
-        if first in ("camera", "encoding"):
-            count = drift.other if first == "camera" else drift.refused
-            said = f"{said} ({count} of {drift.photos}; {drift.reason})"
-        return f"DRIFT in {drift.photos} photos. {said}. {todo}"
-    text = f"No drift in {drift.photos} photos."
-    if drift.scenes_differ:
-        text += (
-            " Predicted distances are others than in training: other scenes, or the focus has "
-            "moved, which no photo tells apart. Compare with a tape measure (rangefinder verify)."
-        )
-    return text
-
-
 def find_drift(session: Session, photos: Sequence[Path], params: DriftParams) -> Drift:
     """Measure photos and judge them.
 
@@ -317,59 +327,54 @@ def find_drift(session: Session, photos: Sequence[Path], params: DriftParams) ->
 
     Raises:
         CaptureError: If too few can be read.
-        ModelError: If the model knows nothing to compare with.
+        ModelError: If the model's card has no drift reference.
     """
     from tqdm import tqdm
 
-    test, seen = DriftTest(session.card, params), []
+    test, found = DriftTest(session.card, params), []
     for path in tqdm(photos, "Measuring", unit="photo", disable=None):
         try:
-            seen.append(test.see(session.measure(path)))
+            found.append(test.evidence(session.measure(path)))
         except RangefinderError as error:
             log.warning("%s is left out: %s", path, error)
-    return test(seen)
+    return test(found)
 
 
-@dataclass
 class DriftMonitor:
-    """Watches for drift in the last photos that were measured.
+    """Looks for drift in the last photos that were measured; the log has it once.
+
+    Args:
+        test: Judges them.
 
     Attributes:
-        test: Judges them.
         drift: The latest judgement; None: there were too few photos so far.
-        warning: Verdict of the first judgement that is drift, until somebody takes it.
     """
 
-    test: DriftTest
-    drift: Drift | None = None
-    warning: str = ""
-    _seen: deque[Seen] = field(default_factory=deque)
-    _new: int = 0
+    def __init__(self, test: DriftTest) -> None:
+        self._test = test
+        self.drift: Drift | None = None
+        self._last = deque[PhotoEvidence](maxlen=test.params.window_photos)
+        self._new = 0
 
     @classmethod
-    def watching(cls, session: Session, params: DriftParams) -> DriftMonitor | None:
-        """A monitor of what a session measures; None if its model has nothing to compare with."""
-        if session.card.drift is None:
-            return None
+    def attached_to(cls, session: Session, params: DriftParams) -> DriftMonitor:
+        """A monitor of what a session measures.
+
+        Raises:
+            ModelError: If the model's card has no drift reference.
+        """
         monitor = cls(DriftTest(session.card, params))
         session.observe = monitor.add
         return monitor
 
     def add(self, measurement: Measurement) -> None:
         """Look at a measured photo too; photos are judged each time half of them are new."""
-        params = self.test.params
-        self._seen.append(self.test.see(measurement))
+        params = self._test.params
+        self._last.append(self._test.evidence(measurement))
         self._new += 1
-        if len(self._seen) > params.window_photos:
-            self._seen.popleft()
-        if self._new < (params.window_photos + 1) // 2 or len(self._seen) < params.min_photos:
+        if self._new < (params.window_photos + 1) // 2 or len(self._last) < params.min_photos:
             return
         was_drift = self.drift is not None and self.drift.is_drift
-        self.drift, self._new = self.test(self._seen), 0
+        self.drift, self._new = self._test(self._last), 0
         if self.drift.is_drift and not was_drift:
-            self.warning = str(self.drift)
-
-    def take_warning(self) -> str:
-        """The warning, once; empty if there is none."""
-        warning, self.warning = self.warning, ""
-        return warning
+            log.warning("%s", self.drift)

@@ -33,7 +33,7 @@ def drift_page(drift: Drift, level: float) -> str:
         table.add_row(*_row(one, level))
     stored = (
         f"{drift.refused} of {drift.photos} photos are stored or processed unlike those of the "
-        f"training; {drift.other} say that they are of another camera or setting."
+        f"training; EXIF data or size of {drift.other} name another camera or setting."
     )
     verdict = Notice("bad" if drift.is_drift else "good", str(drift))
     caption = "Mean and standard error of each statistic; bold: significantly different."
@@ -54,16 +54,25 @@ def _row(one: Comparison, level: float) -> list[Text]:
     return [Text(cell, "bold" if one.p < level else "") for cell in cells]
 
 
+def require_report_type(path: Path) -> None:
+    """Refuse a report that is neither a page nor JSON.
+
+    Raises:
+        ConfigError: In that case.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(
+            "the report has an unknown type", got=str(path), expected=", ".join(SUFFIXES)
+        )
+
+
 def write_report(path: Path, drift: Drift, level: float) -> None:
     """Write the report as a page (.html) or as JSON (.json).
 
     Raises:
         ConfigError: If the name ends otherwise.
     """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(
-            "the report has an unknown type", got=str(path), expected=", ".join(SUFFIXES)
-        )
+    require_report_type(path)
     is_page = path.suffix == ".html"
     text = drift_page(drift, level) if is_page else json.dumps(drift.content(), indent=2) + "\n"
     atomic_write(path, lambda file: file.write_text(text, encoding="utf-8"))

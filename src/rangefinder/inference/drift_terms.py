@@ -26,7 +26,7 @@ from rangefinder.captures.blur_spectra import (
     blur_spectra,
 )
 from rangefinder.config import Device
-from rangefinder.coordinates import Placement
+from rangefinder.coordinates import Placement, sensor_location
 from rangefinder.inference.interface import DISTANCE_ONLY, PhotoPredictor
 from rangefinder.models.card import Card
 from rangefinder.models.drift_reference import DriftReference, Estimate
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
-LEAST_REFERENCE = 20  # held-out photos, below which a model cannot tell drift
+LEAST_REFERENCE = 20  # held-out photos, below which no drift reference is kept
 FOLDS = 8  # of the held-out photos
 STEPS = 14  # of the curves, in inverse distance
 ZONES = (0.35, 0.6, 0.8)  # radii between the zones of the curves [half diagonals]
@@ -65,16 +65,16 @@ class View:
     def of(cls, light: Float, placement: Placement, distance_m: Float, camera: Camera) -> View:
         """Of a photo `[3, H, W]` and its predicted distances `[H, W]`."""
         spectra = blur_spectra(light, placement)
-        x, y = spectra.centre_px
         offsets = np.array([-WINDOW_PX, 0, WINDOW_PX]) // 4
         rows, cols = (
             ((centre[:, None] + offsets) / placement.scale).astype(int).clip(0, size - 1)
-            for centre, size in zip((y, x), distance_m.shape, strict=True)
+            for centre, size in zip((spectra.y_px, spectra.x_px), distance_m.shape, strict=True)
         )
-        seen = distance_m[rows[:, :, None], cols[:, None, :]].reshape(len(x), -1)
-        centres = zip(placement.origin_px, (x, y), camera.centre_px, strict=True)
-        place = [(origin + px - centre) / camera.half_diagonal_px for origin, px, centre in centres]
-        return cls(spectra, 1 / np.median(seen, axis=1), np.stack(place))
+        around = distance_m[rows[:, None, :, None], cols[:, None, :]]
+        nearby = around.reshape(len(rows) * len(cols), offsets.size**2)
+        at_scale = Placement(placement.origin_px)
+        location = sensor_location(camera, at_scale, spectra.x_px, spectra.y_px)
+        return cls(spectra, 1 / np.median(nearby, axis=1), location.reshape(2, -1).astype(float))
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def _table(edges: Array, views: Sequence[View], name: str) -> Array:
     for cell in np.ndindex(table.shape):
         inside = (steps == cell[0]) & (zones == cell[1]) & (weight > 0)
         if inside.any():
-            table[cell] = _weighted_median(values[inside], weight[inside])
+            one, its = values[inside], weight[inside]
+            table[cell] = np.quantile(one, 0.5, weights=its, method="inverted_cdf")
             total[cell] = weight[inside].sum()
     number = np.arange(STEPS)
     kernel = np.exp(-0.5 * ((number - number[:, None]) / SMOOTHING) ** 2)
@@ -152,12 +153,6 @@ def _scalar(measured: Measured, view: View) -> Array:
     if len(measured.values) == 1:
         return np.asarray(measured.values[0])
     return np.asarray((measured.values * _radial(view)).sum(axis=0))
-
-
-def _weighted_median(values: Array, weight: Array) -> float:
-    order = np.argsort(values)
-    below = np.cumsum(weight[order])
-    return float(values[order][np.searchsorted(below, below[-1] / 2)])
 
 
 @dataclass(frozen=True)
@@ -245,7 +240,7 @@ def estimates(photos: Iterable[PhotoSums]) -> dict[str, Estimate]:
 
 
 def drift_reference(predictor: PhotoPredictor, captures: CaptureSet) -> DriftReference | None:
-    """What drift is measured against, from captures that a model was not trained on.
+    """The drift reference, from captures that a model was not trained on.
 
     Args:
         predictor: The model; its predictions are compared later with those of the same model.
@@ -255,7 +250,7 @@ def drift_reference(predictor: PhotoPredictor, captures: CaptureSet) -> DriftRef
 
     if len(captures) < LEAST_REFERENCE:
         log.info(
-            "Drift cannot be told later: %d captures are held out for validation, not %d",
+            "No drift reference is kept: %d captures are held out for validation, not %d",
             len(captures),
             LEAST_REFERENCE,
         )

@@ -28,7 +28,7 @@ def look_for_drift(
     Raises:
         ConfigError: If no photos are named.
         CaptureError: If they are too few.
-        ModelError: If the student knows nothing to compare with.
+        ModelError: If the student's card has no drift reference.
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.drift import find_drift

@@ -7,7 +7,6 @@ One photo is read and measured at a time, in a thread; the others wait as files.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -53,7 +52,6 @@ PNG_STEPS = {"distance_m": 1000, "near_m": 1000, "far_m": 1000, "accuracy_probab
 _ROOM = 4  # times as many pixels as the camera has: larger photos are not decoded
 _POINT = re.compile(r"\s*(-?[\d.]{1,12})\s*,\s*(-?[\d.]{1,12})\s*")
 _HELP = "See /docs."
-log = logging.getLogger(__name__)
 router = APIRouter()
 
 
@@ -216,7 +214,8 @@ async def metrics(shared: Shared) -> Response:
 async def model(shared: Shared) -> dict[str, Any]:
     """What measures: the model's card, its range, units, the server's limits, and drift.
 
-    `drift` is what `rangefinder drift` finds of the last photos; null: too few so far.
+    `drift` is what `rangefinder drift` finds of the last photos; null: too few so far, or the model
+    has no reference.
     """
     session, card, limits = shared.session, shared.session.card, shared.limits
     return {
@@ -283,8 +282,6 @@ async def measure(
         measured = measure_received(
             shared.session, photo.file, photo.filename, folder, corner, scale
         )
-        if shared.monitor and (warning := shared.monitor.take_warning()):
-            log.warning(warning)
         if kind == "json":
             return JSONResponse({"photo": measured.photo.path.name, **measured.summary(points)})
         if kind == "view":
