@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
 log = logging.getLogger(__name__)
-PAGE = "data/08_reporting/report.html"
 PARAMETERS, SECTION = "parameters", "params:"
 CHECKPOINTS = "_checkpoints"  # ends the names of folders of checkpoints in the catalog
 PARTIAL = {  # what leaves nodes out: names of `run_params`, options of `kedro run`
@@ -90,12 +89,15 @@ class ProgressHook:
     def __init__(self) -> None:
         self._dataset: tuple[str, str] | None = None
         self._started = 0.0
-        self._results: dict[str, Any] = {}
+        self._results: dict[str, dict[str, Any]] = {}
+        self._catalog: CatalogProtocol[Any, Any] | None = None
+        self._page = ""  # where the report is
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
+    def before_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
         """Forget an earlier run of the same process."""
-        self._dataset, self._results = None, {}
+        self._dataset, self._results, self._page = None, {}, ""
+        self._catalog = catalog
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
@@ -118,8 +120,10 @@ class ProgressHook:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Log the node's time; remember results for the end."""
         self._dataset = None
-        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation", "report"):
+        if dataset_name in ("evaluation", "promotion", "benchmark", "ablation"):
             self._results[dataset_name] = data
+        if dataset_name == "report" and self._catalog is not None:
+            self._page = os.path.relpath(cast("Any", self._catalog.get(dataset_name)).path)
         if dataset_name == node.outputs[-1]:
             seconds = time.monotonic() - self._started
             log.info("%s: %.0f s", node.name.replace("_", " "), seconds)
@@ -149,10 +153,10 @@ class ProgressHook:
             from rangefinder.studies.ablation.report import print_ablation
 
             print_ablation(self._results["ablation"])
-        if "report" in self._results:
+        if self._page:
             from rangefinder.evaluation.report import print_parts
 
-            print_parts([f"All of it on one page: {PAGE}"])
+            print_parts([f"All of it on one page: {self._page}"])
 
 
 class TrackingHook:

@@ -14,7 +14,7 @@ from rangefinder.models.prediction import Sides
 
 SUPPORT = (5, 4, 60, 44)
 CURVES = {"overview", "predicted_against_true", "reliability", "sparsification"}
-CURVES |= {"error_by_distance", "error_by_place"}
+CURVES |= {"error_by_distance", "error_by_field_position"}
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_the_sensor_shows_where_errors_are(captures, models, few, prediction_of)
 
     some = {"constant": models["constant"], "student": right_half_wrong}
     evaluation = evaluate(captures, some, few, (0, 0, 64, 48))
-    axes, _ = draw_figures(captures, some, evaluation, few)["error_by_place"].axes
+    axes, _ = draw_figures(captures, some, evaluation, few)["error_by_field_position"].axes
     assert axes.get_title(loc="left").startswith("student: ")
     shown = np.array([text.get_text() for text in axes.texts]).reshape(6, 8)
     assert set(shown[:, :4].ravel()) == {"0%"}

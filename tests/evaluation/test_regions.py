@@ -61,7 +61,7 @@ def test_a_crop_keeps_its_place_on_the_sensor(captures, params, monkeypatch):
     crop = Placement(origin_px=(40, 16))  # the third row of cells, the sixth column
     monkeypatch.setattr(captures, "placement", lambda _: crop, raising=False)
     regions = Regions(params, (0, 0, 8, 8), 1.0)
-    assert set(regions.of(captures, 0).place) == {2 * 8 + 5}
+    assert set(regions.of(captures, 0).sensor_cell) == {2 * 8 + 5}
 
 
 def test_texture_splits_the_scored_pixels_of_all_captures_in_the_configured_share(captures, params):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from rangefinder.captures.manifest import read_captures
+from rangefinder.errors import ModelError
 from rangefinder.models.model_files import load_model
 from rangefinder.pipelines.report import write_report
 
@@ -29,7 +30,7 @@ SECTIONS = [
     "Data",
     "Lineage",
 ]
-DRAWN = ("error_by_distance", "error_by_place", "predicted_against_true", "reliability")
+DRAWN = ("error_by_distance", "error_by_field_position", "predicted_against_true", "reliability")
 DRAWN += ("sparsification", "defocus_sign", "cramer_rao")
 RULES = [
     {"rule": "better than the champion", "holds": False, "numbers": "1.050 times its AbsRel"},
@@ -56,7 +57,7 @@ def left(smoke_run: SmokeRun) -> dict[str, Any]:
         "captures": read_captures(smoke_run.folder / "data/02_intermediate/captures"),
         "student": load_model(smoke_run.folder / "data/06_models/student"),
         "evaluation": json.loads((folder / "evaluation.json").read_text()),
-        "per_image": pd.read_csv(folder / "per_image.csv"),
+        "per_image": pd.read_csv(folder / "per_image.csv", dtype={"scene": str}),
         "figures": {path.stem: path.read_bytes() for path in folder.glob("figures/*.png")},
         **dict.fromkeys(missing),
     }
@@ -99,6 +100,21 @@ def test_the_best_and_the_worst_of_the_photos_are_shown(report, left):
     shown = re.findall(r"the student's AbsRel is (0\.\d+), number (\d+) of 7", report.text)
     assert {value for value, _ in shown} == {f"{rows['abs_rel'][i]:.3f}" for i in drawn}
     assert {int(rank) for _, rank in shown} == {int(rows["abs_rel"].rank()[i]) for i in drawn}
+
+
+def test_of_many_photos_real_ones_the_best_and_the_worst_are_shown(left):
+    """Drawn are more than are shown: every capture of the test split."""
+    png = next(iter(left["figures"].values()))
+    rows = left["per_image"].query("model == 'student'").reset_index(drop=True)
+    drawn = {f"capture_{index:03d}_x": png for index in rows.index}
+    curves = {name: content for name, content in left["figures"].items() if name in DRAWN}
+    read = written(left, figures=curves | drawn)
+    real = rows["scene"].isin(left["evaluation"]["models"]["student"]["real_scenes"])
+    others = rows[~real].sort_values("abs_rel").index
+    assert len(others) > 2
+    wanted = {*rows.index[real], others[0], others[-1]}
+    shown = re.findall(r"the student's AbsRel is (0\.\d+), number", read.text)
+    assert sorted(shown) == sorted(f"{rows['abs_rel'][index]:.3f}" for index in wanted)
 
 
 def test_nothing_is_loaded(report):
@@ -155,6 +171,21 @@ def test_a_decision_on_another_student_is_left_out(left):
     read = written(left, promotion=decision(left, fingerprint="0" * 16))
     assert "Not decided yet" in read.text
     assert "Refused" not in read.text
+
+
+def test_a_decision_on_other_captures_is_left_out(left):
+    read = written(left, promotion=decision(left, captures="0" * 16))
+    assert "Not decided yet" in read.text
+
+
+def test_scores_of_another_student_are_refused(left):
+    other = left["evaluation"] | {"student": "0" * 16}
+    with pytest.raises(ModelError, match="scores are not those of the student"):
+        written(left, evaluation=other)
+
+
+def test_the_speed_of_another_student_is_left_out(left):
+    assert written(left, benchmark={"student": "0" * 16}).sections == SECTIONS
 
 
 def test_a_study_of_other_captures_is_left_out(left):

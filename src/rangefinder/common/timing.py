@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 import timeit
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _RESET_PEAK = "5"  # see proc(5)
+Name = TypeVar("Name", bound=Hashable)
 _TURN_S = 0.3  # of calls of the same work in one turn
 
 
@@ -46,7 +47,7 @@ class Timing:
         return replace(self, **scaled)
 
 
-def time_in_turns(works: Mapping[str, Callable[[], Any]], effort: Effort) -> dict[str, Timing]:
+def time_in_turns(works: Mapping[Name, Callable[[], Any]], effort: Effort) -> dict[Name, Timing]:
     """Time several works in turns, so that a machine that slows down slows down all of them.
 
     Each is called twice before, to warm up; quick ones are called more often in a turn.
@@ -64,7 +65,7 @@ def time_in_turns(works: Mapping[str, Callable[[], Any]], effort: Effort) -> dic
     for name, work in works.items():
         work()
         calls[name] = max(1, int(_TURN_S / timeit.timeit(work, number=1)))
-    samples: dict[str, list[float]] = {name: [] for name in works}
+    samples: dict[Name, list[float]] = {name: [] for name in works}
     start = time.perf_counter()
     for turn in range(effort.max_turns):
         if turn >= effort.min_turns and time.perf_counter() - start > effort.seconds * len(works):

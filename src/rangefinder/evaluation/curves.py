@@ -160,11 +160,11 @@ class SensorErrors:
         self.pixels: Double = np.zeros(grid)
         self._sums: Double = np.zeros(grid)
 
-    def add(self, place: NDArray[np.intp], error: Float) -> None:
+    def add(self, sensor_cell: NDArray[np.intp], error: Float) -> None:
         """Count pixels: flat index of the sensor's cell and relative error `[N]`."""
         cells = self.pixels.size
-        self.pixels += np.bincount(place, minlength=cells).reshape(self.pixels.shape)
-        self._sums += np.bincount(place, error, cells).reshape(self.pixels.shape)
+        self.pixels += np.bincount(sensor_cell, minlength=cells).reshape(self.pixels.shape)
+        self._sums += np.bincount(sensor_cell, error, cells).reshape(self.pixels.shape)
 
     @property
     def abs_rel(self) -> Double:

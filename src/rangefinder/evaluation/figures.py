@@ -51,8 +51,8 @@ def draw_figures(
 
     `overview` (photo, truth, models, error and 80 % interval side by side),
     `capture_<number>_<scene>` (the same, large), `predicted_against_true`, `reliability`,
-    `sparsification`, `error_by_distance`, `error_by_place`, and `defocus_sign` if a model predicts
-    it.
+    `sparsification`, `error_by_distance`, `error_by_field_position`, and `defocus_sign` if a model
+    predicts it.
     """
     report_m = params.range.report_m
     with mpl.rc_context(SETTINGS):
@@ -70,7 +70,7 @@ def draw_figures(
         figures["sparsification"] = _sparsification(curves, summary)
         focus_m = captures.camera.focus_distance_m
         figures["error_by_distance"] = _errors_by_distance(evaluation, report_m, focus_m)
-        figures["error_by_place"] = _error_by_place(curves, summary, captures.camera)
+        figures["error_by_field_position"] = _error_by_field_position(evaluation, captures.camera)
         if any(model["defocus_sign"] for model in summary["models"].values()):
             figures["defocus_sign"] = _defocus_sign(evaluation)
     return figures
@@ -281,12 +281,11 @@ def _error_by_distance(
     axes.legend()
 
 
-def _error_by_place(
-    curves: Mapping[str, Curves], summary: dict[str, Any], camera: Camera
-) -> Figure:
+def _error_by_field_position(evaluation: Evaluation, camera: Camera) -> Figure:
     """Mean relative error in each cell of the sensor; a panel per model but the baseline."""
-    names = [name for name in curves if name != BASELINE] or list(curves)
-    maps = {name: np.ma.masked_invalid(curves[name].sensor.abs_rel) for name in names}
+    sensor, models = evaluation.sensor, evaluation.summary["models"]
+    names = [name for name in sensor if name != BASELINE] or list(sensor)
+    maps = {name: np.ma.masked_invalid(sensor[name].abs_rel) for name in names}
     highest = max(float(found.max()) for found in maps.values())
     figure = new_figure(5.2 * len(names) + 0.8, 0.5 + 5.2 * camera.height_px / camera.width_px)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
@@ -299,7 +298,7 @@ def _error_by_place(
         axes.set(xticks=[], yticks=[], facecolor=UNKNOWN)
         axes.spines[:].set_visible(False)
         axes.set_aspect(camera.height_px / camera.width_px * found.shape[1] / found.shape[0])
-        axes.set_title(f"{name}: AbsRel {summary['models'][name]['overall']['abs_rel']:.3f}")
+        axes.set_title(f"{name}: AbsRel {models[name]['overall']['abs_rel']:.3f}")
     bar = figure.colorbar(image, ax=panels.tolist(), fraction=0.03, pad=0.02)
     percent_axis(bar.ax, "y", "mean relative error")
     return figure

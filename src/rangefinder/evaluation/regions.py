@@ -44,7 +44,7 @@ class ScoredPixels:
     truth_m: Float  # `[N]` true distance [m]
     cell: Index  # `[N]` flat index of each pixel's cell
     side: Index  # `[N]` index in `SIDES` of the true distance
-    place: Index  # `[N]` flat index of the sensor's cell
+    sensor_cell: Index  # `[N]` flat index of the sensor's cell
     inside: Bool  # `[N]` whether the pixel is within the support
     shape: tuple[int, int]  # height and width of the image [px]
 
@@ -106,9 +106,9 @@ class Regions:
         cell = np.ravel_multi_index(tuple(axis.ravel()[flat] for axis in axes), self.cell_shape)
         truth_m, shape = truth.ravel()[flat], (truth.shape[0], truth.shape[1])
         side = (truth_m >= captures.camera.focus_distance_m).astype(np.intp)
-        place = sensor_cells(captures.camera, location).ravel()[flat]
+        sensor_cell = sensor_cells(captures.camera, location).ravel()[flat]
         inside = inside.ravel()[flat]
-        return ScoredPixels(flat, truth_m, np.asarray(cell), side, place, inside, shape)
+        return ScoredPixels(flat, truth_m, np.asarray(cell), side, sensor_cell, inside, shape)
 
     @property
     def _conf(self) -> EvaluationParams:

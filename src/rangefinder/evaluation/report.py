@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from rich import box
@@ -90,8 +90,8 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
         head += "\n" + textwrap.fill(summary["limits"], 100)
     regions = region_table(models, protocol["pixels"], unit)
     parts: list[RenderableType] = [head, overall_table(models, unit), "AbsRel by region", regions]
-    if signs := _signs(models):
-        parts.append(signs)
+    if aucs := defocus_aucs(models):
+        parts.append(f"AUC of the predicted side of the focus: {aucs}")
     if ratios := _ratios(summary["comparisons"]):
         parts.append(ratios)
     if len(sources) > 1:
@@ -201,15 +201,14 @@ def region_table(models: dict[str, Any], pixels: dict[str, Any], unit: LengthUni
     return text_table(["region", "pixels", *models], rows)
 
 
-def _signs(models: dict[str, Any]) -> str:
-    """AUC of the predicted side of the focus; empty where there is none."""
+def defocus_aucs(models: Mapping[str, Any]) -> str:
+    """AUC of the predicted side of the focus, of each model that has one."""
     signs = {name: model["defocus_sign"] for name, model in models.items()}
-    areas = [
+    return ", ".join(
         f"{name} {sign['auc']:.3f}"
         for name, sign in signs.items()
         if sign and sign["auc"] is not None
-    ]
-    return f"AUC of the predicted side of the focus: {', '.join(areas)}" if areas else ""
+    )
 
 
 def _ratios(comparisons: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ from rangefinder.evaluation.metrics import (
 from rangefinder.evaluation.regions import Regions, ScoredPixels, Support, sensor_grid
 from rangefinder.evaluation.sides import SideSums
 from rangefinder.evaluation.summary import ModelSums, source_rows, summarise
-from rangefinder.models.prediction import Prediction
+from rangefinder.models.prediction import Float, Prediction
 
 CHARTS_ONLY = (
     "Scored on held-out charts, since no labelled capture is held out. Flat sheets at one distance "
@@ -67,7 +67,6 @@ class Curves:
 
     sparsification: SparsificationCurve
     histogram: DistanceHistogram
-    sensor: SensorErrors
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class Evaluation:
         sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
         sides: Per model, by the side of the focus.
         source_curves: Per source and model; empty where all captures are of one source.
+        sensor: Per model, errors by field position.
     """
 
     summary: dict[str, Any]  # the content of evaluation.json
@@ -87,29 +87,25 @@ class Evaluation:
     sums: Mapping[str, Double]
     sides: Mapping[str, SideSums]
     source_curves: Mapping[str, Mapping[str, Curves]]
+    sensor: Mapping[str, SensorErrors]
     regions: Regions  # the meaning of the sums' cells
 
 
 class _CurveTally:
     """Running data of one model's curves."""
 
-    def __init__(self, range_m: Interval, grid: tuple[int, int]) -> None:
+    def __init__(self, range_m: Interval) -> None:
         self._sparsification = Sparsification()
         self._histogram = DistanceHistogram(range_m)
-        self._sensor = SensorErrors(grid)
 
-    def add(self, scored: ScoredPixels, prediction: Prediction) -> None:
-        """Add the pixels of a capture that lie within the support."""
-        inside = scored.flat[scored.inside]
-        truth_m, distance_m = scored.truth_m[scored.inside], prediction.distance_m.ravel()[inside]
-        error = relative_error(truth_m, distance_m)
-        self._sparsification.add(error, relative_sd(prediction).ravel()[inside])
+    def add(self, truth_m: Float, distance_m: Float, error: Float, sd: Float) -> None:
+        """Add pixels `[N]`: true and predicted distance [m], relative error, relative sd."""
+        self._sparsification.add(error, sd)
         self._histogram.add(truth_m, distance_m)
-        self._sensor.add(scored.place[scored.inside], error)
 
     def curves(self) -> Curves:
         """Of all pixels added so far."""
-        return Curves(self._sparsification.curve(), self._histogram, self._sensor)
+        return Curves(self._sparsification.curve(), self._histogram)
 
 
 class _Tally:
@@ -117,13 +113,12 @@ class _Tally:
 
     def __init__(self, captures: CaptureSet, regions: Regions) -> None:
         self._sources = captures.sources
-        range_m, grid = regions.params.range.working_m, sensor_grid(captures.camera)
+        range_m = regions.params.range.working_m
         self.sums: Double = np.zeros((len(self._sources), *regions.cell_shape, len(SUMS)))
         self.sides = SideSums.empty(len(self._sources))
-        self.pooled = _CurveTally(range_m, grid)
-        self.by_source = {
-            source: _CurveTally(range_m, grid) for source in source_rows(self._sources)
-        }
+        self.sensor = SensorErrors(sensor_grid(captures.camera))
+        self.pooled = _CurveTally(range_m)
+        self.by_source = {source: _CurveTally(range_m) for source in source_rows(self._sources)}
 
     def add(self, index: int, scored: ScoredPixels, prediction: Prediction, owner: str) -> None:
         inside = scored.flat[scored.inside]
@@ -133,9 +128,13 @@ class _Tally:
         cells = int(np.prod(shape[:-1]))
         sums = pixel_sums(scored.truth_m, prediction, scored.flat, scored.cell, cells)
         self.sums[index] = sums.reshape(shape)
-        self.pooled.add(scored, prediction)
+        truth_m, distance_m = scored.truth_m[scored.inside], prediction.distance_m.ravel()[inside]
+        error = relative_error(truth_m, distance_m)
+        pixels = truth_m, distance_m, error, relative_sd(prediction).ravel()[inside]
+        self.pooled.add(*pixels)
         if self.by_source:
-            self.by_source[self._sources[index]].add(scored, prediction)
+            self.by_source[self._sources[index]].add(*pixels)
+        self.sensor.add(scored.sensor_cell[scored.inside], error)
         self.sides.add(index, scored, prediction)
 
 
@@ -187,7 +186,8 @@ def evaluate(
     }
     summary = summarise(captures, data, regions, params)
     per_image = _per_image(captures, sums)
-    return Evaluation(summary, per_image, curves, sums, sides, source_curves, regions)
+    sensor = {name: tally.sensor for name, tally in tallies.items()}
+    return Evaluation(summary, per_image, curves, sums, sides, source_curves, sensor, regions)
 
 
 def _per_image(captures: CaptureSet, sums: Mapping[str, Double]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from rangefinder.evaluation.figures import capture_index
 from rangefinder.evaluation.headline import CONSTANT, STUDENT
 from rangefinder.evaluation.report import (
     compared,
+    defocus_aucs,
     overall_table,
     region_table,
     rule_table,
@@ -106,7 +107,8 @@ def scores_section(scored: Scored, champion: Mapping[str, Any]) -> Section:
     """
     protocol, models = scored.summary["protocol"], scored.models | dict(champion)
     unit = length_unit(tuple(protocol["report_m"]))
-    words = MODELS | dict.fromkeys(champion, "the student that was the champion before")
+    before = "the student that was the champion before, scored where both students predict"
+    words = MODELS | dict.fromkeys(champion, before)
     parts: list[Part] = [
         f"Errors on {scored.summary['dataset']['captures']} test captures of {protocol['scenes']} "
         f"scenes that no network was trained on, over {protocol['pixels']['overall']:,} pixels at "
@@ -138,7 +140,7 @@ def error_section(scored: Scored) -> Section:
             "Mean relative error at each true distance; thick bars are its mean in each bin.",
         ),
         *scored.picture(
-            "error_by_place",
+            "error_by_field_position",
             f"Heat map of the mean relative error on the sensor: {by_place}.",
             "Mean relative error by place on the sensor, as the photo is seen: the lens blurs "
             "otherwise in the corners. Grey cells were not scored.",
@@ -166,14 +168,14 @@ def calibration_section(scored: Scored) -> Section:
         *scored.picture(
             "reliability",
             f"Reliability: share of pixels within an interval against its level. Student: {held}.",
-            "On the dashed line intervals hold what they promise; below it they are too narrow.",
+            "On the dashed line coverage is the nominal level; below it intervals are too narrow.",
         ),
         *scored.picture(
             "sparsification",
             "Mean relative error of the remaining pixels as the most uncertain are removed; at "
             f"half, the student's falls from {_percent(student['overall']['abs_rel'])} to "
             f"{_percent(student['selective_risk_50'])}.",
-            "The lower the line, the better the uncertainty finds the errors; dotted: the best "
+            "The lower the line, the better the uncertainty ranks the errors; dotted: the best "
             "that is possible.",
         ),
     ]
@@ -182,10 +184,7 @@ def calibration_section(scored: Scored) -> Section:
 
 def focus_section(scored: Scored) -> Section:
     """Errors before and behind the focus, where blur alone may be the same."""
-    signs = {name: model["defocus_sign"] for name, model in scored.models.items()}
-    areas = ", ".join(
-        f"{name} {sign['auc']:.3f}" for name, sign in signs.items() if sign and sign["auc"]
-    )
+    aucs = defocus_aucs(scored.models)
     sides = "; ".join(
         f"{name} {_percent(model['by_side']['before']['abs_rel'])} before, "
         f"{_percent(model['by_side']['behind']['abs_rel'])} behind"
@@ -196,7 +195,7 @@ def focus_section(scored: Scored) -> Section:
         f"equally blurred. AbsRel on either side: {sides}.",
         *scored.picture(
             "defocus_sign",
-            f"ROC curve of the predicted side of the focus (AUC: {areas or 'unknown'}), and bars "
+            f"ROC curve of the predicted side of the focus (AUC: {aucs or 'unknown'}), and bars "
             f"of the mean relative error on either side: {sides}.",
             "Left: how well the side of the focus is predicted; chance is the dashed line. Right: "
             "the error on either side, and the black line what it would be if the side were known.",
@@ -259,7 +258,7 @@ def lens_section(scored: Scored) -> Section:
                 "Mean error of teacher and student against true distance, above the Cramer-Rao "
                 "bound of strong and of weak texture.",
                 "No unbiased estimate from one patch is better than the bound. Networks may be: "
-                "they know which distances are likely, and the student sees the whole photo.",
+                "they have learnt a prior over distances, and the student sees the whole photo.",
             ),
             Grid(text_table(head, rows), "Cramer-Rao bound and errors where texture is strong"),
             more,

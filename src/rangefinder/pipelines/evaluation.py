@@ -83,31 +83,32 @@ def score(
     }
     evaluation = evaluate(test, models, params, common_support(teacher.card, test))
     figures = draw_figures(test, models, evaluation, params)
-    figures |= _add_lens_limits(teacher, test, evaluation, params, psf_banks)
+    allowed, bound = _lens_limits(teacher, test, evaluation, params, psf_banks)
+    summary = evaluation.summary | allowed
     return {
-        "evaluation": evaluation.summary | limits,
+        "evaluation": {"student": student.fingerprint, **summary, **limits},
         "metrics": headline(evaluation.summary),
         "per_image": evaluation.per_image,
         "error_by_distance": error_by_distance(evaluation),
         "reliability": reliability(evaluation),
         "risk_coverage": risk_coverage(evaluation),
-        "figures": figures,
+        "figures": figures | bound,
     }
 
 
-def _add_lens_limits(
+def _lens_limits(
     teacher: TrainedModel,
     captures: CaptureSet,
     evaluation: Evaluation,
     params: Parameters,
     psf_banks: Path,
-) -> dict[str, Figure]:
-    """Add what the lens allows to the summary: a verdict, errors over the Cramer-Rao bound.
+) -> tuple[dict[str, Any], dict[str, Figure]]:
+    """What the lens allows, for the summary: a verdict, errors over the Cramer-Rao bound.
 
     Both are None for captures that no traced lens has made.
 
     Returns:
-        Their figure.
+        Both, and their figure, by name.
     """
     from rangefinder.evaluation.figures import draw_bound
     from rangefinder.evaluation.summary import crlb_ratio
@@ -120,20 +121,18 @@ def _add_lens_limits(
     )
     from rangefinder.optics.psf_bank import bank_for
 
-    summary, working_m = evaluation.summary, params.range.working_m
-    summary |= {"identifiability": None, "crlb_ratio": None}
+    working_m = params.range.working_m
     if not np.isfinite(evaluation.regions.strong_texture):
-        return {}
+        return {"identifiability": None, "crlb_ratio": None}, {}
     bank = bank_for(captures.camera, params.bank, working_m, psf_banks)
     patch_px, gap = teacher.card.patch_px, gap_within(working_m, params.identifiability.least_gap)
     distances_m, strong_m = strong_texture_bound_m(bank, patch_px, params.identifiability)
     _, weak_m = weak_texture_bound_m(bank, patch_px, params.identifiability)
-    summary["identifiability"] = verdict(working_m, told_apart_m(distances_m, weak_m, gap), gap)
-    summary["crlb_ratio"] = crlb_ratio(evaluation.sums, evaluation.regions, distances_m, strong_m)
+    told = verdict(working_m, told_apart_m(distances_m, weak_m, gap), gap)
+    ratio = crlb_ratio(evaluation.sums, evaluation.regions, distances_m, strong_m)
     bounds = {"strong": strong_m, "weak": weak_m}
-    return {
-        "cramer_rao": draw_bound(summary["crlb_ratio"], distances_m, bounds, params.range.report_m)
-    }
+    figure = draw_bound(ratio, distances_m, bounds, params.range.report_m)
+    return {"identifiability": told, "crlb_ratio": ratio}, {"cramer_rao": figure}
 
 
 def create_pipeline() -> Pipeline:

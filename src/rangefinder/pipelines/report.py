@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.pipeline import Pipeline, node
 
+from rangefinder.errors import ModelError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,12 +31,24 @@ def write_report(
     benchmark: dict[str, Any] | None,
     benchmark_figure: bytes | None,
 ) -> bytes:
-    """The page. What is None has not been run; what is of another student or set is left out."""
+    """The page. What is None has not been run; studies of another student or set are left out.
+
+    Raises:
+        ModelError: If the evaluation is of another student.
+    """
     from rangefinder.common.page import page
     from rangefinder.evaluation import sections
 
+    if _of(evaluation, "student", student.fingerprint) is None:
+        raise ModelError(
+            "the scores are not those of the student",
+            got=f"student {evaluation.get('student')}",
+            expected=student.fingerprint,
+            todo="kedro run --pipelines evaluation,report",
+        )
     scored = sections.Scored(evaluation, per_image, figures)
-    decision = _of(promotion, "fingerprint", student.fingerprint)
+    decided = _of(promotion, "fingerprint", student.fingerprint)
+    decision = _of(decided, "captures", evaluation["dataset"]["digest"])
     todo = (
         f"Not decided yet: {AGAIN.format('promotion')} compares this student with the champion and "
         "makes this page anew."

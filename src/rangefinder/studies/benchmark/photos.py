@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping
+import timeit
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -13,24 +15,25 @@ from PIL import Image
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.common.timing import Effort, time_in_turns
 from rangefinder.errors import ConfigError, ModelError
-from rangefinder.inference.exported import FilePredictor, installed_runtimes
+from rangefinder.inference.exported import FilePredictor, FileRuntime
 from rangefinder.inference.interface import DISTANCE_ONLY, PhotoPredictor
 from rangefinder.inference.predictor import Predictor
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.optics.srgb import srgb_pixels, srgb_to_linear
 from rangefinder.serving.runtimes import exported_file
 from rangefinder.studies.benchmark.methods import MethodFactory
+from rangefinder.studies.benchmark.report import PERCENTILES
 from rangefinder.studies.benchmark.timing import peak_bytes
 
+ComparedRuntime: TypeAlias = Literal["torch"] | FileRuntime
 JPEG_QUALITY = 95
 DIFFERENT_FRAMES = 8  # of a stream, which repeats them
-PERCENTILES = (50, 95, 99)  # of latency
 
 
 def time_runtimes(
     models: Mapping[str, TrainedModel],
     image: np.ndarray[Any, np.dtype[np.float32]],
-    names: tuple[str, ...],
+    names: Sequence[ComparedRuntime],
     effort: Effort,
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Time a distance at every pixel by each runtime, in turns, on all threads.
@@ -38,36 +41,29 @@ def time_runtimes(
     Args:
         models: Teacher (its dense pass, at its stride) and student, by kind.
         image: `[3, H, W]` linear light.
-        names: Runtimes; those that are not installed are left out.
+        names: Runtimes.
         effort: Number of turns.
 
     Returns:
         Seconds by kind and runtime, and what could not be measured.
     """
-    works: dict[str, Callable[[], Any]] = {}
+    works: dict[tuple[str, str], Callable[[], Any]] = {}
     notes = []
-    for kind, model in models.items():
-        for name in names:
-            try:
-                predictor = _predictor(model, name)
-            except (ConfigError, ModelError) as exc:
-                notes.append(f"{kind} by {name}: {exc}")
-                continue
-            works[f"{kind} {name}"] = _prediction(predictor, image)
+    for kind, name in itertools.product(models, names):
+        try:
+            works[kind, name] = _prediction(_predictor(models[kind], name), image)
+        except (ConfigError, ModelError) as exc:
+            notes.append(f"{kind} by {name}: {exc}")
     seconds: dict[str, dict[str, float]] = {kind: {} for kind in models}
-    for key, timing in time_in_turns(works, effort).items():
-        kind, name = key.split()
-        seconds[kind][name] = timing.seconds
+    for (kind, runtime), timing in time_in_turns(works, effort).items():
+        seconds[kind][runtime] = timing.seconds
     return seconds, notes
 
 
-def _predictor(model: TrainedModel, runtime: str) -> PhotoPredictor:
+def _predictor(model: TrainedModel, runtime: ComparedRuntime) -> PhotoPredictor:
     if runtime == "torch":
         return Predictor(model, "cpu")
-    for name in installed_runtimes():
-        if name == runtime:
-            return FilePredictor(exported_file(model), name)
-    raise ConfigError(f"{runtime} is not installed")
+    return FilePredictor(exported_file(model), runtime)  # refuses what is not installed
 
 
 def _prediction(
@@ -107,7 +103,7 @@ def _jpeg(light: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
 
 
 def measure_large(methods: MethodFactory, megapixels: tuple[float, ...]) -> list[dict[str, Any]]:
-    """Time and memory of the student on large photos, each predicted once.
+    """Memory of the student on large photos, and the time of a second prediction.
 
     Returns:
         For each: its megapixels, seconds, and memory beyond what was held before [bytes].
@@ -116,9 +112,9 @@ def measure_large(methods: MethodFactory, megapixels: tuple[float, ...]) -> list
     for wanted in megapixels:
         height = round((wanted * 1e6 * 3 / 4) ** 0.5)
         size = round(wanted * 1e6 / height), height
-        method, start = methods.student(size), time.perf_counter()
-        memory = peak_bytes(method.run)
-        seconds = time.perf_counter() - start
+        run = methods.student(size).run
+        memory = peak_bytes(run)
+        seconds = timeit.timeit(run, number=1)
         exact = size[0] * size[1] / 1e6
         found.append({"megapixels": exact, "seconds": seconds, "peak_bytes": memory})
     return found

@@ -23,6 +23,7 @@ FRAMES = "student_frames_per_s_480x360"
 _EXTRAPOLATED = "~ extrapolated from a sample of patches"
 FRAME_PX = (480, 360)
 BEST_RUNTIMES = "student_vs_dense_best_runtimes"
+PERCENTILES = (50, 95, 99)  # of the latency of a stream
 FINE, USUAL = 1, 4  # strides that the ratios are named after
 
 
@@ -186,7 +187,7 @@ def _frames(results: dict[str, Any]) -> str:
 
 def _stream(results: dict[str, Any]) -> str:
     stream = results["stream"]
-    times = ", ".join(f"{1e3 * stream[f'p{p}_s']:.1f} ms (p{p})" for p in (50, 95, 99))
+    times = ", ".join(f"{1e3 * stream[f'p{p}_s']:.1f} ms (p{p})" for p in PERCENTILES)
     return (
         f"stream of {stream['frames']:.0f} JPEGs, decoding included: "
         f"{stream['frames_per_s']:.3g} frames/s; a frame takes {times}"
