@@ -30,8 +30,8 @@ def test_every_flipped_bit_is_noticed(tmp_path):
     path = tmp_path / "a.safetensors"
     write_arrays(path, {"x": np.arange(6, dtype=np.float32), "y": np.ones((2, 2))}, {"z": "w"})
     content = path.read_bytes()
-    arrays, told = read_arrays(path, ["x", "y"])
-    assert told == {"z": "w"}
+    arrays, metadata = read_arrays(path, ["x", "y"])
+    assert metadata == {"z": "w"}
     assert arrays["y"].shape == (2, 2)
     unseen = []
     for place in range(8 * len(content)):

@@ -20,7 +20,7 @@ COMMAND = "from rangefinder.commands import main; main(prog_name='rangefinder')"
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers.
+    """A server that responds.
 
     Attributes:
         url: Its address.
@@ -33,7 +33,7 @@ class Server:
     folder: Path
 
     def under_way(self) -> list[Path]:
-        """Files of photos that it has not answered."""
+        """Files of photos that it has not responded to."""
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
 

@@ -1,4 +1,4 @@
-"""The server, started as users start it: its answers, its refusals, many clients at once."""
+"""The server, started as users start it: its responses, its refusals, many clients at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ..tiny_camera import random_pixels
 from .conftest import Server, started
 
 pytest.importorskip("fastapi_offline", reason="rangefinder[serve] is needed")
-from rangefinder.serving.app import Answer
+from rangefinder.serving.app import PhotoResult
 
 KEYS = {"what", "found", "expected", "todo"}
 MB = 2**20
@@ -80,10 +80,10 @@ def test_points_are_those_of_measure(server, model_folder, tmp_path):
     done = call("measure", tmp_path / "a.png", *arguments, *points, "--out", tmp_path / "out")
     printed = json.loads(done.stdout)
     del printed["files"]
-    answer = post(server, "a.png", GOOD, at=["20,10", "63.5,0"])
-    assert answer.status_code == 200
-    assert answer.json() == printed | {"photo": "a.png"}
-    assert Answer.model_validate(answer.json(), extra="forbid").at[0].x_px == 20
+    response = post(server, "a.png", GOOD, at=["20,10", "63.5,0"])
+    assert response.status_code == 200
+    assert response.json() == printed | {"photo": "a.png"}
+    assert PhotoResult.model_validate(response.json(), extra="forbid").at[0].x_px == 20
 
 
 def test_maps_are_those_of_a_session(server, measured):
@@ -111,12 +111,12 @@ def test_arrays_and_crops_are_measured_at_their_placement(server, session):
     crop = PIXELS[8:, 16:]
     expected = session.measure(crop, origin_px=(16, 8)).at(3, 4)
     for name, content in (("x.npy", npy(crop)), ("x.png", png(crop))):
-        answer = post(server, name, content, at="3,4", origin="16,8")
-        assert answer.json()["at"][0]["distance_m"] == expected.distance_m
+        response = post(server, name, content, at="3,4", origin="16,8")
+        assert response.json()["at"][0]["distance_m"] == expected.distance_m
     small = PIXELS[::2, ::2]
     expected = session.measure(small, scale=2.0).at(3, 4)
-    answer = post(server, "x.npy", npy(small), at="3,4", scale=2)
-    assert answer.json()["at"][0]["distance_m"] == expected.distance_m
+    response = post(server, "x.npy", npy(small), at="3,4", scale=2)
+    assert response.json()["at"][0]["distance_m"] == expected.distance_m
 
 
 def bomb() -> bytes:
@@ -154,9 +154,9 @@ def test_what_measure_refuses_is_refused_in_the_same_words(server, session, tmp_
     (tmp_path / name).write_bytes(BAD[name])
     with pytest.raises(CaptureError) as refusal:
         session.measure(tmp_path / name)
-    answer = post(server, name, BAD[name])
-    assert answer.status_code == 422
-    content, error = answer.json(), refusal.value
+    response = post(server, name, BAD[name])
+    assert response.status_code == 422
+    content, error = response.json(), refusal.value
     assert content == {
         "what": error.what,
         "found": error.found,
@@ -186,16 +186,16 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("name", "content", "query", "status", "words"), MALFORMED)
 def test_other_requests_are_refused_in_words(server, name, content, query, status, words):
-    answer = post(server, name, content, **query)
-    assert answer.status_code == status, answer.text
-    assert set(answer.json()) == KEYS
-    assert words in " ".join(answer.json().values())
-    assert str(server.folder) not in answer.text
+    response = post(server, name, content, **query)
+    assert response.status_code == status, response.text
+    assert set(response.json()) == KEYS
+    assert words in " ".join(response.json().values())
+    assert str(server.folder) not in response.text
 
 
 def test_requests_without_a_photo_are_refused_in_words(server):
     url = f"{server.url}/v1/measure"
-    for answer, status in (
+    for response, status in (
         (requests.post(url, timeout=PATIENCE_S), 422),
         (requests.post(url, data={"photo": "text"}, timeout=PATIENCE_S), 422),
         (requests.post(url, data=GOOD, timeout=PATIENCE_S), 422),
@@ -212,15 +212,15 @@ def test_requests_without_a_photo_are_refused_in_words(server):
             400,
         ),
     ):
-        assert answer.status_code == status, answer.text
-        assert set(answer.json()) == KEYS
+        assert response.status_code == status, response.text
+        assert set(response.json()) == KEYS
 
 
 def test_the_model_the_page_and_the_interface_are_described(server, session):
     def get(path: str) -> requests.Response:
-        answer = requests.get(f"{server.url}{path}", timeout=PATIENCE_S)
-        assert answer.status_code == 200
-        return answer
+        response = requests.get(f"{server.url}{path}", timeout=PATIENCE_S)
+        assert response.status_code == 200
+        return response
 
     model = get("/v1/model").json()
     assert model["fingerprint"] == session.fingerprint
@@ -269,7 +269,7 @@ def test_fifty_clients_half_of_them_bad(server, measured):
     expected = measured.at(20, 10).distance_m
     post(server, "a.png", GOOD)  # what the first photo allocates is no growth
     before = server.process.memory_info().rss
-    answered = metric(server, "rangefinder_answers_total")
+    responded = metric(server, "rangefinder_responses_total")
     bad = [
         *((name, content, {}) for name, content in BAD.items()),
         *((name, content, query) for name, content, query, _, _ in MALFORMED),
@@ -279,16 +279,16 @@ def test_fifty_clients_half_of_them_bad(server, measured):
         statuses = []
         for turn in range(3):
             if number % 2:
-                answer = post(server, "a.png", GOOD, at="20,10")
-                assert answer.json()["at"][0]["distance_m"] == expected
+                response = post(server, "a.png", GOOD, at="20,10")
+                assert response.json()["at"][0]["distance_m"] == expected
             elif (number + turn) % 8 == 0:
                 hang_up(server)
                 continue
             else:
                 name, content, query = bad[(number // 2 + 5 * turn) % len(bad)]
-                answer = post(server, name, content, **query)
-                assert set(answer.json()) == KEYS
-            statuses.append(answer.status_code)
+                response = post(server, name, content, **query)
+                assert set(response.json()) == KEYS
+            statuses.append(response.status_code)
         return statuses
 
     most = 0.0
@@ -304,8 +304,8 @@ def test_fifty_clients_half_of_them_bad(server, measured):
     assert most > 5, "they never waited for each other"
     assert server.process.memory_info().rss - before < 150 * MB
     assert metric(server, "rangefinder_photos ") == 0
-    assert metric(server, "rangefinder_answers_total") > answered + sum(map(len, statuses))
-    assert metric(server, 'rangefinder_answers_total{path="/v1/measure",status="5') == 0
+    assert metric(server, "rangefinder_responses_total") > responded + sum(map(len, statuses))
+    assert metric(server, 'rangefinder_responses_total{path="/v1/measure",status="5') == 0
     assert server.under_way() == []
 
 
@@ -322,9 +322,9 @@ def test_clients_that_are_slow_or_too_many_are_told_so(model_folder, tmp_path):
             assert int(refused.headers["Retry-After"]) >= 1
             assert "busy" in refused.json()["what"]
             with slow.makefile("rb") as stream:
-                answer = stream.read()
-        assert answer.startswith(b"HTTP/1.1 408")
-        assert b"within 6 s" in answer
+                response = stream.read()
+        assert response.startswith(b"HTTP/1.1 408")
+        assert b"within 6 s" in response
         wait_until(lambda: metric(server, "rangefinder_photos ") == 0)
         assert post(server, "a.png", GOOD).status_code == 200
 

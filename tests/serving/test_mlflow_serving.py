@@ -38,7 +38,7 @@ def port(smoke_run) -> Iterator[int]:
     )
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while not answers(port):
+        while not responds(port):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -51,7 +51,7 @@ def port(smoke_run) -> Iterator[int]:
         process.wait(PATIENCE_S)
 
 
-def answers(port: int) -> bool:
+def responds(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/ping", timeout=5).ok
     except requests.ConnectionError:
@@ -94,8 +94,8 @@ def test_the_client_of_the_docs_reads_what_measure_prints(
 
 def test_photos_and_arrays_are_answered(port, photo, session):
     measured = session.measure(photo)
-    answer = ask(port, {"dataframe_records": [row(photo, at=[[60, 45]]), row(photo)]})
-    first, second = answer.json()["predictions"]
+    response = ask(port, {"dataframe_records": [row(photo, at=[[60, 45]]), row(photo)]})
+    first, second = response.json()["predictions"]
     expected = json.loads(json.dumps(measured.summary([(60, 45)])))
     assert first == {"photo": photo.name, **expected}
     assert second == first | {"at": []}
@@ -114,6 +114,6 @@ def test_refusals_are_400_and_say_why(port, photo, tmp_path):
         (row(photo, at=[[1000, 2]]), "outside of the photo"),
         (row(photo, at=[5]), "points are no"),
     ):
-        answer = ask(port, {"dataframe_records": [wrong]})
-        assert answer.status_code == 400
-        assert words in answer.text
+        response = ask(port, {"dataframe_records": [wrong]})
+        assert response.status_code == 400
+        assert words in response.text

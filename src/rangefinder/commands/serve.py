@@ -16,7 +16,7 @@ import click
 from rangefinder.commands import open_session, parameters_for, session_options
 from rangefinder.errors import ConfigError
 
-_GRACE_S = 10  # for answers under way, when the server ends
+_GRACE_S = 10  # for requests under way, when the server ends
 
 
 @click.command()
@@ -56,9 +56,9 @@ def serve(
     """Measure photos for others, until Ctrl-C.
 
     The address that is printed shows a page: drop photos there, and read off distances. /docs
-    describes the HTTP interface, /metrics counts for Prometheus, /healthz answers while it runs. If
-    the last photos show that the camera has changed ('rangefinder drift'), /metrics and /v1/model
-    say so, and the log does once.
+    describes the HTTP interface, /metrics counts for Prometheus, /healthz responds while it runs.
+    If the last photos show that the camera has changed ('rangefinder drift'), /metrics and
+    /v1/model say so, and the log does once.
     Photos are not kept. There is no password: whoever reaches the address can measure. Needs
     rangefinder[serve].
     """
@@ -96,7 +96,7 @@ def serve(
             "Ctrl-C ends it."
         )
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end)  # uvicorn calls it when it has answered what is under way
+            signal.signal(number, _end)  # uvicorn calls it when it has sent the responses under way
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -1,7 +1,7 @@
 """Arrays on disk with their checksum: safetensors whose bytes follow from their content alone.
 
-Metadata of safetensors have no fixed order, so there is one entry: what is told of the arrays, and
-their SHA-256, as JSON. A flipped bit is noticed when the file is read.
+Metadata of safetensors have no fixed order, so there is one entry, in JSON: the metadata of the
+arrays and their SHA-256. A flipped bit is noticed when the file is read.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Arrays = dict[str, NDArray[Any]]
 _NOTE = "note"
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], told: Any = None) -> None:
-    """Write arrays by name, and what is told of them (JSON)."""
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Any = None) -> None:
+    """Write arrays by name, and their metadata (JSON)."""
     plain = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
-    note = {"sha256": _digest(plain, told), "told": told}
+    note = {"sha256": _digest(plain, metadata), "metadata": metadata}
     content = save(plain, {_NOTE: json.dumps(note, sort_keys=True)})
     atomic_write(path, lambda partial: partial.write_bytes(content))
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> tuple[Arrays, Any]:
-    """Arrays of these names, and what was told of them.
+    """Arrays of these names, and their metadata.
 
     Raises:
         OSError: If the file cannot be read.
@@ -47,13 +47,13 @@ def read_arrays(path: Path, names: Iterable[str]) -> tuple[Arrays, Any]:
         raise ValueError(str(exc)) from exc
     if not isinstance(note, dict):
         raise ValueError("of another program, or an earlier version")
-    if note.get("sha256") != _digest(arrays, note.get("told")):
+    if note.get("sha256") != _digest(arrays, note.get("metadata")):
         raise ValueError("damaged: its checksum is another")
-    return arrays, note.get("told")
+    return arrays, note.get("metadata")
 
 
-def _digest(arrays: Arrays, told: Any) -> str:
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+def _digest(arrays: Arrays, metadata: Any) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.data)

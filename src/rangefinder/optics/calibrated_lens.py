@@ -45,8 +45,8 @@ class CalibratedLens:
         """Write a safetensors file atomically."""
         density = np.zeros(0) if self.residual is None else self.residual.density
         record = self.model.record.model_dump(mode="json", exclude={"lens", "encoding"})
-        told = {"camera": record, "shape": self.model.as_dict()}
-        write_arrays(path, {"density": density}, told)
+        metadata = {"camera": record, "shape": self.model.as_dict()}
+        write_arrays(path, {"density": density}, metadata)
 
     @classmethod
     def load(cls, path: Path) -> CalibratedLens:
@@ -56,10 +56,10 @@ class CalibratedLens:
             LensError: If it is damaged, or another file.
         """
         try:
-            arrays, told = read_arrays(path, ["density"])
+            arrays, metadata = read_arrays(path, ["density"])
             density = arrays["density"]
-            record = Camera.model_validate(told["camera"])
-            shape = LensShape(**told["shape"])
+            record = Camera.model_validate(metadata["camera"])
+            shape = LensShape(**metadata["shape"])
             residual = ResidualKernels(density) if density.size else None
         except (OSError, KeyError, ValueError, TypeError) as exc:
             raise LensError(

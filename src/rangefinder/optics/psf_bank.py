@@ -112,9 +112,9 @@ class PsfBank:
             LensError: If the file is no bank, or has another fingerprint.
         """
         try:
-            arrays, told = read_arrays(path, _TENSORS)
+            arrays, metadata = read_arrays(path, _TENSORS)
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            bank = cls(**tensors, camera=told["camera"], fingerprint=told["fingerprint"])
+            bank = cls(**tensors, camera=metadata["camera"], fingerprint=metadata["fingerprint"])
         except (OSError, KeyError, TypeError, ValueError) as exc:
             raise LensError(
                 f"{path} is not a bank of point spread functions ({exc})", todo=REBUILD

@@ -128,11 +128,11 @@ def _lens_limits(
     patch_px, gap = teacher.card.patch_px, gap_within(working_m, params.identifiability.least_gap)
     distances_m, strong_m = strong_texture_bound_m(bank, patch_px, params.identifiability)
     _, weak_m = weak_texture_bound_m(bank, patch_px, params.identifiability)
-    told = verdict(working_m, told_apart_m(distances_m, weak_m, gap), gap)
+    identifiability = verdict(working_m, told_apart_m(distances_m, weak_m, gap), gap)
     ratio = crlb_ratio(evaluation.sums, evaluation.regions, distances_m, strong_m)
     bounds = {"strong": strong_m, "weak": weak_m}
     figure = draw_bound(ratio, distances_m, bounds, params.range.report_m)
-    return {"identifiability": told, "crlb_ratio": ratio}, {"cramer_rao": figure}
+    return {"identifiability": identifiability, "crlb_ratio": ratio}, {"cramer_rao": figure}
 
 
 def create_pipeline() -> Pipeline:

@@ -47,7 +47,7 @@ Format = Literal["json", "tiff", "npy", "png16", "view"]
 MapName = Literal["distance_m", "near_m", "far_m", "accuracy_probability"]
 MEDIA = {"tiff": "image/tiff", "npy": "application/x-npy", "png16": "image/png"}
 UNUSABLE = 422  # status of a photo, or an argument, that cannot be measured
-GONE = 499  # of an answer that nobody waits for, as nginx has it
+GONE = 499  # of a response that nobody waits for, as nginx has it
 PNG_STEPS = {"distance_m": 1000, "near_m": 1000, "far_m": 1000, "accuracy_probability": 65535}
 _ROOM = 4  # times as many pixels as the camera has: larger photos are not decoded
 _POINT = re.compile(r"\s*(-?[\d.]{1,12})\s*,\s*(-?[\d.]{1,12})\s*")
@@ -55,7 +55,7 @@ _HELP = "See /docs."
 router = APIRouter()
 
 
-class Answer(BaseModel):
+class PhotoResult(BaseModel):
     """What is measured in one photo, see `Measurement.summary`."""
 
     photo: str
@@ -74,7 +74,7 @@ class Measuring:
 
     Args:
         session: The session.
-        folder: For photos and answers under way; each has a folder in it for as long.
+        folder: For photos and responses under way; each has a folder in it for as long.
         limits: What clients are held to.
         monitor: Watches for drift in what the session measures, if the model can.
     """
@@ -89,8 +89,8 @@ class Measuring:
         self._turn = asyncio.Semaphore(1)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._answers = Counter(
-            "rangefinder_answers", "Answers.", ["path", "status"], registry=registry
+        self._responses = Counter(
+            "rangefinder_responses", "Responses.", ["path", "status"], registry=registry
         )
         self._waited = Histogram(
             "rangefinder_wait_seconds", "Wait for the photos before.", registry=registry
@@ -129,8 +129,8 @@ class Measuring:
                 return await to_thread.run_sync(work)
 
     def count(self, scope: Scope, status: int) -> None:
-        """Count an answer."""
-        self._answers.labels(getattr(scope.get("route"), "path", "other"), status).inc()
+        """Count a response."""
+        self._responses.labels(getattr(scope.get("route"), "path", "other"), status).inc()
 
 
 def create_app(
@@ -200,7 +200,7 @@ async def look(shared: Shared) -> HTMLResponse:
 
 @router.get("/healthz")
 async def health() -> dict[str, str]:
-    """Whether the server answers."""
+    """Whether the server responds."""
     return {"status": "ok"}
 
 
@@ -236,7 +236,7 @@ async def model(shared: Shared) -> dict[str, Any]:
 
 
 async def _own_folder(shared: Shared) -> AsyncIterator[Path]:
-    """A folder that is there until the answer has been sent."""
+    """A folder that is there until the response has been sent."""
     with TemporaryDirectory(dir=shared.folder) as folder:
         yield Path(folder)
 
@@ -245,7 +245,7 @@ async def _own_folder(shared: Shared) -> AsyncIterator[Path]:
     "/v1/measure",
     response_class=Response,
     responses={
-        200: {"model": Answer, "content": {kind: {} for kind in MEDIA.values()}},
+        200: {"model": PhotoResult, "content": {kind: {} for kind in MEDIA.values()}},
         **{code: {"model": Refusal} for code in (400, 408, 413, UNUSABLE, 429)},
     },
 )
@@ -260,9 +260,9 @@ async def measure(
     scale: Annotated[
         float | None, Query(description="Pixels of the full photo per pixel of this one")
     ] = None,
-    kind: Annotated[Format, Query(alias="format", description="Of the answer")] = "json",
+    kind: Annotated[Format, Query(alias="format", description="Of the response")] = "json",
     wanted: Annotated[
-        MapName, Query(alias="map", description="Which, if the answer is a map")
+        MapName, Query(alias="map", description="Which, if the response is a map")
     ] = "distance_m",
 ) -> Response:
     """Measure a photo.
@@ -270,7 +270,7 @@ async def measure(
     The photo is a file as `rangefinder measure` reads it, or an array (.npy) `[H, W, 3]` or
     `[H, W]`: uint8 is taken as sRGB, uint16 and float (0..1) as linear light.
 
-    Answers: `json` has the median and the points. `tiff` and `npy` are a map `[H, W]` in float32,
+    Responses: `json` has the median and the points. `tiff` and `npy` are a map `[H, W]` in float32,
     in metres; `png16` is one in 16 bits: millimetres, or 1/65535 of a probability. `view` is what
     the page shows.
     """
@@ -303,7 +303,7 @@ def _point(text: str) -> Point:
 
 
 def _map_file(measured: Measurement, wanted: MapName, kind: str, folder: Path) -> FileResponse:
-    """A map as a file, so that answers wait on the disk while clients take them in."""
+    """A map as a file, so that responses wait on the disk while clients take them in."""
     if wanted in ("near_m", "far_m"):
         values = measured.interval_m()[wanted == "far_m"]
     else:

@@ -1,7 +1,7 @@
 """Limits of a server: size and time of what clients send, and how many of them wait at once.
 
 Memory stays bounded because every photo that was let in is a file until its turn, and because
-whoever is not let in is answered, not queued.
+whoever is not let in is refused, not queued.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Limits:
 
     max_bytes: int = 64 * 2**20  # of a request
     max_waiting: int = 64  # photos that are sent, wait or are measured at once
-    time_s: float = 60.0  # for a client to send a request, and to take in each part of an answer
+    time_s: float = 60.0  # for a client to send a request, and to take in each part of a response
 
 
 class Refusal(BaseModel):
@@ -46,20 +46,20 @@ class Refusal(BaseModel):
 
 
 def refusal(status: int, error: RangefinderError) -> HTTPException:
-    """An answer of this status, with the error as its content."""
+    """A response of this status, with the error as its content."""
     return HTTPException(status, Refusal.of(error).model_dump())
 
 
 class LimitMiddleware:
     """ASGI middleware that holds clients to limits.
 
-    A client that is refused is answered after its request has been read to the end and thrown
-    away, if it ends in time: one that still sends would not see the answer.
+    A client that is refused gets a response after its request has been read to the end and thrown
+    away, if it ends in time: one that still sends would not see the response.
 
     Args:
         app: What it protects.
         limits: The limits.
-        count: Called with the scope and the status of every answer.
+        count: Called with the scope and the status of every response.
         inside: Gauge of photos that are let in.
     """
 
@@ -94,8 +94,8 @@ class LimitMiddleware:
                 todo="Send it again in a moment.",
             )
             content = Refusal.of(error).model_dump()
-            answer = JSONResponse(content, TOO_MANY, {"Retry-After": "1"})
-            await answer(scope, receive, send)
+            response = JSONResponse(content, TOO_MANY, {"Retry-After": "1"})
+            await response(scope, receive, send)
             return
         self._inside += 1
         try:
@@ -106,7 +106,7 @@ class LimitMiddleware:
 
 
 class _StalledError(Exception):
-    """A client does not take in its answer."""
+    """A client does not take in its response."""
 
 
 class _Body:
@@ -162,7 +162,7 @@ class _Body:
 
 
 class _Sender:
-    """An answer, which begins after its request has ended, and which a client has to take in."""
+    """A response, which begins after its request has ended, and which a client has to take in."""
 
     def __init__(self, send: Send, body: _Body, time_s: float) -> None:
         self._send, self._body, self._time_s = send, body, time_s
