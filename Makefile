@@ -51,7 +51,7 @@ bench: $(STAMP)  ## Time sweep, cache and student on this machine, after `make r
 	$(BIN)/kedro run --pipelines benchmark,report
 
 test: lint  ## All checks, and tests but those that take minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)  ## Those that take minutes; pages are looked at where there is a Chromium
 	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[browser]'

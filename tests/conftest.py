@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 from click.testing import CliRunner
+from filelock import FileLock
 from hypothesis import settings
 
 from rangefinder.commands import main
@@ -24,6 +26,9 @@ from rangefinder.models.model_files import TrainedModel, save_model
 
 from .tiny_camera import make_calibrated_model, save_models, save_photos
 
+IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if IN_PARALLEL:
+    torch.set_num_threads(1)  # one process per core
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 PATIENCE_S = 120.0  # for a subprocess
@@ -127,9 +132,17 @@ class SmokeRun(Project):
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     """`kedro run --pipeline distill --env smoke`, once for all tests; tests do not change it."""
-    project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
-    done = project.run("kedro", "run", "--pipeline", "distill", "--env", "smoke")
-    return SmokeRun(project.folder, done.stdout + done.stderr)
+    home = tmp_path_factory.getbasetemp()
+    if IN_PARALLEL:
+        home = home.parent  # which all processes of these tests share
+    folder, output = home / "smoke", home / "smoke.txt"
+    with FileLock(home / "smoke.lock"):
+        if not output.exists():
+            done = copy_project(folder).run(
+                "kedro", "run", "--pipeline", "distill", "--env", "smoke"
+            )
+            output.write_text(done.stdout + done.stderr)
+    return SmokeRun(folder, output.read_text())
 
 
 @pytest.fixture(scope="session")
