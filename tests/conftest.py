@@ -31,7 +31,7 @@ if IN_PARALLEL:
     torch.set_num_threads(1)  # one process per core
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
-PATIENCE_S = 120.0  # for a subprocess
+PATIENCE_S = 300.0  # for a subprocess
 ROOT = Path(__file__).resolve().parents[1]
 _TOOLS = Path(sys.executable).parent
 _FOLDERS = ("conf", "notebooks", "src")
