@@ -31,7 +31,7 @@ def test_what_readers_once_failed_on_is_refused(name, found, tmp_path):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", READERS)
-def test_every_input_is_read_or_refused(name, tmp_path):
+def test_every_input_is_read_or_refused(name, tmp_path, survived):
     pytest.importorskip("atheris", reason="rangefinder[fuzz] is needed")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -42,3 +42,4 @@ def test_every_input_is_read_or_refused(name, tmp_path):
     said = done.stderr.decode(errors="replace")
     assert done.returncode == 0, said[-3000:]
     assert f"Done {RUNS} runs" in said
+    survived(f"damaged bytes: {name}", RUNS)
