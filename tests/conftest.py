@@ -31,6 +31,7 @@ if IN_PARALLEL:
     torch.set_num_threads(1)  # one process per core
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
+COMMAND = "from rangefinder.commands import main; main(prog_name='rangefinder')"
 PATIENCE_S = 300.0  # for a subprocess
 ROOT = Path(__file__).resolve().parents[1]
 _TOOLS = Path(sys.executable).parent
@@ -103,6 +104,13 @@ def clean_environment() -> dict[str, str]:
     """This process's environment with the tools of this Python and no settings of the caller."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_OUTSIDE)}
     return kept | {"PATH": f"{_TOOLS}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+def program_environment() -> dict[str, str]:
+    """`clean_environment` for `COMMAND`: with this code, and lines printed as they come."""
+    kept = clean_environment()
+    path = os.pathsep.join([str(ROOT / "src"), kept.get("PYTHONPATH", "")])
+    return kept | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def copy_project(folder: Path) -> Project:

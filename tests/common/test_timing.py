@@ -64,7 +64,9 @@ if reset_peak_memory():
 
 def test_the_peak_of_memory_is_forgotten_when_it_is_reset():
     """In a process of its own, which has no memory that the system might take back meanwhile."""
-    told = subprocess.check_output([sys.executable, "-c", ALLOCATE], text=True, env=program_environment())
+    told = subprocess.check_output(
+        [sys.executable, "-c", ALLOCATE], text=True, env=program_environment()
+    )
     if not told:
         pytest.skip("this system does not forget a peak")
     held, allocated, afterwards = map(int, told.split())

@@ -111,6 +111,13 @@ def test_all_problems_are_named_at_once():
         parse_parameters(overlay(BASE, {"camera": {"width_px": 1}, "teacher": {"blocks": -1}}))
 
 
+def test_problems_by_the_dozen_are_counted():
+    unknown = {f"{'long' * 100}{number}": number for number in range(20)}
+    with pytest.raises(ConfigError, match="and 12 more") as caught:
+        parse_parameters(overlay(BASE, {"noise": unknown}))
+    assert len(str(caught.value)) < 6000
+
+
 def test_settings_of_tracking_are_checked_too():
     raw = yaml.safe_load((ROOT / "conf/base/tracking.yml").read_text())
     assert parse_tracking(raw).enabled
