@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke long full bench test test-slow lint format docs repro ui viz clean clean-cache
+.PHONY: help install run smoke long full bench test test-slow test-faults lint format docs repro ui viz clean clean-cache
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test: lint  ## All checks, and tests but those that take minutes
 test-slow: $(STAMP)  ## Those that take minutes; pages are looked at where there is a Chromium
 	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[browser]'
 	$(BIN)/python -m pytest -m slow
+
+test-faults: $(STAMP)  ## Crashes, kills and damaged files at length
+	$(BIN)/python -m pytest -m faults
 
 lint: $(STAMP)  ## Style, types and layers
 	$(BIN)/ruff check .

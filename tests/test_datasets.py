@@ -5,10 +5,20 @@ from __future__ import annotations
 import base64
 import inspect
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rangefinder.datasets import FigureDataset, FiguresDataset, ResultDataset
+from rangefinder.datasets import (
+    ContentDataset,
+    CSVDataset,
+    FigureDataset,
+    FiguresDataset,
+    JSONDataset,
+    ResultDataset,
+)
+
+from .common.crashes import after_crashes
 
 
 def drawn(inches: float) -> Figure:
@@ -38,6 +48,36 @@ def test_figures_replace_those_of_the_folder(tmp_path):
     figures.save({"a": drawn(1.0), "b": drawn(2.0)})
     figures.save({"b": drawn(3.0), "c": drawn(4.0)})
     assert {name: width_px(png) for name, png in figures.load().items()} == {"b": 360, "c": 480}
+
+
+RESULTS = {  # dataset in a folder, what it holds for a number
+    "json": (lambda at: JSONDataset(filepath=str(at / "a.json")), lambda n: {"n": n}),
+    "csv": (
+        lambda at: CSVDataset(filepath=str(at / "a.csv"), save_args={"index": False}),
+        lambda n: pd.DataFrame({"n": [n] * 3}),
+    ),
+    "page": (lambda at: ContentDataset(str(at / "a.html")), lambda n: b"x" * 100_000 * n),
+    "figures": (
+        lambda at: FiguresDataset(str(at / "figures"), shown="a"),
+        lambda n: {name: drawn(float(n)) for name in ("ab" if n == 1 else "bc")},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_result_is_the_old_or_the_new_one_wherever_its_writing_stops(tmp_path, kind):
+    dataset, content = RESULTS[kind]
+    place = tmp_path / "place"
+    place.mkdir()
+    dataset(place).save(content(1))
+    old = str(dataset(place).load())
+    found = [
+        str(dataset(copy).load())
+        for _, copy in after_crashes(place, lambda folder: dataset(folder).save(content(2)))
+    ]
+    assert len(found) > 2
+    assert found[0] == old != found[-1]
+    assert {*found} == {old, found[-1]}
 
 
 def test_kedro_viz_gets_a_picture(tmp_path):

@@ -6,14 +6,17 @@ Heavy modules are imported only when a dataset is used.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets.json import JSONDataset
+from kedro_datasets import json as kedro_json
+from kedro_datasets import pandas as kedro_pandas
 
 if TYPE_CHECKING:
+    import pandas as pd
     from kedro_datasets._typing import ImagePreview
     from matplotlib.figure import Figure
 
@@ -110,15 +113,30 @@ class ContentDataset(_AtPath[bytes, bytes]):
 
     def save(self, data: bytes) -> None:
         """Write the file."""
-        from rangefinder.common.files import atomic_write
-
-        atomic_write(self.path, lambda path: path.write_bytes(data))
+        _write(self.path, data)
 
     def _exists(self) -> bool:
         return self.path.is_file()
 
 
-class ResultDataset(JSONDataset):  # type: ignore[misc]
+class JSONDataset(kedro_json.JSONDataset):  # type: ignore[misc]
+    """JSON, replaced atomically."""
+
+    def save(self, data: Any) -> None:
+        """Write the file."""
+        _write(Path(self._filepath), json.dumps(data, **self._save_args).encode())
+
+
+class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]
+    """A table as CSV, replaced atomically."""
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Write the file."""
+        text = cast("str", data.to_csv(**self._save_args))
+        _write(Path(self._filepath), text.encode())
+
+
+class ResultDataset(JSONDataset):
     """A result in JSON that may not be there, as no run has asked for it."""
 
     def load(self) -> Any:
@@ -163,15 +181,22 @@ class FiguresDataset(_InFolder["Mapping[str, Figure]", "dict[str, bytes]"]):
         return {path.stem: path.read_bytes() for path in sorted(self.path.glob("*.png"))}
 
     def save(self, data: Mapping[str, Figure]) -> None:
-        """Draw figures, replacing those of the folder."""
-        for path in self.path.glob("*.png"):
-            path.unlink()
-        for name, figure in data.items():
-            _draw(figure, self.path / f"{name}.png")
+        """Draw figures, then replace those of the folder in one step."""
+        from rangefinder.common.files import new_folder
+
+        with new_folder(self.path) as partial:
+            for name, figure in data.items():
+                _draw(figure, partial / f"{name}.png")
 
     def preview(self) -> ImagePreview:
         """What Kedro-Viz shows of them."""
         return _shown(self.path / f"{self._shown}.png")
+
+
+def _write(path: Path, content: bytes) -> None:
+    from rangefinder.common.files import atomic_write
+
+    atomic_write(path, lambda partial: partial.write_bytes(content))
 
 
 def _draw(figure: Figure, path: Path) -> None:

@@ -99,6 +99,12 @@ def test_the_default_environment_changes_nothing():
     assert not yaml.safe_load((ROOT / "conf/default/parameters.yml").read_text())
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_outputs_stay_until_a_stage_replaces_them(name):
+    entries = STAGES[name]["outs"] + STAGES[name].get("metrics", [])
+    assert all(options["persist"] for entry in entries for options in entry.values())
+
+
 def test_checkpoints_are_never_outputs():
     assert not checkpoints(set().union(*map(outs, STAGES)))
 

@@ -24,7 +24,8 @@ from rangefinder.cache.store import (
     remove_others,
 )
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.common.files import checksum, exclusive_lock
+from rangefinder.common.files import checksum
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.coordinates import PatchGrid, Placement
 from rangefinder.errors import CaptureError, StaleCacheError

@@ -1,4 +1,4 @@
-"""Atomic and durable writes, checksums, the exclusive lock of a folder, samples of PNG files."""
+"""Atomic and durable writes, checksums, samples of PNG files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
-
-from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,20 +140,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, after waiting for the process that holds it now."""
-    path = folder.with_name(f"{folder.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("Another process is making %s: waiting until it is done", folder)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -6,6 +6,8 @@ Commands that are to start quickly read this instead of Kedro's catalog; a test 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import yaml
 
 from rangefinder.common.foreign import guarded
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.config import (
     AdaptationParams,
     Parameters,
@@ -74,6 +77,13 @@ class Project:
             f"{start.resolve()} lies in no Rangefinder project",
             todo="Change to the project's folder, or name a model's folder with --model.",
         )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the project: one run at a time writes in it, others wait; reading needs no lock."""
+        name = f"the project in {self.root}"
+        with exclusive_lock(self.root / "data/project", name, with_children=True):
+            yield
 
     @property
     def captures(self) -> Path:

@@ -24,7 +24,8 @@ from tqdm import tqdm
 from rangefinder.cache.fill import fill_cache
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.common.compute import ordered_map, worker_pool
-from rangefinder.common.files import atomic_write, exclusive_lock
+from rangefinder.common.files import atomic_write
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.config import Parameters
 from rangefinder.coordinates import PatchGrid
 from rangefinder.evaluation.scoring import evaluate, held_out
