@@ -52,10 +52,7 @@ def test_figures_replace_those_of_the_folder(tmp_path):
 
 RESULTS = {  # dataset in a folder, what it holds for a number
     "json": (lambda at: JSONDataset(filepath=str(at / "a.json")), lambda n: {"n": n}),
-    "csv": (
-        lambda at: CSVDataset(filepath=str(at / "a.csv"), save_args={"index": False}),
-        lambda n: pd.DataFrame({"n": [n] * 3}),
-    ),
+    "csv": (lambda at: CSVDataset(str(at / "a.csv")), lambda n: pd.DataFrame({"n": [n] * 3})),
     "page": (lambda at: ContentDataset(str(at / "a.html")), lambda n: b"x" * 100_000 * n),
     "figures": (
         lambda at: FiguresDataset(str(at / "figures"), shown="a"),
@@ -88,6 +85,22 @@ def test_kedro_viz_gets_a_picture(tmp_path):
     assert base64.b64decode(figure.preview()) == figure.load()
 
 
-@pytest.mark.parametrize("kind", [FigureDataset, FiguresDataset])
-def test_kedro_viz_knows_that_it_is_a_picture(kind):
-    assert str(inspect.signature(kind.preview).return_annotation) == "ImagePreview"
+@pytest.mark.parametrize(
+    ("kind", "preview"),
+    [
+        (FigureDataset, "ImagePreview"),
+        (FiguresDataset, "ImagePreview"),
+        (CSVDataset, "TablePreview"),
+        (JSONDataset, "JSONPreview"),
+    ],
+)
+def test_kedro_viz_knows_what_it_is(kind, preview):
+    annotation = inspect.signature(kind.preview).return_annotation
+    assert getattr(annotation, "__name__", annotation) == preview
+
+
+def test_kedro_viz_gets_the_first_rows_of_a_table(tmp_path):
+    table = CSVDataset(str(tmp_path / "a.csv"), load_args={"dtype": {"n": str}})
+    table.save(pd.DataFrame({"n": ["01", "02", "03"], "x": [0.1, 0.2, 0.3]}))
+    shown = table.preview(nrows=2)
+    assert (shown["columns"], shown["data"]) == (["n", "x"], [["01", 0.1], ["02", 0.2]])

@@ -9,15 +9,14 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets import json as kedro_json
-from kedro_datasets import pandas as kedro_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
-    from kedro_datasets._typing import ImagePreview
+    from kedro_datasets._typing import ImagePreview, TablePreview
     from matplotlib.figure import Figure
 
     from rangefinder.cache.store import TeacherCache
@@ -127,13 +126,41 @@ class JSONDataset(kedro_json.JSONDataset):  # type: ignore[misc]
         _write(Path(self._filepath), json.dumps(data, **self._save_args).encode())
 
 
-class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]
-    """A table as CSV, replaced atomically."""
+class CSVDataset(_AtPath["pd.DataFrame", "pd.DataFrame"]):
+    """A table as CSV, replaced atomically.
+
+    Args:
+        filepath: The file.
+        load_args: Options of `pandas.read_csv`.
+        metadata: For hooks; not used here.
+    """
+
+    def __init__(
+        self,
+        filepath: str,
+        load_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath, metadata)
+        self._load_args = load_args or {}
+
+    def load(self) -> pd.DataFrame:
+        """The table."""
+        import pandas as pd
+
+        table: pd.DataFrame = pd.read_csv(self.path, **self._load_args)
+        return table
 
     def save(self, data: pd.DataFrame) -> None:
-        """Write the file."""
-        text = cast("str", data.to_csv(**self._save_args))
-        _write(Path(self._filepath), text.encode())
+        """Write the file, without the index."""
+        _write(self.path, data.to_csv(index=False).encode())
+
+    def preview(self, nrows: int = 5) -> TablePreview:
+        """The first rows, for Kedro-Viz."""
+        return self.load().head(nrows).to_dict(orient="split")
+
+    def _exists(self) -> bool:
+        return self.path.is_file()
 
 
 class ResultDataset(JSONDataset):

@@ -91,9 +91,24 @@ class Project:
         return self.root / "data/02_intermediate/captures"
 
     @property
+    def psf_banks(self) -> Path:
+        """Point spread functions that ingestion made."""
+        return self.root / "data/02_intermediate/psf_banks"
+
+    @property
     def traced_lenses(self) -> Path:
         """Point spread functions that commands made; those of pipelines are an output of DVC."""
         return self.root / "data/02_intermediate/traced_lenses"
+
+    @property
+    def models(self) -> Path:
+        """All models that were trained here, and checkpoints of those under way."""
+        return self.root / "data/06_models"
+
+    @property
+    def artifacts(self) -> Path:
+        """What MLflow keeps of runs, registered models too, unless a server keeps it."""
+        return self.root / "mlartifacts"
 
     @property
     def teacher(self) -> Path:

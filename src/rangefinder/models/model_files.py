@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +88,11 @@ def save_model(folder: Path, model: TrainedModel) -> None:
         (partial / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def load_model(folder: Path) -> TrainedModel:
-    """Read what `save_model` wrote.
+def verified_card(folder: Path) -> Card:
+    """The card of a model on disk whose files are whole; nothing is built of it.
 
     Raises:
         ModelError: If a file is missing or damaged, or card and weights do not belong together.
-        UntrustedCodeError: If the card names code that nobody agreed to run; see `consent`.
     """
     restore_folder(folder)
     try:
@@ -111,19 +112,38 @@ def load_model(folder: Path) -> TrainedModel:
             expected=card.weights_sha256[:16],
             todo="Restore both files from the same training.",
         )
-    try:
+    with _of_this_version(folder):
         _check_seal(folder, content)
-        if card.kind == "teacher" and card.teacher.network is not None:
-            require_trust(card.teacher.network, f"the teacher in {folder}")
+    return card
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Read what `save_model` wrote.
+
+    Raises:
+        ModelError: If a file is missing or damaged, or card and weights do not belong together.
+        UntrustedCodeError: If the card names code that nobody agreed to run; see `consent`.
+    """
+    card = verified_card(folder)
+    if card.kind == "teacher" and card.teacher.network is not None:
+        require_trust(card.teacher.network, f"the teacher in {folder}")
+    with _of_this_version(folder):
         network = build_network(card)
         network.load_state_dict(load_file(folder / WEIGHTS))
+    return TrainedModel(network, card)
+
+
+@contextmanager
+def _of_this_version(folder: Path) -> Iterator[None]:
+    """Explain weights that do not fit, though their checksum is right."""
+    try:
+        yield
     except (SafetensorError, RuntimeError) as exc:
         first = str(exc).partition("\n")[0].rstrip(":")
         raise ModelError(
             f"weights in {folder} do not fit their card ({shortened(first)})",
             todo="Another version of Rangefinder may have trained it: train it again.",
         ) from exc
-    return TrainedModel(network, card)
 
 
 def _seal(card: dict[str, Any]) -> str:
