@@ -28,7 +28,7 @@ from rangefinder.captures.distance_maps import read_stored, write_stored
 from rangefinder.captures.formats import TIFF_SUFFIXES
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
-from rangefinder.common.files import checksum, new_folder, restore_folder
+from rangefinder.common.files import checksum, new_folder, read_folder
 from rangefinder.common.foreign import guarded, read_json
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, LensError
@@ -371,9 +371,12 @@ def read_captures(folder: Path) -> CaptureSet:
         CaptureError: If the folder is no set of captures, or its manifest or files do not fit.
         CameraMismatchError: If a capture is of another camera than the set's.
     """
+    return read_folder(folder, _read_captures)
+
+
+def _read_captures(folder: Path) -> CaptureSet:
     import pandas as pd
 
-    restore_folder(folder)
     try:
         with guarded(CaptureError, f"{folder} is no set of captures", todo=REPAIR):
             sealed = _sealed(folder)

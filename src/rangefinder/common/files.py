@@ -11,13 +11,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, see renameat2(2)
+Content = TypeVar("Content")
 log = logging.getLogger(__name__)
 
 
@@ -112,6 +113,29 @@ def restore_folder(folder: Path) -> None:
     if not folder.exists() and _former(folder).exists():
         _former(folder).rename(folder)
         log.warning("%s is as it was before its last writing, which did not end", folder)
+
+
+def read_folder(folder: Path, read: Callable[[Path], Content]) -> Content:
+    """What `read` makes of a folder; it reads once more if `new_folder` replaced it meanwhile."""
+    while True:
+        restore_folder(folder)
+        before = _identity(folder)
+        try:
+            content = read(folder)
+        except Exception:
+            if _identity(folder) == before:
+                raise
+            continue
+        if _identity(folder) == before:
+            return content
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns  # numbers of inodes are used again
 
 
 def _former(folder: Path) -> Path:

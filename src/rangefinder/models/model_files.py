@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rangefinder.common.files import new_folder, restore_folder
+from rangefinder.common.files import new_folder, read_folder
 from rangefinder.common.foreign import read_json, reason, shortened
 from rangefinder.errors import ModelError
 from rangefinder.models.card import Card
@@ -94,7 +94,10 @@ def verified_card(folder: Path) -> Card:
     Raises:
         ModelError: If a file is missing or damaged, or card and weights do not belong together.
     """
-    restore_folder(folder)
+    return read_folder(folder, _verified_card)
+
+
+def _verified_card(folder: Path) -> Card:
     try:
         content: dict[str, Any] = read_json(folder / CARD)
         card = Card.read(content, f"the model in {folder}")
@@ -118,13 +121,17 @@ def verified_card(folder: Path) -> Card:
 
 
 def load_model(folder: Path) -> TrainedModel:
-    """Read what `save_model` wrote.
+    """Read what `save_model` wrote: the old model or the new one, if it is replaced meanwhile.
 
     Raises:
         ModelError: If a file is missing or damaged, or card and weights do not belong together.
         UntrustedCodeError: If the card names code that nobody agreed to run; see `consent`.
     """
-    card = verified_card(folder)
+    return read_folder(folder, _load)
+
+
+def _load(folder: Path) -> TrainedModel:
+    card = _verified_card(folder)
     if card.kind == "teacher" and card.teacher.network is not None:
         require_trust(card.teacher.network, f"the teacher in {folder}")
     with _of_this_version(folder):
