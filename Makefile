@@ -57,7 +57,7 @@ test-slow: $(STAMP)  ## Those that take minutes; pages are looked at where there
 	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[browser]'
 	$(BIN)/python -m pytest -m slow
 
-test-faults: $(STAMP)  ## Fault injection at length: damaged files by the ten thousand
+test-faults: $(STAMP)  ## Crashes, kills and damaged files at length
 	-$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[fuzz]'
 	$(BIN)/python -m pytest -m faults
 

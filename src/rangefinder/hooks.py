@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,7 @@ from kedro.framework.project import pipelines
 
 from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
 from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
+from rangefinder.config.project import Project
 from rangefinder.models.consent import trust
 from rangefinder.tracking.origin import dvc_tags, environment, git_tags, source_tags
 from rangefinder.tracking.recorder import Recorder
@@ -60,6 +62,35 @@ class ParameterHook:
         catalog.save(PARAMETERS, self._parameters)
         for name, section in self._parameters:
             catalog.save(f"{SECTION}{name}", section)
+
+
+class LockHook:
+    """Lets one run at a time write in a project; another one waits before it begins."""
+
+    def __init__(self) -> None:
+        self._root = Path()
+        self._held = ExitStack()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the project."""
+        self._root = context.project_path
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self) -> None:
+        """Take the lock; one that an interrupted run of this process left is given back first."""
+        self._held.close()
+        self._held.enter_context(Project(self._root).writing())
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Give it back."""
+        self._held.close()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Give it back."""
+        self._held.close()
 
 
 class CheckpointHook:

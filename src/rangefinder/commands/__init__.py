@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "promote": ("promote", "Make a student the champion if it is better than the present one."),
     "rollback": ("promote", "Make the student that the champion replaced the champion again."),
     "lineage": ("lineage", "Print what a registered model was made from."),
+    "fsck": ("fsck", "Verify everything that is stored in the project."),
     "chart": ("charts", "Draw sheets to print, photograph and train on."),
     "mask": ("charts", "Find the printed sheet in photos of it."),
     "distances": ("charts", "List distances to photograph the sheets at."),

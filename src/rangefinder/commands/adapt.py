@@ -27,7 +27,9 @@ def adapt(folder: str, model: str | None, env: str) -> None:
     from rangefinder.config.project import Project
     from rangefinder.evaluation.report import print_decision, print_summary
 
-    adapted = adapt_to_photos(Project.find(Path(), env), folder, model)
+    project = Project.find(Path(), env)
+    with project.writing():
+        adapted = adapt_to_photos(project, folder, model)
     photos = adapted.photos
     for reason in photos.refused.values():
         click.echo(f"Left out: {reason}", err=True)

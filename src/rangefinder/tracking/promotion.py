@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rangefinder.captures.manifest import CaptureSet, read_captures
-from rangefinder.common.files import atomic_write, exclusive_lock
+from rangefinder.common.files import atomic_write
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.common.timing import Effort, Timing, time_in_turns
 from rangefinder.config import Parameters
 from rangefinder.config.project import STUDENT_NAME, Project
@@ -339,7 +340,7 @@ def rollback(project: Project) -> tuple[Version, Version]:
 def lock(project: Path) -> Iterator[None]:
     """Hold the lock of promotions in a project, after waiting for the one under way."""
     root = Path(os.environ.get("DVC_ROOT") or project)
-    with exclusive_lock(root / "mlflow.db.promotion"):
+    with exclusive_lock(root / "mlflow.db.promotion", "the choice of the champion"):
         yield
 
 

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 ALL_BUT = "delta1, in80 (share of pixels within the 80 % interval) and ause"
 HEADLINE = "evaluation"  # prefix of the few numbers that sum a run up
 MANIFEST_FILE = "captures.csv"
-MANIFEST = ["capture_id", "role", "split", "scene", "camera"]
 IN_NAME = ("student", "teacher")  # whose AbsRel a run is named by
 
 
@@ -54,7 +53,7 @@ class Recorder:
         if self._is_new("captures", captures.digest):
             self._is_new("camera", captures.camera.fingerprint)
             self.run.log_datasets(dataset(captures, source, "all"))
-            self.run.log_text(MANIFEST_FILE, manifest(captures))
+            self.run.log_text(MANIFEST_FILE, captures.listing)
 
     def cache(self, cache: TeacherCache) -> None:
         """Record the teacher cache that the run fills or takes."""
@@ -156,8 +155,3 @@ def dataset(captures: CaptureSet, source: str, context: str) -> Dataset:
     uses = captures.table["split"] + " " + captures.table["role"]
     profile = {str(use): int(number) for use, number in uses.value_counts().items()}
     return Dataset("captures", captures.digest, source, context, profile)
-
-
-def manifest(captures: CaptureSet) -> str:
-    """Ids of captures, their use and camera as CSV: what a fingerprint of captures stands for."""
-    return str(captures.table[MANIFEST].to_csv(index=False))
