@@ -74,7 +74,7 @@ docs: $(STAMP)  ## Build the documentation into site/, to be read without a netw
 
 ui: $(STAMP)  ## Look at runs and models in the browser
 	@echo "Runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=rangefinder   (give it half a minute)"
-	$(BIN)/mlflow ui --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
+	@$(BIN)/mlflow ui --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
 
 viz: $(STAMP)  ## Look at pipelines, their data and figures in the browser
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[viz]'

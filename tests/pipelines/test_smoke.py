@@ -16,8 +16,8 @@ from rangefinder.cache.store import read_cache
 from rangefinder.captures.manifest import fingerprint_of, read_captures
 from rangefinder.models.model_files import load_model
 from rangefinder.tracking.lineage import lineage
+from rangefinder.tracking.mlflow_run import VIEW
 from rangefinder.tracking.registry import Version
-from rangefinder.tracking.runs import VIEW
 
 from ..conftest import ROOT, SmokeRun
 
