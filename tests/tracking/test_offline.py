@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -128,6 +129,8 @@ def warnings_of(caplog):
     return [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_a_server_that_is_dead_from_the_start_costs_one_warning_and_nothing_else(
     captures, undisturbed, tmp_path, caplog
 ):
@@ -184,11 +187,15 @@ def test_a_database_that_is_locked_in_the_middle_gets_the_rest_before_the_next_r
     assert list(store.unsent.glob("*/")) == []
 
 
-def test_a_database_that_is_locked_from_the_start_is_not_waited_for(tmp_path, caplog):
+def test_a_database_that_is_locked_from_the_start_is_not_waited_for(tmp_path, caplog, monkeypatch):
     store = store_at(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     TrackedRun.start(store, "rangefinder", "first", {}).end("FINISHED")
     with locked(tmp_path / "mlflow.db"):
-        TrackedRun.start(store, "rangefinder", "second", {}).end("FAILED")
+        second = TrackedRun.start(store, "rangefinder", "second", {})
+        second.watch_system()
+        second.end("FAILED")
         assert "database is locked" in send(store).unreachable
     assert len(warnings_of(caplog)) == 1
     assert send(store).runs == ["second"]
@@ -196,6 +203,8 @@ def test_a_database_that_is_locked_from_the_start_is_not_waited_for(tmp_path, ca
     statuses = {run.info.run_name: run.info.status for run in runs}
     assert statuses == {"first": "FINISHED", "second": "FAILED"}
     assert all(run.info.start_time <= run.info.end_time for run in runs)
+    assert "system/cpu_utilization_percentage" in runs[0].data.metrics
+    assert list(Path().iterdir()) == []
 
 
 @pytest.mark.slow

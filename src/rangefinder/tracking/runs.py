@@ -63,6 +63,8 @@ class TrackedRun:
         if earlier.unreachable:
             run._go_offline(earlier.unreachable)
         else:
+            for name, why in earlier.left.items():
+                log.info("Still waits in %s: %s: %s", UNSENT, name, why)
             run._begin()
         _open_runs.append(run)
         atexit.register(run.abandon)

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+from mlflow.system_metrics.metrics.rocm_monitor import ROCMMonitor
+
+INTERVAL_S = 10.0
 
 
-class SystemMonitor(SystemMetricsMonitor):
-    """MLflow's monitor with another way out: its own ends at the first failure of a server.
+class SystemMonitor(threading.Thread):
+    """Logs what MLflow measures; MLflow's own thread asks the server, and ends if it fails.
 
     Args:
         log: Takes metrics by name, and their step.
     """
 
     def __init__(self, log: Callable[[dict[str, Any], int], None]) -> None:
-        super().__init__(run_id=None)  # type: ignore[no-untyped-call]
-        self._log = log
+        super().__init__(daemon=True, name="system monitor")
+        self._log, self._finished = log, threading.Event()
+        kinds: tuple[Any, ...] = (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor, ROCMMonitor)
+        self._monitors = []
+        for kind in kinds:
+            with suppress(Exception):  # no GPU of the kind, or no library that asks it
+                self._monitors.append(kind())
 
-    def monitor(self) -> None:
+    def run(self) -> None:
         """Measure until it is finished."""
-        while not self._shutdown_event.is_set():
-            self.collect_metrics()  # type: ignore[no-untyped-call]
-            self._shutdown_event.wait(self.sampling_interval)
-            self.publish_metrics(self.aggregate_metrics())  # type: ignore[no-untyped-call]
-
-    def publish_metrics(self, metrics: dict[str, float]) -> None:
-        """Log what was measured."""
-        self._log({"system": metrics}, self._logging_step)
-        self._logging_step += 1
-        for monitor in self.monitors:
-            monitor.clear_metrics()  # type: ignore[no-untyped-call]
+        step, is_last = 0, False
+        while not is_last:
+            for monitor in self._monitors:
+                monitor.collect_metrics()
+            is_last = self._finished.wait(INTERVAL_S)
+            measured: dict[str, float] = {}
+            for monitor in self._monitors:
+                measured |= monitor.aggregate_metrics()
+                monitor.clear_metrics()
+            self._log({"system": measured}, step)
+            step += 1
 
     def finish(self) -> None:
         """Measure no more."""
-        self._shutdown_event.set()
-        if self._process is not None:
-            self._process.join()
+        self._finished.set()
+        self.join()
