@@ -160,14 +160,14 @@ def test_a_model_is_found_by_its_name_and_the_champion_comes_first(adapted, alia
 
 
 def test_a_project_that_left_its_artifacts_behind_finds_its_models(
-    smoke_run, adapted, aliases, monkeypatch, caplog
+    adapted, aliases, monkeypatch, caplog
 ):
-    project, _, _ = adapted  # a copy: addresses of artifacts are those of the original
+    project, _, _ = adapted
     monkeypatch.chdir(project.folder)
     models = project.folder / "data/06_models"
     newest = load_model(models / "adapted").fingerprint
-    artifacts = smoke_run.folder / "mlartifacts"
-    away = artifacts.rename(smoke_run.folder / "away")
+    artifacts = project.folder / "mlartifacts"
+    away = artifacts.rename(project.folder / "away")
     try:
         assert find_model(None, "smoke").fingerprint == newest
         assert f"using the same model in {models / 'adapted'}" in caplog.text

@@ -18,10 +18,13 @@ from kedro.framework.project import pipelines
 from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
 from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
 from rangefinder.config.project import Project
+from rangefinder.errors import masked
 from rangefinder.models.consent import trust
+from rangefinder.tracking.mlflow_run import flatten
 from rangefinder.tracking.origin import dvc_tags, environment, git_tags, source_tags
 from rangefinder.tracking.recorder import Recorder
-from rangefinder.tracking.runs import Store, TrackedRun, flatten
+from rangefinder.tracking.runs import TrackedRun
+from rangefinder.tracking.store import Store
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -238,7 +241,7 @@ class TrackingHook:
         }
         store = Store.of(self._project, self._params)
         run = TrackedRun.start(store, self._params.experiment, title, tags)
-        self._recorder = Recorder(run, title, origin, is_whole=not part)
+        self._recorder = Recorder(run, origin, is_whole=not part)
         if self._params.system_metrics:
             run.watch_system()
         run.log_params(self._parameters.model_dump(mode="json"))
@@ -304,7 +307,7 @@ class TrackingHook:
     def on_pipeline_error(self, error: Exception) -> None:
         """End the run as failed."""
         if self._recorder:
-            self._recorder.run.set_tags({"error": f"{type(error).__name__}: {error}"[:500]})
+            self._recorder.run.set_tags({"error": masked(f"{type(error).__name__}: {error}")[:500]})
             self._recorder.run.end("FAILED")
 
     def _metadata(self, dataset_name: str) -> dict[str, Any]:
@@ -366,7 +369,7 @@ def _command(run_params: Mapping[str, Any]) -> str:
     for name, value in options.items():
         if value:
             words.append(f"--{name} {value if isinstance(value, str) else ','.join(value)}")
-    return " ".join(words)
+    return masked(" ".join(words))
 
 
 def _assignments(params: Mapping[str, Any]) -> list[str]:

@@ -9,9 +9,11 @@ import yaml
 from kedro.framework.project import LOGGING
 
 from rangefinder.common import no_telemetry
+from rangefinder.common.foreign import mask_log_lines
 from rangefinder.hooks import CheckpointHook, LockHook, ParameterHook, ProgressHook, TrackingHook
 
 no_telemetry()
+mask_log_lines()
 
 # Kedro looks for this file below the current folder only; a run may be started elsewhere.
 _LOGGING = Path(__file__).parents[2] / "conf" / "logging.yml"

@@ -17,8 +17,8 @@ from rangefinder.captures.manifest import read_captures
 from rangefinder.common.files import checksum
 from rangefinder.models.model_files import load_model
 from rangefinder.tracking.lineage import lineage
+from rangefinder.tracking.mlflow_run import VIEW
 from rangefinder.tracking.registry import Version
-from rangefinder.tracking.runs import VIEW
 
 from ..conftest import ROOT, SmokeRun
 

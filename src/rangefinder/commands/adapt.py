@@ -38,7 +38,7 @@ def adapt(folder: str, model: str | None, env: str) -> None:
     else:
         click.echo("Trained on photos that were added before, by a run that was stopped.")
     print_summary(adapted.summary)
-    where = "not registered: tracking is off"
+    where = "not registered: tracking is off, or MLflow has failed"
     if adapted.decision is not None:
         print_decision(adapted.decision.content())
         where = f"registered as version {adapted.decision.version.number}"

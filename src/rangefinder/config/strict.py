@@ -27,9 +27,18 @@ def ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 Odd = Annotated[int, AfterValidator(_odd)]
-Ordered = Annotated[Interval, AfterValidator(ordered)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+File = Annotated[str, Field(min_length=1, max_length=4096)]  # a path, or an address
+Digest = Annotated[str, Field(max_length=64)]
+Moderate = Annotated[float, Field(le=100)]
+Ordered = Annotated[tuple[Moderate, Moderate], AfterValidator(ordered)]
 Channels = Annotated[int, Field(ge=1, le=1024)]  # of a layer: its memory has a bound
-Counts = Annotated[tuple[int, int], AfterValidator(ordered)]  # fewest and most
+Many = Annotated[int, Field(ge=1, le=1_000_000)]  # of a loop: it ends
+Few = Annotated[int, Field(ge=1, le=1000)]
+Counts = Annotated[tuple[Few, Few], AfterValidator(ordered)]  # fewest and most
+Step = Annotated[float, Field(gt=0, le=10)]  # of depth at an edge, relative
+LossWeight = Annotated[float, Field(ge=0, le=1000)]
 SHOWN = 8  # problems of a configuration in one message
 Model = TypeVar("Model", bound=BaseModel)
 

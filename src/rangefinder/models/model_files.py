@@ -25,6 +25,7 @@ from rangefinder.errors import ModelError
 from rangefinder.models.card import Card
 from rangefinder.models.consent import require_trust
 from rangefinder.models.distribution import DistanceDistribution
+from rangefinder.models.size import sized
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
 
@@ -64,12 +65,16 @@ class TrainedModel:
 
 
 def build_network(card: Card) -> Teacher | CustomTeacher | Student:
-    """Network of a card, with fresh weights."""
+    """Network of a card, with fresh weights.
+
+    Raises:
+        ConfigError: If its weights would be too large.
+    """
     if card.kind == "teacher":
         return build_teacher(card.teacher, card.prediction.bins)
-    if card.student is None:
+    if (params := card.student) is None:
         raise ModelError("a student's card has no 'student' entry")
-    return Student(card.student, card.teacher, card.prediction.bins)
+    return sized(lambda: Student(params, card.teacher, card.prediction.bins), "student")
 
 
 def save_model(folder: Path, model: TrainedModel) -> None:
