@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from rangefinder.tracking.mlflow_run import Dataset, MlflowRun
@@ -27,8 +28,7 @@ def perform(run: MlflowRun, name: str, arguments: Mapping[str, Any]) -> Any:
     if isinstance(dataset := arguments.get("dataset"), Mapping):
         arguments["dataset"] = Dataset(**dataset)
     if name in OF_REGISTRY:
-        from rangefinder.tracking import registry  # torch: not in every run
-
+        registry = import_module("rangefinder.tracking.registry")  # torch: not in every run
         return getattr(registry, name)(run, **arguments)
     if name not in OF_RUN + OF_RESULT:
         raise ValueError(f"there is no operation {name!r}")

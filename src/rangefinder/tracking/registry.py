@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from packaging.version import Version as Release
 
-import rangefinder
 from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import ConfigError, ModelError
 from rangefinder.models.consent import UntrustedCodeError, trust
@@ -38,6 +37,7 @@ MODELS = "data/06_models"  # where pipelines leave theirs
 CHAMPION, CANDIDATE = "champion", "candidate"
 ALIASES = (CHAMPION, CANDIDATE)  # in this order a model is looked for
 EVALUATION, EVALUATED, UNEVALUATED = "evaluation", "evaluated", "unevaluated"  # a tag
+PACKAGE = Path(__file__).parents[1]  # whose code goes with a model
 log = logging.getLogger(__name__)
 _NEEDS = (
     *("imagecodecs", "mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors"),
@@ -117,7 +117,7 @@ def _new_version(
         model_id=logged.model_id,
         loader_module=ServedModel.__module__,
         data_path=str(folder),
-        code_paths=[str(Path(rangefinder.__file__).parent)],
+        code_paths=[str(PACKAGE)],
         signature=signature(),
         input_example=example(model),
         pip_requirements=requirements(),
