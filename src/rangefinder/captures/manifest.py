@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from rangefinder.camera import RECORD_FILE, Camera
 from rangefinder.captures import images
@@ -198,6 +197,8 @@ class CaptureSet:
         Raises:
             CaptureError: If a file is not what was stored.
         """
+        from tqdm import tqdm  # registered models come without it
+
         for index in tqdm(range(len(self)), "Verifying", unit="capture", disable=None, delay=2.0):
             for column in FILE_COLUMNS:
                 self.file(index, column)

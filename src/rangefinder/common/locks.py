@@ -19,7 +19,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-import psutil
 from filelock import FileLock, Timeout
 
 from rangefinder.common.foreign import read_json, shortened
@@ -59,6 +58,8 @@ class Holder:
         """Whether this process is one that the holder started, or a child of such a one."""
         if self.host != socket.gethostname():
             return False
+        import psutil  # registered models read their files without it
+
         with contextlib.suppress(psutil.Error):
             return self.process in {parent.pid for parent in psutil.Process().parents()}
         return False

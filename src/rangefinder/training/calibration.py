@@ -137,7 +137,7 @@ class _Observed:
 def _effects(
     model: TrainedModel, module: DistanceModule, validation: DataLoader[Batch], range_m: Interval
 ) -> dict[str, tuple[Effect, ...]]:
-    """What changes cost, by kind and degree; measured in another quarter of each next photo."""
+    """What changes cost, by kind and degree; of a large photo, one quarter is predicted."""
     network, module.network = module.network, fused(module.network)  # it has much to predict
     unchanged = Degree(lambda image: image)
     kinds = changes()
@@ -147,10 +147,13 @@ def _effects(
     count = min(len(validation), SHIFTED_SCENES)
     bar = tqdm(batches, "measuring domain shifts", total=count, unit="capture", disable=None)
     for number, batch in enumerate(bar):
+        is_large = batch["inverse_dpt"].numel() >= 4 * SHIFTED_CELLS
         for degree, seen in observed.items():
             image = degree.change(batch["image"][0])
-            part = quarter(batch | {"image": image[None]}, number % 4)  # four times as fast
-            seen.cells.add(module, part, SHIFTED_CELLS)
+            changed = batch | {"image": image[None]}
+            if is_large:
+                changed = quarter(changed, number % 4)
+            seen.cells.add(module, changed, SHIFTED_CELLS)
             seen.statistics.append(photo_statistics(image))
     module.network = network
     usual = observed[unchanged].effect(model, range_m, None).error_ratio
