@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 from click.testing import CliRunner
+from filelock import FileLock
 from hypothesis import settings
 
 from rangefinder.commands import main
@@ -24,9 +26,13 @@ from rangefinder.models.model_files import TrainedModel, save_model
 
 from .tiny_camera import make_calibrated_model, save_models, save_photos
 
+IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if IN_PARALLEL:
+    torch.set_num_threads(1)  # one process per core
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
-PATIENCE_S = 120.0  # for a subprocess
+COMMAND = "from rangefinder.commands import main; main(prog_name='rangefinder')"
+PATIENCE_S = 300.0  # for a subprocess
 ROOT = Path(__file__).resolve().parents[1]
 _TOOLS = Path(sys.executable).parent
 _FOLDERS = ("conf", "notebooks", "src")
@@ -100,6 +106,13 @@ def clean_environment() -> dict[str, str]:
     return kept | {"PATH": f"{_TOOLS}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
 
+def program_environment() -> dict[str, str]:
+    """`clean_environment` for `COMMAND`: with this code, and lines printed as they come."""
+    kept = clean_environment()
+    path = os.pathsep.join([str(ROOT / "src"), kept.get("PYTHONPATH", "")])
+    return kept | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
 def copy_project(folder: Path) -> Project:
     """Copy the project's versioned parts to `folder` and commit them there."""
     for name in _FOLDERS:
@@ -127,9 +140,17 @@ class SmokeRun(Project):
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     """`kedro run --pipeline distill --env smoke`, once for all tests; tests do not change it."""
-    project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
-    done = project.run("kedro", "run", "--pipeline", "distill", "--env", "smoke")
-    return SmokeRun(project.folder, done.stdout + done.stderr)
+    home = tmp_path_factory.getbasetemp()
+    if IN_PARALLEL:
+        home = home.parent  # which all processes of these tests share
+    folder, output = home / "smoke", home / "smoke.txt"
+    with FileLock(home / "smoke.lock"):
+        if not output.exists():
+            done = copy_project(folder).run(
+                "kedro", "run", "--pipeline", "distill", "--env", "smoke"
+            )
+            output.write_text(done.stdout + done.stderr)
+    return SmokeRun(folder, output.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 
 import rangefinder
 from rangefinder.captures.images import write_linear
-from rangefinder.captures.manifest import TABLE_FILE, fingerprint_of, read_captures
+from rangefinder.captures.manifest import read_captures, write_manifest
+from rangefinder.common.files import checksum
 from rangefinder.config.project import STUDENT_NAME
 from rangefinder.errors import ModelError
 from rangefinder.models.model_files import load_model
@@ -92,11 +94,12 @@ def test_lineage_of_the_adapted_student_ends_at_the_photos_that_were_added(adapt
     project, _, _ = adapted
     client = mlflow.MlflowClient(project.store)
     links = {link.what: link for link in lineage(client, f"models:/{STUDENT_NAME}/2")}
-    listed = set(pd.read_csv(links["captures"].facts["listed in"], dtype=str)["capture_id"])
+    path = Path(links["captures"].facts["listed in"])
+    listed = set(pd.read_csv(path, dtype=str)["capture_id"])
     for name in ("captures", "adaptation"):
         kept = read_captures(project.folder / "data/02_intermediate" / name)
         assert set(kept.table["capture_id"]) <= listed
-    assert fingerprint_of(listed) == links["captures"].fingerprint
+    assert checksum(path.read_bytes()) == links["captures"].fingerprint
     new = load_model(project.folder / "data/06_models/adapted")
     assert links["cache"].fingerprint == new.card.cache
     assert "rangefinder-teacher/1" in links["teacher"].facts["registered as"]
@@ -157,14 +160,14 @@ def test_a_model_is_found_by_its_name_and_the_champion_comes_first(adapted, alia
 
 
 def test_a_project_that_left_its_artifacts_behind_finds_its_models(
-    smoke_run, adapted, aliases, monkeypatch, caplog
+    adapted, aliases, monkeypatch, caplog
 ):
-    project, _, _ = adapted  # a copy: addresses of artifacts are those of the original
+    project, _, _ = adapted
     monkeypatch.chdir(project.folder)
     models = project.folder / "data/06_models"
     newest = load_model(models / "adapted").fingerprint
-    artifacts = smoke_run.folder / "mlartifacts"
-    away = artifacts.rename(smoke_run.folder / "away")
+    artifacts = project.folder / "mlartifacts"
+    away = artifacts.rename(project.folder / "away")
     try:
         assert find_model(None, "smoke").fingerprint == newest
         assert f"using the same model in {models / 'adapted'}" in caplog.text
@@ -183,12 +186,12 @@ def test_an_unscored_adaptation_is_made_again_and_is_scored_on_charts_without_la
 ):
     project, _, _ = adapted
     shutil.rmtree(project.folder / "data/06_models/adapted")  # as a kill before the end leaves it
-    manifest = project.folder / "data/02_intermediate/captures" / TABLE_FILE
-    table = pd.read_parquet(manifest)
+    folder = project.folder / "data/02_intermediate/captures"
+    table = read_captures(folder).table
     tested = table["role"].eq("labelled") & table["split"].eq("test")
     table.loc[tested, "role"] = "chart"
     table.loc[tested, "distance_m"] = 1.0
-    table.to_parquet(manifest)
+    write_manifest(folder, table)
     model = ("--model", "data/06_models/student")
     done = project.run("python", "-c", RUN, "adapt", "new", "--env", "smoke", *model)
     assert "Trained on photos that were added before" in done.stdout

@@ -1,5 +1,7 @@
 """Sensor locations of whole, cropped and binned images, and the patch grid."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -80,3 +82,23 @@ def test_grid_locations_are_those_of_the_middle_pixels():
 def test_an_image_smaller_than_a_patch_is_refused():
     with pytest.raises(CaptureError, match="smaller than one patch; found 8x40 px"):
         PatchGrid(40, 8, patch_px=9, stride_px=4)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1e-3, 65.0, 1e300, math.nan, math.inf])
+def test_a_scale_that_no_photo_has_is_refused(scale):
+    with pytest.raises(CaptureError, match=r"scale of 1/64 to 64"):
+        Placement(scale=scale)
+
+
+@pytest.mark.parametrize("place", [1e7, -1e7, math.nan, math.inf])
+def test_an_origin_far_from_the_sensor_is_refused(place):
+    with pytest.raises(CaptureError, match="cannot sit there"):
+        Placement((0.0, place))
+
+
+def test_a_photo_cannot_be_enlarged_beyond_what_its_camera_takes():
+    half = Placement(scale=2.0)
+    size = CAMERA.height_px // 2, CAMERA.width_px // 2
+    assert half.size_on_sensor(CAMERA, *size) == (2 * size[0], 2 * size[1])
+    with pytest.raises(CaptureError, match=r"larger than the camera's; found 28800x"):
+        Placement(scale=60.0).size_on_sensor(CAMERA, 360, 480)

@@ -16,7 +16,8 @@ from rangefinder.pipeline_registry import register_pipelines
 
 from .conftest import ROOT
 
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = (*map(ROOT.joinpath, TOP), *sorted((ROOT / "docs").rglob("*.md")))
 SOURCE = ROOT / "src/rangefinder"
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -77,6 +78,12 @@ def exists(model: type[BaseModel], names: list[str]) -> bool:
     inner = [field.annotation, *getattr(field.annotation, "__args__", ())]
     models = [one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)]
     return any(exists(one, names[1:]) for one in models)
+
+
+@pages
+def test_named_tests_exist(page):
+    for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text(encoding="utf-8")):
+        assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), name
 
 
 @pages

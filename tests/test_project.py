@@ -9,24 +9,25 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from .conftest import ROOT, clean_environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCK = (ROOT / "requirements.lock").read_text()
+LOCKS = {path.name: path.read_text() for path in ROOT.glob("requirements*.lock")}
+LOCK = LOCKS["requirements.lock"]
 HEAVY = ("torch", "lightning", "mlflow", "optiland", "matplotlib", "skimage", "numba", "pandas")
 
 
 def locked() -> dict[str, Version]:
-    lines = [line for line in LOCK.splitlines() if line and not line.startswith("#")]
-    pairs = [line.split("==") for line in lines]
-    return {name.lower().replace("_", "-"): Version(version) for name, version in pairs}
+    return {name: Version(version) for name, version in re.findall(r"(?m)^(\S+)==(\S+)", LOCK)}
 
 
 def test_the_lock_has_a_version_in_range_of_every_dependency():
@@ -34,15 +35,51 @@ def test_the_lock_has_a_version_in_range_of_every_dependency():
     needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
     for requirement in map(Requirement, needed):
         if requirement.name != "rangefinder":
-            version = versions[requirement.name.lower().replace("_", "-")]
+            version = versions[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(version), requirement
 
 
 def test_the_lock_has_no_hosts_gpu_builds_or_torchvision():
-    assert "://" not in LOCK
-    assert "--" not in LOCK
+    assert all("://" not in text and "--index" not in text for text in LOCKS.values())
     assert not re.search(r"(?im)^(nvidia|triton|torchvision|torchaudio)", LOCK)
-    assert "torch==2.13.0\n" in LOCK
+    assert "torch==2.13.0 " in LOCK
+
+
+def test_every_locked_package_has_hashes():
+    for name, text in LOCKS.items():
+        blocks = re.findall(r"(?m)^\S+==.*(?:\n    .*)*", text)
+        assert len(blocks) == len(re.findall(r"(?m)^[^ #\n]", text)), name
+        for block in blocks:
+            assert re.search(r"--hash=sha256:[0-9a-f]{64}( |$)", block, re.MULTILINE), block
+
+
+def test_a_file_of_other_content_is_not_installed(tmp_path):
+    name = next(line for line in LOCK.splitlines() if line.startswith("iniconfig=="))
+    version = name.split()[0].partition("==")[2]
+    wheel = tmp_path / f"iniconfig-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        folder = f"iniconfig-{version}.dist-info"
+        archive.writestr(f"{folder}/METADATA", f"Name: iniconfig\nVersion: {version}\n")
+        archive.writestr(f"{folder}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{folder}/RECORD", "")
+    block = re.search(r"(?m)^iniconfig==.*(?:\n    .*)*", LOCK)
+    (tmp_path / "lock.txt").write_text(block[0])
+    pinned = re.search(r"(?m)^PINNED := (.*)$", (ROOT / "Makefile").read_text())[1].split()
+    command = [sys.executable, "-m", "pip", "install", *pinned, "--isolated", "--dry-run"]
+    command += ["--no-index", "--find-links", str(tmp_path), "--requirement", "lock.txt"]
+    done = subprocess.run(
+        [*command, "--ignore-installed"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_make_takes_nothing_without_a_hash_but_this_project():
+    rules = re.search(r"(?ms)^\$\(STAMP\):.*?\n\n", (ROOT / "Makefile").read_text())[0]
+    installs = re.findall(r"pip install .*", rules)
+    assert len(installs) == 5
+    assert all("$(PINNED)" in line or "--no-deps" in line for line in installs)
+    assert all("--no-build-isolation" in line for line in installs if "--editable" in line)
 
 
 def test_telemetry_is_switched_off():

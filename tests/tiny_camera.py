@@ -1,5 +1,8 @@
 """A tiny camera, untrained models of it, and random photos of its size."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import torch
 from PIL import Image
@@ -82,3 +85,10 @@ def save_photos(folder):
     Image.fromarray(random_pixels(seed=1)).save(folder / "b.png")
     Image.fromarray(random_pixels(seed=2)).save(folder / "c.jpg")
     return folder
+
+
+def register_model(run, model, name, tags):
+    """Register a model as a run does that has trained it."""
+    with TemporaryDirectory() as folder:
+        save_model(Path(folder) / model.card.kind, model)
+        return run.register(Path(folder) / model.card.kind, name, tags)

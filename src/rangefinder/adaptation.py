@@ -29,14 +29,18 @@ from rangefinder.tracking.origin import git_tags, source_tags
 from rangefinder.tracking.promotion import Decision, Gate
 from rangefinder.tracking.recorder import Recorder
 from rangefinder.tracking.registry import find_model
-from rangefinder.tracking.runs import Store, TrackedRun, epoch_logger
+from rangefinder.tracking.runs import TrackedRun, epoch_logger
+from rangefinder.tracking.store import Store
 from rangefinder.training.assembly import Distillation, validation_split
 from rangefinder.training.runner import remove_checkpoints
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """Scores of the current and the adapted student, photos, decision (None: tracking is off)."""
+    """Scores of the current and the adapted student, photos, decision.
+
+    Without MLflow there is no decision: None if tracking is off, or has failed.
+    """
 
     summary: dict[str, Any]
     photos: Added
@@ -90,8 +94,7 @@ def adapt_to_photos(project: Project, folder: str, model: str | None) -> Adapted
             recorder.cache(cache)
             recorder.run.log_metrics(summary["models"])
             recorder.run.log_files(project.adaptation_report)
-            gate = Gate(recorder.run.client, project.root, captures, params)
-            decision = _promote(recorder, gate, student, current)
+            decision = _promote(recorder, project, captures, student, current)
         save_model(project.adapted, student)  # last: until then the photos count as new
         remove_checkpoints(checkpoints)
     return Adapted(summary, photos, decision, project.adapted)
@@ -119,19 +122,26 @@ def _start(
     store, tags = Store.of(project.root, tracking), {**source_tags(command), **origin}
     run = TrackedRun.start(store, tracking.experiment, "adapt", tags)
     run.log_params(params.model_dump(mode="json"))
-    recorder = Recorder(run, "adapt", origin, is_whole=True)
+    recorder = Recorder(run, origin, is_whole=True)
     recorder.captures(captures, str(project.captures))
     recorder.model(teacher, TEACHER_NAME)
     return recorder
 
 
 def _promote(
-    recorder: Recorder, gate: Gate, student: TrainedModel, current: TrainedModel
-) -> Decision:
-    """Register the adapted student, and let the gate decide."""
+    recorder: Recorder,
+    project: Project,
+    captures: CaptureSet,
+    student: TrainedModel,
+    current: TrainedModel,
+) -> Decision | None:
+    """Register the adapted student, and let the gate decide; None if MLflow has failed."""
     version = recorder.trained(student, STUDENT_NAME)
-    decision = gate.promote(version, recorder.run, instead=current)
-    recorder.run.rename(f"{recorder.name}: {decision.outcome}")
+    if version is None:
+        return None
+    gate = Gate(recorder.run.client, project.root, captures, project.parameters())
+    decision = gate.promote(version, recorder.run.mlflow, instead=current)
+    recorder.run.add_result(decision.outcome)
     return decision
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
+import psutil
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 
 from rangefinder.errors import RangefinderError
 
+POLL_S = 0.5  # between looks whether DVC is there
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
@@ -30,6 +36,8 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run_plainly(**options: Any) -> Any:
         signal.signal(signal.SIGTERM, _end)
+        if "DVC_STAGE" in os.environ:  # `dvc repro` that is killed does not end its stage
+            follow_dvc()
         if options.get("pipeline") and not options.get("pipelines"):
             # `--pipeline` is promised to users; Kedro would warn that it prefers `--pipelines`.
             options |= {"pipelines": [options["pipeline"]], "pipeline": None}
@@ -55,6 +63,34 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def follow_dvc() -> None:
+    """End this stage in order, as SIGTERM does, soon after the `dvc` that runs it has ended."""
+    above = psutil.Process().parents()
+    followed = next(filter(_is_dvc, above), above[0] if above else None)
+    orphaned = os.getppid() == 1 and not (followed and _is_dvc(followed))
+
+    def watch() -> None:
+        while followed and not orphaned and _is_there(followed):
+            time.sleep(POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    try:
+        return any(Path(word).stem == "dvc" for word in process.cmdline()[:3])
+    except psutil.Error:
+        return False
+
+
+def _is_there(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _end(signum: int, frame: FrameType | None) -> None:

@@ -6,7 +6,6 @@ image covers `[i, i + 1)`; its centre is `i + 0.5`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -19,6 +18,11 @@ from rangefinder.errors import CaptureError
 Float = NDArray[np.float32]
 
 
+MOST_SCALE = 64.0  # sensor pixels per image pixel, and its inverse
+FARTHEST_PX = 1e6  # of an origin
+MOST_SENSORS = 4  # pixels of an image at the sensor's scale / those of the sensor
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where an image sits on the sensor; every image carries one."""
@@ -27,8 +31,14 @@ class Placement:
     scale: float = 1.0  # sensor pixels per image pixel (2.0 for 2x2 binning)
 
     def __post_init__(self) -> None:
-        if not (self.scale > 0 and all(map(math.isfinite, (*self.origin_px, self.scale)))):
-            raise CaptureError("a placement's scale is positive, and all of it finite", got=self)
+        near = all(abs(place) <= FARTHEST_PX for place in self.origin_px)
+        if not (near and 1 / MOST_SCALE <= self.scale <= MOST_SCALE):
+            raise CaptureError(
+                "an image cannot sit there on the sensor",
+                got=f"origin {self.origin_px} px, scale {self.scale}",
+                expected=f"an origin within {FARTHEST_PX:,.0f} px, a scale of 1/{MOST_SCALE:g} to "
+                f"{MOST_SCALE:g}",
+            )
 
     @classmethod
     def given(cls, origin_px: tuple[float, float] | None, scale: float | None) -> Self | None:
@@ -41,6 +51,23 @@ class Placement:
         """Placement of a crop that starts at (left, top) [image px]."""
         x, y = self.origin_px
         return Placement((x + left * self.scale, y + top * self.scale), self.scale)
+
+    def size_on_sensor(self, camera: Camera, height_px: int, width_px: int) -> tuple[int, int]:
+        """Height and width of an image at the sensor's scale [sensor px].
+
+        Raises:
+            CaptureError: If it was made smaller than the scale says: so large is no photo.
+        """
+        height, width = round(height_px * self.scale), round(width_px * self.scale)
+        most = MOST_SENSORS * camera.width_px * camera.height_px
+        if self.scale > 1 and height * width > most:
+            raise CaptureError(
+                f"at scale {self.scale:g} the photo is larger than the camera's",
+                got=f"{width}x{height} px",
+                expected=f"about {camera.width_px}x{camera.height_px} px",
+                todo="State the scale by which the photo was made smaller.",
+            )
+        return height, width
 
     def to_image(self, sensor_px: tuple[float, float]) -> tuple[float, float]:
         """Place (x, y) in the image [image px] of a place on the sensor [sensor px]."""

@@ -6,15 +6,17 @@ Heavy modules are imported only when a dataset is used.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets.json import JSONDataset
+from kedro_datasets import json as kedro_json
 
 if TYPE_CHECKING:
-    from kedro_datasets._typing import ImagePreview
+    import pandas as pd
+    from kedro_datasets._typing import ImagePreview, TablePreview
     from matplotlib.figure import Figure
 
     from rangefinder.cache.store import TeacherCache
@@ -110,15 +112,58 @@ class ContentDataset(_AtPath[bytes, bytes]):
 
     def save(self, data: bytes) -> None:
         """Write the file."""
-        from rangefinder.common.files import atomic_write
-
-        atomic_write(self.path, lambda path: path.write_bytes(data))
+        _write(self.path, data)
 
     def _exists(self) -> bool:
         return self.path.is_file()
 
 
-class ResultDataset(JSONDataset):  # type: ignore[misc]
+class JSONDataset(kedro_json.JSONDataset):  # type: ignore[misc]
+    """JSON, replaced atomically."""
+
+    def save(self, data: Any) -> None:
+        """Write the file."""
+        _write(Path(self._filepath), json.dumps(data, **self._save_args).encode())
+
+
+class CSVDataset(_AtPath["pd.DataFrame", "pd.DataFrame"]):
+    """A table as CSV, replaced atomically.
+
+    Args:
+        filepath: The file.
+        load_args: Options of `pandas.read_csv`.
+        metadata: For hooks; not used here.
+    """
+
+    def __init__(
+        self,
+        filepath: str,
+        load_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath, metadata)
+        self._load_args = load_args or {}
+
+    def load(self) -> pd.DataFrame:
+        """The table."""
+        import pandas as pd
+
+        table: pd.DataFrame = pd.read_csv(self.path, **self._load_args)
+        return table
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Write the file, without the index."""
+        _write(self.path, data.to_csv(index=False).encode())
+
+    def preview(self, nrows: int = 5) -> TablePreview:
+        """The first rows, for Kedro-Viz."""
+        return self.load().head(nrows).to_dict(orient="split")
+
+    def _exists(self) -> bool:
+        return self.path.is_file()
+
+
+class ResultDataset(JSONDataset):
     """A result in JSON that may not be there, as no run has asked for it."""
 
     def load(self) -> Any:
@@ -163,15 +208,22 @@ class FiguresDataset(_InFolder["Mapping[str, Figure]", "dict[str, bytes]"]):
         return {path.stem: path.read_bytes() for path in sorted(self.path.glob("*.png"))}
 
     def save(self, data: Mapping[str, Figure]) -> None:
-        """Draw figures, replacing those of the folder."""
-        for path in self.path.glob("*.png"):
-            path.unlink()
-        for name, figure in data.items():
-            _draw(figure, self.path / f"{name}.png")
+        """Draw figures, then replace those of the folder in one step."""
+        from rangefinder.common.files import new_folder
+
+        with new_folder(self.path) as partial:
+            for name, figure in data.items():
+                _draw(figure, partial / f"{name}.png")
 
     def preview(self) -> ImagePreview:
         """What Kedro-Viz shows of them."""
         return _shown(self.path / f"{self._shown}.png")
+
+
+def _write(path: Path, content: bytes) -> None:
+    from rangefinder.common.files import atomic_write
+
+    atomic_write(path, lambda partial: partial.write_bytes(content))
 
 
 def _draw(figure: Figure, path: Path) -> None:

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+MASK = "***@"  # in the place of name and password
+_LOGIN = re.compile(r"(?<=://)[^/\s]*@")
+_SECRET = re.compile(
+    r"(?i)(?<=[?&])((?:[\w-]*(?:token|key|secret|password|signature|credential)|sig)=)[^&\s'\"]+"
+)
+
+
+def masked(text: str) -> str:
+    """A text without the credentials of the addresses in it: `http://***@host/?token=***`."""
+    return _SECRET.sub(r"\1***", _LOGIN.sub(MASK, text))
+
 
 class RangefinderError(Exception):
     """Base of every error this package raises on purpose.
@@ -11,22 +24,24 @@ class RangefinderError(Exception):
         got: The value that was found.
         expected: What would have been accepted.
         todo: What the user can do about it.
+
+    Credentials of addresses in any of them are masked.
     """
 
     def __init__(
         self, what: str, *, got: object = None, expected: object = None, todo: str = ""
     ) -> None:
-        self.what, self.todo = what.rstrip("."), todo.strip()
-        self.found = "" if got is None else str(got)
-        self.expected = "" if expected is None else str(expected)
+        self.what, self.todo = masked(what.rstrip(".")), masked(todo.strip())
+        self.found = "" if got is None else masked(str(got))
+        self.expected = "" if expected is None else masked(str(expected))
         parts = [self.what]
         if got is not None:
-            parts.append(f"found {got}")
+            parts.append(f"found {self.found}")
         if expected is not None:
-            parts.append(f"expected {expected}")
+            parts.append(f"expected {self.expected}")
         self.finding = message = "; ".join(parts)
         gap = "" if todo.startswith("\n") else ". "
-        super().__init__(f"{message}{gap}{todo}".rstrip())
+        super().__init__(f"{message}{gap}{masked(todo)}".rstrip())
 
 
 class ConfigError(RangefinderError):

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,10 +17,14 @@ from kedro.framework.project import pipelines
 
 from rangefinder.common.timing import peak_memory_bytes, reset_peak_memory
 from rangefinder.config import Parameters, TrackingParams, parse_parameters, parse_tracking
+from rangefinder.config.project import Project
+from rangefinder.errors import masked
 from rangefinder.models.consent import trust
+from rangefinder.tracking.mlflow_run import flatten
 from rangefinder.tracking.origin import dvc_tags, environment, git_tags, source_tags
 from rangefinder.tracking.recorder import Recorder
-from rangefinder.tracking.runs import Store, TrackedRun, flatten
+from rangefinder.tracking.runs import TrackedRun
+from rangefinder.tracking.store import Store
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -60,6 +65,35 @@ class ParameterHook:
         catalog.save(PARAMETERS, self._parameters)
         for name, section in self._parameters:
             catalog.save(f"{SECTION}{name}", section)
+
+
+class LockHook:
+    """Lets one run at a time write in a project; another one waits before it begins."""
+
+    def __init__(self) -> None:
+        self._root = Path()
+        self._held = ExitStack()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the project."""
+        self._root = context.project_path
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self) -> None:
+        """Take the lock; one that an interrupted run of this process left is given back first."""
+        self._held.close()
+        self._held.enter_context(Project(self._root).writing())
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Give it back."""
+        self._held.close()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Give it back."""
+        self._held.close()
 
 
 class CheckpointHook:
@@ -207,7 +241,7 @@ class TrackingHook:
         }
         store = Store.of(self._project, self._params)
         run = TrackedRun.start(store, self._params.experiment, title, tags)
-        self._recorder = Recorder(run, title, origin, is_whole=not part)
+        self._recorder = Recorder(run, origin, is_whole=not part)
         if self._params.system_metrics:
             run.watch_system()
         run.log_params(self._parameters.model_dump(mode="json"))
@@ -273,7 +307,7 @@ class TrackingHook:
     def on_pipeline_error(self, error: Exception) -> None:
         """End the run as failed."""
         if self._recorder:
-            self._recorder.run.set_tags({"error": f"{type(error).__name__}: {error}"[:500]})
+            self._recorder.run.set_tags({"error": masked(f"{type(error).__name__}: {error}")[:500]})
             self._recorder.run.end("FAILED")
 
     def _metadata(self, dataset_name: str) -> dict[str, Any]:
@@ -335,7 +369,7 @@ def _command(run_params: Mapping[str, Any]) -> str:
     for name, value in options.items():
         if value:
             words.append(f"--{name} {value if isinstance(value, str) else ','.join(value)}")
-    return " ".join(words)
+    return masked(" ".join(words))
 
 
 def _assignments(params: Mapping[str, Any]) -> list[str]:

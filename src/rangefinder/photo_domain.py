@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
+from pydantic import Field
 
-from rangefinder.config import Chroma, Interval, Strict
+from rangefinder.config import Chroma, Name, Strict
 
 Format = Literal["linear", "srgb", "jpeg", "lossy"]
 CHROMA: tuple[Chroma, ...] = ("4:4:4", "4:2:2", "4:2:0")  # from full to quarter resolution
@@ -26,6 +27,10 @@ WORSE = 1.1  # factor of the error from which a shift counts
 UNCOVERED_LEVEL = 0.8  # of the intervals whose coverage is looked at
 UNCOVERED = 0.75  # share of these that hold the truth below which it counts
 DEGREES = ("brightness", "noise_floor", "fine_detail")  # statistics that tell the degree of a shift
+Statistic = Annotated[float, Field(ge=-1e6, le=1e6)]
+Range = tuple[Statistic, Statistic]
+Mass = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # rounded
+Quality = Annotated[int, Field(ge=0, le=100)]
 Found = tuple[str, str, str]
 _JPEG = re.compile(r"jpeg (\d+) (\d:\d:\d)")
 
@@ -67,15 +72,24 @@ def _format(text: str) -> Format:
 class Effect(Strict):
     """What a shift of some degree does to a model: measured on validation captures."""
 
-    error_ratio: float  # mean relative error / that of the captures as they are
-    coverage: float  # share of 80 % intervals that hold the truth while they are not widened
-    central: tuple[float, ...]  # as in `Calibration`: widens the intervals of such photos
-    degree: Mapping[str, float] = {}  # medians of statistics; quality of a JPEG
+    error_ratio: float = Field(
+        ge=0, le=1e9
+    )  # mean relative error / that of the captures as they are
+    coverage: Mass  # share of 80 % intervals that hold the truth while they are not widened
+    central: tuple[Mass, ...] = Field(
+        max_length=100
+    )  # as in `Calibration`: widens the intervals of such photos
+    degree: Mapping[Name, Statistic] = Field(
+        {}, max_length=100
+    )  # medians of statistics; quality of a JPEG
 
     @property
     def counts(self) -> bool:
         """Whether photos of this kind are to be refused."""
         return self.error_ratio > WORSE or self.coverage < UNCOVERED
+
+
+Effects = Annotated[tuple[Effect, ...], Field(max_length=100)]
 
 
 @dataclass(frozen=True)
@@ -97,11 +111,13 @@ class Shift:
 class PhotoDomain(Strict):
     """The photos that a model was trained on."""
 
-    formats: tuple[Format, ...]  # of their files
-    jpeg_quality: tuple[int, int] | None = None  # lowest and highest; None: no JPEG
-    chroma: tuple[Chroma, ...] = ()  # of JPEGs
-    statistics: Mapping[str, Interval] = {}  # lowest and highest, by name
-    effects: Mapping[str, tuple[Effect, ...]] = {}  # of shifts, by kind and of some degrees
+    formats: tuple[Format, ...] = Field(max_length=20)  # of their files
+    jpeg_quality: tuple[Quality, Quality] | None = None  # lowest and highest; None: no JPEG
+    chroma: tuple[Chroma, ...] = Field((), max_length=20)  # of JPEGs
+    statistics: Mapping[Name, Range] = Field({}, max_length=100)  # lowest and highest, by name
+    effects: Mapping[Name, Effects] = Field(
+        {}, max_length=100
+    )  # of shifts, by kind and of some degrees
 
     @classmethod
     def of(cls, storages: Iterable[Storage], statistics: Iterable[Mapping[str, float]]) -> Self:

@@ -11,7 +11,8 @@ from rangefinder.cache import store
 from rangefinder.cache.fill import fill_cache, work_folder
 from rangefinder.cache.key import cache_key
 from rangefinder.cache.store import read_cache
-from rangefinder.captures.manifest import read_captures, write_captures
+from rangefinder.captures.manifest import read_captures, write_captures, write_manifest
+from rangefinder.common.files import checksum
 from rangefinder.errors import CaptureError, StaleCacheError
 from rangefinder.sweep.sweep import Sweep
 
@@ -100,9 +101,20 @@ def test_a_photo_whose_picture_changed_is_swept_again(fill, tmp_path):
     data = bytearray(path.read_bytes())
     data[-1000] ^= 255
     path.write_bytes(data)
+    table = photos.table.copy()
+    table.loc[2, "image_sha256"] = checksum(bytes(data))
+    write_manifest(photos.folder, table)
     again, swept = fill(photos=read_captures(photos.folder))
     assert swept == 1
     assert again.fingerprint != first.fingerprint
+
+
+def test_a_damaged_photo_is_named_and_not_swept(fill, tmp_path):
+    photos = write_captures(tmp_path / "set", CAMERA, map(make_photo, range(5)))
+    path = photos.folder / photos.table["image"][2]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CaptureError, match=f"{path} is damaged"):
+        fill(photos=photos)
 
 
 @pytest.mark.parametrize("change", [{"weights": 4}, {"dataset": "1" * 16}])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rangefinder.cache.store import read_cache
-from rangefinder.common.files import exclusive_lock
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.models.model_files import save_model
 
 from .conftest import PARAMS, content

@@ -16,13 +16,16 @@ from PIL import Image
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import (
     BLUR_FILE,
+    SEAL_FILE,
     TABLE_FILE,
     Capture,
     Pixels,
     capture_id,
     read_captures,
     write_captures,
+    write_manifest,
 )
+from rangefinder.common.files import checksum
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError
 from rangefinder.optics.blur import ThinBlur, TracedBlur
@@ -44,7 +47,7 @@ def chart(labelled: Capture) -> Capture:
 def _edit(folder: Path, column: str, value: object) -> None:
     table = pd.read_parquet(folder / TABLE_FILE)
     table[column] = value
-    table.to_parquet(folder / TABLE_FILE)
+    write_manifest(folder, table)
 
 
 def test_round_trip(tmp_path: Path, camera: Camera, labelled: Capture, chart: Capture):
@@ -66,6 +69,7 @@ def test_round_trip(tmp_path: Path, camera: Camera, labelled: Capture, chart: Ca
         "captures.parquet",
         "distance",
         "images",
+        "seal.json",
         "texture",
     ]
 
@@ -140,15 +144,53 @@ def test_writing_again_replaces_everything(
     assert len(read_captures(tmp_path / "set")) == 1
 
 
-def test_valid_mask_hides_distances(tmp_path: Path, camera: Camera, labelled: Capture):
-    write_captures(tmp_path / "set", camera, [labelled])
-    mask = Image.new("L", (64, 48), 255)
-    mask.paste(0, (0, 0, 32, 48))
-    mask.save(tmp_path / "set" / "valid.png")
-    _edit(tmp_path / "set", "valid_mask", "valid.png")
-    distance_m = read_captures(tmp_path / "set").distance_map(0)
-    assert torch.all(distance_m[:, :32] == 0)
-    assert torch.all(distance_m[4:, 32:] > 0)
+def test_the_digest_follows_labels_and_places_but_not_names_of_files(
+    tmp_path: Path, camera: Camera, labelled: Capture
+):
+    first = write_captures(tmp_path / "a", camera, [labelled])
+    nearer = replace(labelled, distance_map=labelled.distance_map * 0.9)
+    assert write_captures(tmp_path / "b", camera, [nearer]).digest != first.digest
+    assert replace(first, table=first.table.assign(image="x.tif")).digest == first.digest
+    assert checksum(first.listing.encode()) == first.digest
+
+
+def test_a_damaged_capture_is_named_and_verified_once(
+    tmp_path: Path, camera: Camera, labelled: Capture
+):
+    captures = write_captures(tmp_path / "set", camera, [labelled])
+    captures.verify()
+    path = captures.folder / captures.row(0)["image"]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    captures.select(role="labelled").image(0)  # a subset of what was verified before
+    again = read_captures(tmp_path / "set")
+    for read in (again.verify, lambda: again.image(0), lambda: Pixels(again).crop(0, 0, 0, 4, 4)):
+        with pytest.raises(CaptureError, match=rf"{path} is damaged; .*Run ingestion again"):
+            read()
+
+
+def test_sets_of_earlier_versions_and_lost_files_are_named(
+    tmp_path: Path, camera: Camera, labelled: Capture
+):
+    captures = write_captures(tmp_path / "set", camera, [labelled])
+    (captures.folder / captures.row(0)["texture_map"]).unlink()
+    with pytest.raises(CaptureError, match=r"texture/.* cannot be read .*Run ingestion again"):
+        read_captures(tmp_path / "set").verify()
+    (tmp_path / "set" / SEAL_FILE).unlink()
+    with pytest.raises(CaptureError, match="holds no checksums: an earlier version wrote it"):
+        read_captures(tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", [BLUR_FILE, "camera.json"])
+def test_a_lost_blur_or_camera_is_not_replaced_by_a_default(
+    tmp_path: Path, camera: Camera, labelled: Capture, name: str
+):
+    nodes = (np.array([0.2, 1.4]), np.array([0.0, 90.0]), np.array([0.0, 120.0]))
+    traced = TracedBlur(np.arange(8.0).reshape(2, 2, 2), *nodes)
+    write_captures(tmp_path / "set", camera, [labelled], traced)
+    (tmp_path / "set" / name).unlink()
+    with pytest.raises(CaptureError, match=f"{name} cannot be read"):
+        read_captures(tmp_path / "set")
 
 
 @pytest.mark.parametrize(
@@ -202,8 +244,9 @@ def test_unknown_distance_is_an_error(tmp_path: Path, camera: Camera, labelled: 
 
 
 def test_another_cameras_captures_are_refused(tmp_path: Path, camera: Camera, labelled: Capture):
-    write_captures(tmp_path / "set", camera, [labelled])
+    captures = write_captures(tmp_path / "set", camera, [labelled])
     camera.model_copy(update={"f_number": 4.0}).save(tmp_path / "set" / "camera.json")
+    write_manifest(captures.folder, captures.table)
     with pytest.raises(CameraMismatchError):
         read_captures(tmp_path / "set")
 
@@ -236,7 +279,8 @@ def as_format(captures, name):
     else:
         options = {"big.tif": {"byteorder": ">"}, "packed.tif": {"compression": "zlib"}}
         tifffile.imwrite(path, pixels, photometric="rgb", metadata=None, **options[name])
-    return replace(captures, table=captures.table.assign(image=name))
+    contents = {"image": name, "image_sha256": checksum(path.read_bytes())}
+    return replace(captures, table=captures.table.assign(**contents))
 
 
 @pytest.mark.parametrize("name", [None, "big.tif", "packed.tif", "eight.png"])

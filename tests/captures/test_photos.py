@@ -75,8 +75,8 @@ def test_other_size_needs_origin_and_scale(tmp_path):
 
 
 def test_a_scale_that_makes_a_photo_huge_is_refused_even_if_forced(photo_folder):
-    policy = PhotoPolicy(CAMERA, Placement(scale=600.0), force=True)
-    with pytest.raises(CaptureError, match="at scale 600 is too large"):
+    policy = PhotoPolicy(CAMERA, Placement(scale=60.0), force=True)
+    with pytest.raises(CaptureError, match="at scale 60 the photo is larger than the camera's"):
         read_photo(photo_folder / "b.png", policy)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from rangefinder.camera import Camera
-from rangefinder.captures.manifest import TABLE_FILE, Capture, read_captures, write_captures
+from rangefinder.captures.manifest import Capture, read_captures, write_captures, write_manifest
 from rangefinder.captures.splits import SPLITS, assign_splits, check_splits
 from rangefinder.errors import CaptureError
 
@@ -43,10 +42,9 @@ def test_reading_a_table_that_mixes_splits_is_refused(
     tmp_path: Path, camera: Camera, labelled: Capture
 ):
     other = replace(labelled, image=labelled.image.flip(1))
-    write_captures(tmp_path / "set", camera, [labelled, other])
-    table = pd.read_parquet(tmp_path / "set" / TABLE_FILE)
+    table = write_captures(tmp_path / "set", camera, [labelled, other]).table
     table.loc[1, "split"] = "validation"
-    table.to_parquet(tmp_path / "set" / TABLE_FILE)
+    write_manifest(tmp_path / "set", table)
     with pytest.raises(CaptureError, match="kitchen"):
         read_captures(tmp_path / "set")
 

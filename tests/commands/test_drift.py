@@ -15,9 +15,9 @@ from rangefinder.captures.images import write_linear
 from rangefinder.inference.drift_terms import with_drift_reference
 from rangefinder.models.model_files import save_model
 
+from ..conftest import COMMAND, program_environment
 from ..drifting_camera import STUDENT, TrueDistances, held_out, take
 from .conftest import call
-from .test_measure import COMMAND, environment
 
 COUNT = 20
 LENS = {"shift_px": 0.15}
@@ -88,7 +88,7 @@ def test_watching_says_once_that_the_camera_has_changed(model, changed, tmp_path
     options = ["--interval", "0.05", "--model", str(model), "--out", str(tmp_path / "out")]
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, "watch", str(changed), "--json", *options],
-        env=environment(),
+        env=program_environment(),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -117,7 +117,11 @@ def test_an_exported_file_finds_it_without_torch(model, changed, tmp_path):
         "    print(end.code, 'torch' in sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=program_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.startswith("DRIFT in")
     assert done.stdout.splitlines()[-1] == "1 False"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from PIL import Image
 
 from rangefinder.models.model_files import save_model
 
-from ..conftest import ROOT, clean_environment
+from ..conftest import COMMAND, program_environment
 from ..tiny_camera import make_model, random_pixels
 from .conftest import call
 
@@ -31,13 +30,6 @@ HEAVY = {
     "scipy",
     "skimage",
 }
-COMMAND = "from rangefinder.commands import main; main(prog_name='rangefinder')"
-
-
-def environment():
-    kept = clean_environment()
-    path = os.pathsep.join([str(ROOT / "src"), kept.get("PYTHONPATH", "")])
-    return kept | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def test_measuring_with_a_model_folder_imports_little(model_folder, photo_folder, tmp_path):
@@ -50,7 +42,11 @@ def test_measuring_with_a_model_folder_imports_little(model_folder, photo_folder
         f"print({HEAVY!r} & set(sys.modules))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env=program_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "at (3, 4): " in done.stdout
@@ -167,7 +163,11 @@ def test_watch_measures_new_photos_and_ends_cleanly_on_a_signal(model_folder, ph
     options = ["--interval", "0.05", "--model", str(model_folder / "student"), "--device", "cpu"]
     command = [sys.executable, "-c", COMMAND, "watch", str(photo_folder), "--json", *options]
     with subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=program_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

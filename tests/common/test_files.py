@@ -1,6 +1,8 @@
 """Files and folders are written whole: crashes at every operation, failures, readers meanwhile."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 import torch
@@ -112,6 +114,25 @@ def test_readers_see_one_folder_or_the_other_while_it_is_replaced(place):
         with new_folder(place / "a") as folder:
             (folder / "b").write_text(str(number))
     assert os.waitpid(reader, 0)[1] == 0
+
+
+def test_readers_load_the_old_model_or_the_new_one_while_it_is_replaced(place):
+    models = [make_model("student", seed=number) for number in range(2)]
+    save_model(place / "model", models[0])
+    done, found = Event(), set()
+
+    def read():
+        while not done.is_set():
+            found.add(load_model(place / "model").fingerprint)
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        for number in range(60):
+            save_model(place / "model", models[number % 2])
+        done.set()
+        reading.result()
+    assert found
+    assert found <= {model.fingerprint for model in models}
 
 
 def test_nothing_is_restored_over_a_folder_that_is_there(place):

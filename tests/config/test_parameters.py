@@ -84,7 +84,7 @@ def test_parameters_survive_dvc_which_writes_them_without_quotes(tmp_path):
         ({"teacher": {"occluder_radius": [0.3, 0.06]}}, ["occluder_radius", "lowest", "0.06"]),
         ({"teacher": {"occluder_radius": [0.0, 0.3]}}, ["occluder_radius", "lowest", "0.3"]),
         ({"student": {"occluders": [5, 4]}}, ["student.occluders", "lowest", "5"]),
-        ({"captures": {"objects": [0, 4]}}, ["captures.objects", "lowest", "4"]),
+        ({"captures": {"objects": [0, 4]}}, ["captures.objects", "greater than", "found 0"]),
         ({"noise": {"exposure": [1.0, 0.3]}}, ["noise.exposure", "lowest", "0.3"]),
         ({"identifiability": {"slopes": [2.6, 1.6]}}, ["slopes", "lowest", "2.6"]),
         ({"prediction": {"inverse_range_dpt": [1.4, 0.2]}}, ["inverse_range_dpt", "lowest"]),
@@ -109,6 +109,13 @@ def test_sections_that_a_node_does_not_take_cannot_be_used():
 def test_all_problems_are_named_at_once():
     with pytest.raises(ConfigError, match=r"(?s)camera\.width_px.*teacher\.blocks"):
         parse_parameters(overlay(BASE, {"camera": {"width_px": 1}, "teacher": {"blocks": -1}}))
+
+
+def test_problems_by_the_dozen_are_counted():
+    unknown = {f"{'long' * 100}{number}": number for number in range(20)}
+    with pytest.raises(ConfigError, match="and 12 more") as caught:
+        parse_parameters(overlay(BASE, {"noise": unknown}))
+    assert len(str(caught.value)) < 6000
 
 
 def test_settings_of_tracking_are_checked_too():

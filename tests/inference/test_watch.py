@@ -57,6 +57,58 @@ def test_bad_photos_are_reported_and_watching_goes_on(photo_folder, tmp_path):
     assert again.look() == [photo_folder / "bad.jpg"]
 
 
+class Mending(Event):
+    """Ends the watch after 20 looks; takes what is in the way of results away before one of them.
+
+    Args:
+        obstacle: A file in the place of a folder.
+        before: Number of the look.
+    """
+
+    def __init__(self, obstacle, before):
+        super().__init__()
+        self.obstacle, self.before, self.looks = obstacle, before, 0
+
+    def wait(self, timeout=None):
+        self.looks += 1
+        if self.looks == self.before:
+            self.obstacle.unlink()
+        if self.looks == 20:
+            self.set()
+        return super().wait(0)
+
+
+@pytest.mark.parametrize(("before", "measured"), [(3, 3), (100, 0)])
+def test_what_the_system_refuses_is_tried_again(photo_folder, tmp_path, caplog, before, measured):
+    obstacle = tmp_path / "out"
+    obstacle.touch()
+    session, request = (
+        Session(make_model("student"), "cpu"),
+        OutputRequest(folder=obstacle / "here"),
+    )
+    reports = [*watch_folder(session, photo_folder, request, 0.01, Mending(obstacle, before))]
+    assert sum("error" not in report for report in reports) == measured
+    assert len(reports) == 3
+    assert "trying again" in caplog.records[0].getMessage()
+    assert {Path(record.getMessage().split(":")[0]).name for record in caplog.records} == {
+        "a.tif",
+        "b.png",
+        "c.jpg",
+    }
+
+
+def test_a_folder_that_cannot_be_listed_for_a_while_is_named_once(photo_folder, tmp_path, caplog):
+    arrivals = Arrivals(photo_folder, lambda path: False)
+    aside = photo_folder.rename(tmp_path / "aside")
+    photo_folder.write_text("no folder")
+    assert arrivals.look() == arrivals.look() == []
+    assert ["trying again" in record.getMessage() for record in caplog.records] == [True]
+    photo_folder.unlink()
+    aside.rename(photo_folder)
+    arrivals.look()
+    assert len(arrivals.look()) == 3
+
+
 def test_the_watched_folder_must_exist_and_differ_from_that_of_results(photo_folder):
     session = Session(make_model("student"), "cpu")
     with pytest.raises(CaptureError, match="no folder"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rangefinder.camera import Camera
+from rangefinder.common.sealed import read_arrays, write_arrays
 from rangefinder.config import BankParams
 from rangefinder.errors import LensError
 from rangefinder.optics.calibrated_lens import CalibratedLens
@@ -56,6 +57,24 @@ def test_a_lens_is_read_as_it_was_written(tmp_path):
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "lens.safetensors"
     path.write_bytes(b"no lens")
+    with pytest.raises(LensError, match="no calibrated lens"):
+        CalibratedLens.load(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"f_number": value} for value in (-2.0, 0.0, float("nan"), "wide", None)),
+        *({"focus_dpt": value} for value in (-1.0, 0.0)),
+        {"coma_dpt": float("inf")},
+        {"tilt_dpt": 1.0},
+    ],
+)
+def test_wrong_values_are_refused(tmp_path, wrong):
+    path = tmp_path / "lens.safetensors"
+    lens().save(path)
+    arrays, metadata = read_arrays(path, ["density"])
+    write_arrays(path, arrays, metadata | {"shape": metadata["shape"] | wrong})
     with pytest.raises(LensError, match="no calibrated lens"):
         CalibratedLens.load(path)
 

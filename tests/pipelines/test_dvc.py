@@ -6,13 +6,15 @@ import json
 import re
 import shutil
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
-from rangefinder.captures.manifest import fingerprint_of, read_captures
+from rangefinder.captures.manifest import read_captures
+from rangefinder.common.files import checksum
 from rangefinder.pipeline_registry import register_pipelines
 from rangefinder.tracking.lineage import lineage
 
@@ -97,6 +99,12 @@ def test_every_section_of_the_parameters_is_tracked_by_some_stage():
 
 def test_the_default_environment_changes_nothing():
     assert not yaml.safe_load((ROOT / "conf/default/parameters.yml").read_text())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_outputs_stay_until_a_stage_replaces_them(name):
+    entries = STAGES[name]["outs"] + STAGES[name].get("metrics", [])
+    assert all(options["persist"] for entry in entries for options in entry.values())
 
 
 def test_checkpoints_are_never_outputs():
@@ -229,8 +237,8 @@ def _check_lineage(project: Project, version: str, command: str) -> None:
     found = lineage(client, f"models:/rangefinder-student/{version}")
     links = {link.what: link for link in found}
     captures = read_captures(project.folder / "data/02_intermediate/captures")
-    listed = pd.read_csv(links["captures"].facts["listed in"], dtype=str)
-    assert fingerprint_of(listed["capture_id"]) == captures.digest == links["captures"].fingerprint
+    listed = Path(links["captures"].facts["listed in"]).read_bytes()
+    assert checksum(listed) == captures.digest == links["captures"].fingerprint
     stages = ("student_distillation", "patch_caching", "teacher_training", "ingestion")
     made = (links[what].command for what in ("student", "cache", "teacher", "captures"))
     assert [each.removeprefix(command) for each in made] == list(stages)

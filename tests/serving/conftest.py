@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ..conftest import PATIENCE_S, ROOT, clean_environment
-
-COMMAND = "from rangefinder.commands import main; main(prog_name='rangefinder')"
+from ..conftest import COMMAND, PATIENCE_S, program_environment
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,10 @@ def started(model: Path, folder: Path, *options: str) -> Iterator[Server]:
     """`rangefinder serve` on a free port, ended by SIGTERM."""
     folder.mkdir()
     command = [sys.executable, "-c", COMMAND, "serve", "--port", "0", "--device", "cpu"]
-    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
     with (folder.parent / f"{folder.name}.log").open("w+") as log:
         process = psutil.Popen(
             [*command, "--model", str(model), *options],
-            env=clean_environment() | variables,
+            env=program_environment() | {"TMPDIR": str(folder)},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

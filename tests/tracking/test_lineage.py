@@ -9,11 +9,11 @@ from rangefinder.config import TrackingParams
 from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME
 from rangefinder.errors import ModelError
 from rangefinder.tracking.lineage import Link, as_text, lineage, section
-from rangefinder.tracking.registry import register
-from rangefinder.tracking.runs import Store, TrackedRun
+from rangefinder.tracking.runs import TrackedRun
+from rangefinder.tracking.store import Store
 
 from ..pages import Page
-from ..tiny_camera import make_model
+from ..tiny_camera import make_model, register_model
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,12 @@ def client(tmp_path_factory):
         teacher = make_model("teacher")
         tags = {"nodes": "train_teacher", "mlflow.source.name": "kedro run --pipelines a"}
         run = TrackedRun.start(store, "rangefinder", "first", tags)
-        register(run, teacher, TEACHER_NAME, {"captures": "c" * 16})
+        register_model(run, teacher, TEACHER_NAME, {"captures": "c" * 16})
         run.end("FINISHED")
         tags = {"cache": "b" * 16, "nodes": "sweep_teacher", "dvc.stage": "patch_caching"}
         run = TrackedRun.start(store, "rangefinder", "second", tags)
         made_from = {"captures": "c" * 16, "cache": "b" * 16, "teacher": teacher.fingerprint}
-        register(run, make_model("student"), STUDENT_NAME, made_from)
+        register_model(run, make_model("student"), STUDENT_NAME, made_from)
         run.end("FINISHED")
         yield run.client
 

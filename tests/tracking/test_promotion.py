@@ -16,10 +16,11 @@ from rangefinder.config import TrackingParams
 from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import ModelError
 from rangefinder.tracking.promotion import Gate, promote, rollback
-from rangefinder.tracking.registry import find_version, register
-from rangefinder.tracking.runs import Store, TrackedRun
+from rangefinder.tracking.registry import find_version
+from rangefinder.tracking.runs import TrackedRun
+from rangefinder.tracking.store import Store
 
-from ..tiny_camera import CAMERA, make_capture, make_model
+from ..tiny_camera import CAMERA, make_capture, make_model, register_model
 
 CONFIGURATION = {
     "parameters": {
@@ -61,8 +62,8 @@ def template(tmp_path_factory):
         without_settings(patch)
         run = TrackedRun.start(Store.of(root, TrackingParams()), "rangefinder", "train", {})
         for distance_m in DISTANCES_M:
-            register(run, student_at(distance_m), STUDENT_NAME, {})
-        register(run, student_at(1.0, OTHER_CAMERA), STUDENT_NAME, {})
+            register_model(run, student_at(distance_m), STUDENT_NAME, {})
+        register_model(run, student_at(1.0, OTHER_CAMERA), STUDENT_NAME, {})
         run.end("FINISHED")
     return project
 

@@ -8,7 +8,8 @@ from rangefinder.captures.manifest import write_captures
 from rangefinder.config import TrackingParams
 from rangefinder.tracking.recorder import Recorder
 from rangefinder.tracking.registry import Version, versions
-from rangefinder.tracking.runs import Store, TrackedRun
+from rangefinder.tracking.runs import TrackedRun
+from rangefinder.tracking.store import Store
 
 from ..tiny_camera import CAMERA, make_capture, make_model
 
@@ -31,7 +32,7 @@ def captures(tmp_path):
 
 def recorder(store, *, is_whole=True):
     run = TrackedRun.start(store, "rangefinder", "test", {})
-    return Recorder(run, "test", {"git.change": "clean"}, is_whole)
+    return Recorder(run, {"git.change": "clean"}, is_whole)
 
 
 def trained(record, seed):
@@ -127,7 +128,10 @@ def test_scores_of_a_later_run_find_the_model_by_its_fingerprint(store):
 def test_a_version_is_found_by_fingerprint_the_newest_first(store):
     record = recorder(store)
     models, _ = trained(record, seed=30)
+    record.run.end("FINISHED")
+    record = recorder(store)
     again = record.trained(models["student"], NAMES["student"])
+    assert record.trained(models["student"], NAMES["student"]) == again  # once for a run
     found = versions(record.run.client, NAMES["student"], models["student"].fingerprint)
     newest, oldest = (int(version.number) for version in found)
     assert newest == int(again.number) > oldest

@@ -11,7 +11,9 @@ import pytest
 
 from rangefinder.config import TrackingParams
 from rangefinder.tracking import runs
-from rangefinder.tracking.runs import Store, TrackedRun, current_run, epoch_logger
+from rangefinder.tracking.mlflow_run import PROCESS
+from rangefinder.tracking.runs import TrackedRun, current_run, epoch_logger
+from rangefinder.tracking.store import Store
 
 PARAMS = TrackingParams()
 
@@ -40,7 +42,8 @@ def test_the_store_follows_configuration_environment_and_dvc(store, tmp_path, mo
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert Store.of(tmp_path, PARAMS).uri == "http://tracking:5000"
     params = TrackingParams(uri="http://chosen", artifacts="s3://bucket/x")
-    assert Store.of(tmp_path, params) == Store("http://chosen", "s3://bucket/x")
+    store = Store.of(tmp_path, params)
+    assert (store.uri, store.artifacts) == ("http://chosen", "s3://bucket/x")
 
 
 def test_each_project_keeps_its_own_store_in_one_process(store, tmp_path):
@@ -89,8 +92,8 @@ def test_outside_a_run_there_is_no_logger():
 def test_runs_whose_process_is_gone_are_marked_killed(store):
     gone, here = start(store, "gone"), start(store, "here")
     runs._open_runs.remove(gone)
-    name = gone.process.rsplit(":", 1)[0] + ":1"  # the same id, another start
-    gone.client.set_tag(gone.run_id, runs.PROCESS, name)
+    name = gone.begun.process.rsplit(":", 1)[0] + ":1"  # the same id, another start
+    gone.client.set_tag(gone.run_id, PROCESS, name)
     new = start(store, "new")
     assert new.client.get_run(gone.run_id).info.status == "KILLED"
     assert new.client.get_run(here.run_id).info.status == "RUNNING"
@@ -102,7 +105,8 @@ def test_runs_whose_process_is_gone_are_marked_killed(store):
 def test_a_run_is_marked_killed_when_its_process_ends_first(store, tmp_path, ending):
     code = (
         "import sys; from pathlib import Path\n"
-        "from rangefinder.tracking.runs import *\n"
+        "from rangefinder.config import TrackingParams\n"
+        "from rangefinder.tracking.runs import Store, TrackedRun\n"
         f"store = Store.of(Path({str(tmp_path)!r}), TrackingParams())\n"
         f"print(TrackedRun.start(store, 'rangefinder', 'x', {{}}).run_id)\n{ending}"
     )
@@ -114,7 +118,8 @@ def test_a_run_is_marked_killed_when_its_process_ends_first(store, tmp_path, end
 def test_stages_of_one_dvc_command_share_a_parent(store, tmp_path):
     code = (
         "from pathlib import Path\n"
-        "from rangefinder.tracking.runs import *\n"
+        "from rangefinder.config import TrackingParams\n"
+        "from rangefinder.tracking.runs import Store, TrackedRun\n"
         f"store = Store.of(Path({str(tmp_path)!r}), TrackingParams())\n"
         "run = TrackedRun.start(store, 'rangefinder', 'x', {})\n"
         "run.end('FINISHED'); print(run.parent_id)"

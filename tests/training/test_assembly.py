@@ -13,17 +13,11 @@ import torch
 
 from rangefinder.captures.distance_maps import write_stored
 from rangefinder.captures.manifest import read_captures
-from rangefinder.errors import WorkerError
+from rangefinder.errors import CaptureError, WorkerError
 from rangefinder.models.model_files import load_model, save_model
 from rangefinder.models.student import Student
 from rangefinder.optics.blur import ThinBlur, TracedBlur
-from rangefinder.training.assembly import (
-    StudentData,
-    label_digest,
-    teacher_key,
-    train_teacher,
-    training_split,
-)
+from rangefinder.training.assembly import StudentData, teacher_key, train_teacher, training_split
 from rangefinder.training.compositing import CompositedScenes
 
 from ..small_training import same_weights, student_of
@@ -205,15 +199,30 @@ def test_a_students_card_names_its_cache_and_its_teachers_patch(
     assert (card.patch_px, card.stride_px) == (teacher.card.patch_px, teacher.card.stride_px)
 
 
-def test_a_corrected_label_makes_another_training(captures, tmp_path):
+def test_a_corrected_label_makes_another_training(captures, params):
+    before = teacher_key(captures, params)
+    assert teacher_key(read_captures(captures.folder), params) == before
+    labels = {
+        "distance_m": captures.table["role"].eq("chart"),
+        "distance_map_sha256": captures.table["role"].eq("labelled"),
+    }
+    for column, rows in labels.items():
+        corrected = captures.table.copy()
+        value = {"distance_m": 1.01, "distance_map_sha256": "0" * 16}[column]
+        corrected.loc[rows.idxmax(), column] = value
+        assert teacher_key(replace(captures, table=corrected), params) != before
+
+
+def test_no_network_is_trained_on_a_damaged_capture(captures, params, teacher, cache, tmp_path):
     folder = tmp_path / "set"
     shutil.copytree(captures.folder, folder)
     copied = read_captures(folder)
-    before = label_digest(copied)
-    assert before == label_digest(captures)
-    moved = copied.table.copy()
-    moved.loc[moved["role"].eq("chart").idxmax(), "distance_m"] += 0.01
-    assert label_digest(replace(copied, table=moved)) != before
     path = folder / copied.select(role="labelled").row(0)["distance_map"]
     write_stored(path.with_suffix(""), 1.01 * copied.select(role="labelled").distance_map(0))
-    assert label_digest(copied) != before
+    for train in (
+        lambda set_: train_teacher(set_, params, tmp_path / "teacher", None),
+        lambda set_: student_of(set_, teacher, cache, params, tmp_path / "student"),
+    ):
+        with pytest.raises(CaptureError, match=f"{path} is damaged"):
+            train(read_captures(folder))
+    assert not (tmp_path / "teacher").exists()

@@ -14,7 +14,7 @@ from rangefinder.training.augmentation import ContrastAttenuation, mirror
 CAMERA = Camera(width_px=64, height_px=48)
 GRID = PatchGrid(48, 64, patch_px=9, stride_px=4)
 NOISE = NoiseParams(full_well_e=1000.0, read_noise_e=5.0)
-QUIET = NoiseParams(full_well_e=1e12, read_noise_e=0.0)
+QUIET = NoiseParams(full_well_e=1e8, read_noise_e=0.0)
 MIN_CONTRAST = 0.05
 ALWAYS = ContrastAttenuation(1.0, MIN_CONTRAST, NOISE)
 SIZE = (180, 240)

@@ -1,12 +1,13 @@
-"""Unlabelled frames: photo, location map and targets are cropped and mirrored together."""
+"""Frames: photo, location map, and targets or truth are cropped and mirrored together."""
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from rangefinder.camera import Camera
 from rangefinder.captures.manifest import Capture, write_captures
 from rangefinder.coordinates import PatchGrid, Placement, grid_location, location_map
-from rangefinder.training.frames import UnlabelledFrames
+from rangefinder.training.frames import LabelledFrames, UnlabelledFrames, quarter
 
 CAMERA = Camera(width_px=64, height_px=48)
 GRID = PatchGrid(48, 64, patch_px=9, stride_px=4)
@@ -70,3 +71,24 @@ def test_random_crops_cover_all_of_a_photo(photos):
         seen |= {tuple(location) for location in frames[0]["targets"].flatten(0, 1).tolist()}
     whole, _ = LocationTargets(photos)(photos.table["capture_id"][0], None, GRID)
     assert seen == {tuple(location) for location in whole.flatten(0, 1).tolist()}
+
+
+@torch.inference_mode()
+def test_a_teacher_predicts_in_quarters_what_it_predicts_in_the_whole(captures, teacher):
+    scenes = captures.select(role="labelled", split="validation")
+    network = teacher.network.eval()
+    (batch, *_) = DataLoader(LabelledFrames(scenes, network.patch_px, network.stride_px))
+    whole = network(batch["image"], batch["grid_location"])
+    rows, cols = whole.shape[2:]
+    for number in range(4):
+        part = quarter(batch, number)
+        logits = network(part["image"], part["grid_location"])
+        height, width = logits.shape[2:]
+        assert (height, width) == ((rows + 1) // 2, (cols + 1) // 2)
+        top, left = (number // 2) * (rows - height), (number % 2) * (cols - width)
+        here = (..., slice(top, top + height), slice(left, left + width))
+        torch.testing.assert_close(logits, whole[here], atol=1e-4, rtol=1e-4)
+        assert torch.equal(part["inverse_dpt"], batch["inverse_dpt"][here])
+        y, x = part["y_px"][0].long(), part["x_px"][0].long()
+        at_centres = part["location"][0][:, y][:, :, x]
+        torch.testing.assert_close(at_centres, part["grid_location"][0], atol=0.05, rtol=0)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rangefinder.cache.key import cache_key, capture_contents
+from rangefinder.cache.key import cache_key
 from rangefinder.cache.store import (
     CacheEntrySpec,
     Packed,
@@ -24,7 +24,8 @@ from rangefinder.cache.store import (
     remove_others,
 )
 from rangefinder.captures.manifest import CaptureSet
-from rangefinder.common.files import checksum, exclusive_lock
+from rangefinder.common.files import checksum
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.config import CacheParams, ComputeParams
 from rangefinder.coordinates import PatchGrid, Placement
 from rangefinder.errors import CaptureError, StaleCacheError
@@ -126,9 +127,8 @@ class _Filling:
     ) -> None:
         self.captures, self.sweep, self.folder = captures, sweep, folder
         self.pack = teacher.distribution.pack
-        contents = capture_contents(captures)
-        self.key = cache_key(teacher, captures, contents)
-        self.specs = self._specs(contents)
+        self.key = cache_key(teacher, captures)
+        self.specs = self._specs()
         former = _former(folder)
         reusable = former and former.key.sweep_fingerprint == self.key.sweep_fingerprint
         self.former = former if reusable else None
@@ -149,14 +149,16 @@ class _Filling:
         self._log_savings(len(missing), seconds)
         return cache
 
-    def _specs(self, contents: dict[str, str]) -> list[CacheEntrySpec]:
+    def _specs(self) -> list[CacheEntrySpec]:
         """All captures, sorted by id."""
         table, patch = self.captures.table, (self.key.patch_px, self.key.stride_px)
         specs = []
         for index, name in enumerate(map(str, table["capture_id"])):
             height, width = (int(table[size].iloc[index]) for size in ("height_px", "width_px"))
             grid = PatchGrid(height, width, *patch)
-            specs.append(CacheEntrySpec(index, name, contents[name], grid.rows, grid.cols))
+            swept = f"{table['image_sha256'].iloc[index]} {self.captures.placement(index)}"
+            content = checksum(swept.encode())
+            specs.append(CacheEntrySpec(index, name, content, grid.rows, grid.cols))
         return sorted(specs, key=lambda spec: spec.capture_id)
 
     def _stored(self, spec: CacheEntrySpec) -> Packed | None:

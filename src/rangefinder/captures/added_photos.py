@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,11 +78,23 @@ def _earlier(folder: Path, captures: CaptureSet) -> CaptureSet | None:
     """The captures added before, of the same camera; None if there are none."""
     if not (folder / TABLE_FILE).is_file():
         return None
-    added = read_captures(folder)
+    with _of_adaptation(folder):
+        added = read_captures(folder)
+        added.verify()
     captures.camera.require(
         added.camera.fingerprint, str(folder), todo="Remove it: its photos cannot be used."
     )
     return added
+
+
+@contextmanager
+def _of_adaptation(folder: Path) -> Iterator[None]:
+    """Say what makes added photos anew; ingestion does not."""
+    try:
+        yield
+    except CaptureError as error:
+        todo = f"Remove {folder} and add its photos again with 'rangefinder adapt'."
+        raise CaptureError(error.finding, todo=todo) from error
 
 
 def _captures(

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
 from rangefinder.captures.exif import exif_tags, is_turned, upright
-from rangefinder.captures.formats import RAW_SUFFIXES, SAVE_AS, TIFF_SUFFIXES, install
+from rangefinder.captures.formats import RAW_SUFFIXES, SAVE_AS, TIFF_SUFFIXES, install, open_picture
 from rangefinder.captures.heif import heif_samples, is_heif, open_heif
 from rangefinder.captures.light import Float, light_of_samples
 from rangefinder.captures.storage import JPEGS, coded_storage, plain_storage
@@ -198,7 +198,7 @@ def _heif_samples(path: Path, max_pixels: int) -> Samples:
 
 
 def _pillow_samples(path: Path, untold_bits: int | None, max_pixels: int) -> Samples:
-    with Image.open(path, formats=FORMATS) as picture:
+    with open_picture(path, FORMATS) as picture:
         require_size(path.name, *picture.size, max_pixels)
         if picture.format not in JPEGS and getattr(picture, "is_animated", False):
             raise CaptureError(f"{path.name} is animated", expected="one photo")

@@ -1,11 +1,15 @@
-"""Which files are photos, which of them can be read here, and a word about the others."""
+"""Which files are photos, which can be read here, a word about the others; pictures are opened."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+
+from PIL import Image
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 RAW_SUFFIXES = (
@@ -68,3 +72,21 @@ def say_skipped(skipped: Sequence[Path]) -> None:
     """Name photos that are passed over because nothing here can read them."""
     for line in skipped_lines(skipped):
         log.warning("%s", line)
+
+
+@contextmanager
+def open_picture(path: Path, formats: Sequence[str]) -> Iterator[Image.Image]:
+    """An open picture of one of Pillow's formats.
+
+    The file is mapped: a reader of a damaged one may ask for gigabytes, and gets what is there.
+
+    Raises:
+        PIL.UnidentifiedImageError: If it is of another format.
+        ValueError: If it is empty.
+    """
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        Image.open(content, formats=formats) as picture,  # type: ignore[arg-type]
+    ):
+        yield picture

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from rangefinder.captures.formats import TIFF_SUFFIXES
+from rangefinder.captures.formats import TIFF_SUFFIXES, open_picture
 from rangefinder.captures.light import light_of_samples
 from rangefinder.common.foreign import guarded
 from rangefinder.errors import CaptureError
@@ -68,7 +67,7 @@ def _read_pixels(path: Path) -> NDArray[np.generic]:
             import tifffile
 
             return np.asarray(tifffile.imread(path))
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+        with open_picture(path, ("PNG", "JPEG")) as picture:
             mode = "RGB" if picture.mode not in ("L", "I;16") else picture.mode
             return np.asarray(picture.convert(mode))
 

@@ -1,13 +1,20 @@
-"""Capture sets on disk: manifest and its schema, atomic writing, reading whole or in parts."""
+"""Capture sets on disk: manifest and its schema, atomic writing, reading whole or in parts.
+
+The manifest holds the checksum of every file of a capture, and `seal.json` those of the manifest,
+the camera record and the blur. All are compared when a file is read for the first time, so a
+damaged capture is named, never trained on; and the digest of a set is that of its contents.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -18,11 +25,10 @@ from rangefinder.camera import RECORD_FILE, Camera
 from rangefinder.captures import images
 from rangefinder.captures.distance_maps import read_stored, write_stored
 from rangefinder.captures.formats import TIFF_SUFFIXES
-from rangefinder.captures.map_formats import read_mask
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
-from rangefinder.common.files import new_folder, restore_folder
-from rangefinder.common.foreign import guarded
+from rangefinder.common.files import checksum, new_folder, read_folder
+from rangefinder.common.foreign import guarded, read_json
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError, LensError
 from rangefinder.optics.blur import Blur, ThinBlur, TracedBlur
@@ -40,7 +46,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Samples = NDArray[np.uint16]
 TABLE_FILE = "captures.parquet"
 BLUR_FILE = "blur.safetensors"
-FILE_COLUMNS = ("image", "distance_map", "texture_map", "valid_mask")
+SEAL_FILE = "seal.json"
+FILE_COLUMNS = ("image", "distance_map", "texture_map")
+CHECKSUM_COLUMNS = {name: f"{name}_sha256" for name in FILE_COLUMNS}
 REPAIR = "Run ingestion again."
 KEEP_BYTES = 2**30  # memory for decoded pictures of formats that cannot be read in parts
 
@@ -51,15 +59,18 @@ def manifest_schema() -> pa.DataFrameSchema:
     import pandera.pandas as pa
 
     file = pa.Check.str_matches(r"^(?!/)(?!.*\.\.).+$", error="a path inside the set's folder")
+    content = pa.Check.str_matches(r"^[0-9a-f]{16}$", error="a checksum")
     positive = pa.Check.gt(0)
     columns = {
         "capture_id": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{16}$"), unique=True),
         "image": pa.Column(str, file),
+        "image_sha256": pa.Column(str, content),
         "role": pa.Column(str, pa.Check.isin(ROLES)),
         "distance_m": pa.Column(float, positive, nullable=True),
         "distance_map": pa.Column(str, file, nullable=True),
+        "distance_map_sha256": pa.Column(str, content, nullable=True),
         "texture_map": pa.Column(str, file, nullable=True),
-        "valid_mask": pa.Column(str, file, nullable=True),
+        "texture_map_sha256": pa.Column(str, content, nullable=True),
         "scene": pa.Column(str, pa.Check.str_length(min_value=1)),
         "split": pa.Column(str, pa.Check.isin(SPLITS)),
         "texture_sources": pa.Column(str),
@@ -91,7 +102,8 @@ def validate_manifest(table: pd.DataFrame, owner: str) -> pd.DataFrame:
         raise CaptureError(f"{owner} does not fit the manifest's schema ({listed})") from exc
     charts = table["role"].eq("chart")
     mapped = table["role"].isin(["labelled", "rgbd"])
-    for rows, column in ((charts, "distance_m"), (mapped, "distance_map")):
+    unsealed = [(table[file].notna(), sealed) for file, sealed in CHECKSUM_COLUMNS.items()]
+    for rows, column in ((charts, "distance_m"), (mapped, "distance_map"), *unsealed):
         missing = table.loc[rows & table[column].isna(), "capture_id"]
         if len(missing):
             raise CaptureError(
@@ -131,6 +143,7 @@ class CaptureSet:
     table: pd.DataFrame  # their manifest, validated, index 0..n-1
     camera: Camera  # the camera of all of them
     blur: Blur  # blur diameter of its lens; that of a thin lens where it was not traced
+    _verified: set[Path] = field(default_factory=set, repr=False, compare=False)  # also by subsets
 
     def __len__(self) -> int:
         """Number of captures."""
@@ -150,8 +163,45 @@ class CaptureSet:
 
     @property
     def digest(self) -> str:
-        """Hash of the capture ids (16 hex digits), independent of their order."""
-        return fingerprint_of(self.table["capture_id"])
+        """Hash of all that is stored of the captures (16 hex digits), in whatever order."""
+        return checksum(self.listing.encode())
+
+    @property
+    def listing(self) -> str:
+        """All that is stored of the captures, as CSV: the manifest with contents for files."""
+        rows = self.table.drop(columns=list(FILE_COLUMNS)).sort_values("capture_id")
+        return str(rows.to_csv(index=False, lineterminator="\n"))
+
+    def file(self, index: int, column: str) -> Path | None:
+        """A file of capture `index`, verified on first use; None if the capture has none.
+
+        Args:
+            index: Of the capture (0-based).
+            column: One of `FILE_COLUMNS`.
+
+        Raises:
+            CaptureError: If the file is not what was stored.
+        """
+        name = self.table[column].iloc[index]
+        if not isinstance(name, str):
+            return None
+        path = self.folder / name
+        if path not in self._verified:
+            _require_content(path, self.table[CHECKSUM_COLUMNS[column]].iloc[index])
+            self._verified.add(path)
+        return path
+
+    def verify(self) -> None:
+        """Verify all files, so that a damaged one is named before the captures are used.
+
+        Raises:
+            CaptureError: If a file is not what was stored.
+        """
+        from tqdm import tqdm  # registered models come without it
+
+        for index in tqdm(range(len(self)), "Verifying", unit="capture", disable=None, delay=2.0):
+            for column in FILE_COLUMNS:
+                self.file(index, column)
 
     @property
     def sources(self) -> list[Source]:
@@ -166,9 +216,8 @@ class CaptureSet:
 
     def image(self, index: int) -> Tensor:
         """Picture of capture `index`: `[3, H, W]` float32 linear light 0..1."""
-        row = self.row(index)
-        picture = images.read_linear(self.folder / row["image"])
-        return self._checked(picture, row, "image")
+        picture = images.read_linear(cast("Path", self.file(index, "image")))
+        return self._checked(picture, self.row(index), "image")
 
     def distance_map(self, index: int) -> Tensor:
         """True distances of capture `index`: `[H, W]` float32 metres, 0 unknown.
@@ -179,19 +228,17 @@ class CaptureSet:
         row = self.row(index)
         if row["distance_map"] is None and row["distance_m"] is None:
             raise CaptureError(f"capture {row['capture_id']} has no distance")
-        if row["distance_map"] is None:
+        path = self.file(index, "distance_map")
+        if path is None:
             return torch.full((row["height_px"], row["width_px"]), row["distance_m"])
-        distance_m = read_stored(self.folder / row["distance_map"])
-        if row["valid_mask"] is not None:
-            distance_m = distance_m * torch.from_numpy(read_mask(self.folder / row["valid_mask"]))
-        return self._checked(distance_m, row, "distance map")
+        return self._checked(read_stored(path), row, "distance map")
 
     def texture(self, index: int) -> Tensor | None:
         """Gradient energy of the sharp source `[H, W]`; None without such a source."""
-        row = self.row(index)
-        if row["texture_map"] is None:
+        path = self.file(index, "texture_map")
+        if path is None:
             return None
-        return self._checked(images.read_map(self.folder / row["texture_map"]), row, "texture map")
+        return self._checked(images.read_map(path), self.row(index), "texture map")
 
     def placement(self, index: int) -> Placement:
         """Where capture `index` sits on the sensor."""
@@ -210,9 +257,14 @@ class CaptureSet:
         return values
 
 
-def fingerprint_of(capture_ids: Iterable[str]) -> str:
-    """Hash of capture ids (16 hex digits), independent of their order."""
-    return hashlib.sha256("\n".join(sorted(capture_ids)).encode()).hexdigest()[:16]
+def _require_content(path: Path, expected: str) -> None:
+    """Refuse a stored file of another content."""
+    with guarded(CaptureError, f"{path} cannot be read", todo=REPAIR):
+        found = checksum(path.read_bytes())
+    if found != expected:
+        raise CaptureError(
+            f"{path} is damaged", got=f"checksum {found}", expected=expected, todo=REPAIR
+        )
 
 
 def capture_id(image: Tensor, placement: Placement, camera: Camera) -> str:
@@ -245,11 +297,37 @@ def write_captures(
         if not rows:
             raise CaptureError("there are no captures to write", expected="at least one")
         table = validate_manifest(pd.DataFrame(rows), str(folder))
-        table.to_parquet(partial / TABLE_FILE, index=False)
         camera.save(partial / RECORD_FILE)
         if blur is not None:
             blur.save(partial / BLUR_FILE)
+        write_manifest(partial, table)
     return CaptureSet(folder, table, camera, blur or ThinBlur(camera))
+
+
+def write_manifest(folder: Path, table: pd.DataFrame) -> None:
+    """Write the manifest of a new set, and seal it with the camera record and blur beside it."""
+    table.to_parquet(folder / TABLE_FILE, index=False)
+    sealed = (folder / name for name in (TABLE_FILE, RECORD_FILE, BLUR_FILE))
+    seal = {path.name: checksum(path.read_bytes()) for path in sealed if path.is_file()}
+    (folder / SEAL_FILE).write_text(json.dumps(seal, indent=2) + "\n", encoding="utf-8")
+
+
+def _sealed(folder: Path) -> dict[str, bytes]:
+    """Contents of manifest, camera record and blur, as they were sealed.
+
+    Raises:
+        CaptureError: If one is damaged or lost, or an earlier version wrote the set.
+    """
+    if (folder / TABLE_FILE).is_file() and not (folder / SEAL_FILE).is_file():
+        what = f"{folder} holds no checksums: an earlier version wrote it, or {SEAL_FILE} is lost"
+        raise CaptureError(what, todo=REPAIR)
+    seal = read_json(folder / SEAL_FILE)
+    if not isinstance(seal, dict) or not {TABLE_FILE, RECORD_FILE} <= seal.keys():
+        raise CaptureError(f"{folder / SEAL_FILE} is damaged", todo=REPAIR)
+    ours = seal.keys() | ({BLUR_FILE} if (folder / BLUR_FILE).exists() else set())
+    for name in sorted(ours):
+        _require_content(folder / name, seal.get(name, "none"))
+    return {name: (folder / name).read_bytes() for name in seal}
 
 
 @one_thread()
@@ -263,7 +341,6 @@ def _write_capture(folder: Path, camera: Camera, capture: Capture) -> dict[str, 
         "distance_m": capture.distance_m,
         "distance_map": None,
         "texture_map": None,
-        "valid_mask": None,
         "scene": capture.scene,
         "split": capture.split,
         "texture_sources": ";".join(capture.texture_sources),
@@ -283,6 +360,8 @@ def _write_capture(folder: Path, camera: Camera, capture: Capture) -> dict[str, 
     if capture.texture is not None:
         row["texture_map"] = f"texture/{name}.tif"
         images.write_map(folder / row["texture_map"], capture.texture)
+    for file, sealed in CHECKSUM_COLUMNS.items():
+        row[sealed] = checksum((folder / row[file]).read_bytes()) if row[file] else None
     return row
 
 
@@ -293,15 +372,19 @@ def read_captures(folder: Path) -> CaptureSet:
         CaptureError: If the folder is no set of captures, or its manifest or files do not fit.
         CameraMismatchError: If a capture is of another camera than the set's.
     """
+    return read_folder(folder, _read_captures)
+
+
+def _read_captures(folder: Path) -> CaptureSet:
     import pandas as pd
 
-    restore_folder(folder)
     try:
         with guarded(CaptureError, f"{folder} is no set of captures", todo=REPAIR):
-            table = pd.read_parquet(folder / TABLE_FILE)
+            sealed = _sealed(folder)
+            table = pd.read_parquet(BytesIO(sealed[TABLE_FILE]))
             camera = Camera.load(folder / RECORD_FILE)
-            blur_file = folder / BLUR_FILE
-            blur = TracedBlur.load(blur_file) if blur_file.is_file() else ThinBlur(camera)
+            traced = BLUR_FILE in sealed
+            blur = TracedBlur.load(folder / BLUR_FILE) if traced else ThinBlur(camera)
     except (ConfigError, LensError) as exc:
         raise CaptureError(f"{folder} is no set of captures ({exc})", todo=REPAIR) from exc
     table = validate_manifest(table, str(folder))
@@ -324,7 +407,6 @@ class Pixels:
             (int(h), int(w)) for h, w in zip(table["height_px"], table["width_px"], strict=True)
         ]
         self.placements = [captures.placement(index) for index in range(len(captures))]
-        self._paths = [captures.folder / name for name in table["image"]]
         self._maps: dict[int, Samples | None] = {}
         self._kept: dict[int, Tensor] = {}
         self._kept_bytes = 0
@@ -336,7 +418,8 @@ class Pixels:
             CaptureError: If the picture cannot be read or has another size than in its row.
         """
         if index not in self._maps:
-            self._maps[index] = _mapped(self._paths[index], self.sizes[index])
+            path = cast("Path", self.captures.file(index, "image"))
+            self._maps[index] = _mapped(path, self.sizes[index])
         samples = self._maps[index]
         if samples is None:
             samples = self._decoded(index).numpy()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from rangefinder.captures.decoding import require_content, require_size
-from rangefinder.captures.formats import TIFF_SUFFIXES, install
-from rangefinder.captures.tiff import open_tiff
+from rangefinder.captures.formats import TIFF_SUFFIXES, install, open_picture
+from rangefinder.captures.tiff import open_tiff, pixels_of
 from rangefinder.common.foreign import guarded
 from rangefinder.errors import CaptureError
 
@@ -57,7 +57,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 def _mask_pixels(path: Path) -> Numbers:
     try:
-        with Image.open(path, formats=MASK_FORMATS) as picture:
+        with open_picture(path, MASK_FORMATS) as picture:
             require_size(path.name, *picture.size)
             mode = picture.mode if picture.mode in ("L", "I;16") else "RGB"
             return np.asarray(picture.convert(mode))
@@ -100,7 +100,7 @@ def _tiff(path: Path) -> Numbers:
     with open_tiff(path) as file:
         page = file.pages[0].aspage()
         require_size(path.name, page.imagewidth, page.imagelength)
-        return np.asarray(page.asarray())
+        return pixels_of(path.name, page)
 
 
 def _npy(path: Path) -> Numbers:
@@ -113,7 +113,7 @@ def _npy(path: Path) -> Numbers:
 
 def _pillow(path: Path, kind: str, modes: tuple[str, ...], expected: str) -> Numbers:
     try:
-        with Image.open(path, formats=(kind,)) as picture:
+        with open_picture(path, (kind,)) as picture:
             require_size(path.name, *picture.size)
             if picture.mode not in modes:
                 found = f"samples of mode {picture.mode}"

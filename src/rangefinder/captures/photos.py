@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL.ExifTags import Base
 
 from rangefinder.camera import RECORD_FILE, Camera
-from rangefinder.captures.decoding import MAX_PIXELS, decode, require_at_most, require_size
+from rangefinder.captures.decoding import MAX_PIXELS, decode, require_size
 from rangefinder.captures.exif import (
     focus_difference,
     is_turned,
@@ -159,8 +159,7 @@ def _accept(
 ) -> Photo:
     """The photo at its place on the sensor; refused for problems of size, domain or `other`."""
     placement, size_problem = _place(light.shape[2], light.shape[1], policy)
-    width, height = (round(side * placement.scale) for side in (light.shape[2], light.shape[1]))
-    require_at_most(f"{name} at scale {placement.scale:g}", width, height, policy.max_pixels)
+    placement.size_on_sensor(policy.camera, light.shape[1], light.shape[2])
     setting = tuple(filter(None, (size_problem, *other)))
     shifts: Sequence[Shift] = ()
     if policy.domain is not None and policy.domain.statistics:

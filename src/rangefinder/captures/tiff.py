@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR", "LINEAR_RAW")
+MOST_CHANNELS = 16
 JPEG = (6, 7, 33007, 34892)  # compressions whose decoder turns YCbCr into RGB
 
 
@@ -37,6 +38,22 @@ def open_tiff(path: Path) -> Iterator[TiffFile]:
             yield file
     except tifffile.TiffFileError as exc:
         raise CaptureError(f"{path.name} is no TIFF ({exc})", todo=SAVE_AS) from exc
+
+
+def pixels_of(name: str, page: TiffPage) -> NDArray[np.generic]:
+    """Pixels of a page, `[H, W]`, `[H, W, C]` or `[C, H, W]`.
+
+    Raises:
+        CaptureError: If there are many channels, or layers in depth; before they take memory.
+    """
+    if page.samplesperpixel > MOST_CHANNELS or page.imagedepth != 1:
+        raise CaptureError(
+            f"{name} is no picture",
+            got=f"{page.samplesperpixel} channels, {page.imagedepth} layers in depth",
+            expected=f"at most {MOST_CHANNELS} channels, 1 layer",
+            todo=SAVE_AS,
+        )
+    return np.asarray(page.asarray())
 
 
 def photo_page(name: str, file: TiffFile) -> TiffPage:
@@ -86,7 +103,7 @@ def photo_samples(
     """
     bits: int | None = _bits(name, page)
     _require_colours(name, page)
-    pixels = page.asarray()
+    pixels = pixels_of(name, page)
     if "S" in page.axes:  # in planes, planar configuration 2, it comes first
         pixels = np.moveaxis(pixels, page.axes.index("S"), -1)
     if pixels.dtype.kind != "u":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from rangefinder.common import no_telemetry
+from rangefinder.common.foreign import mask_log_lines
 from rangefinder.errors import ConfigError, RangefinderError
 from rangefinder.models.consent import EVERYTHING, trust
 
@@ -39,6 +40,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "promote": ("promote", "Make a student the champion if it is better than the present one."),
     "rollback": ("promote", "Make the student that the champion replaced the champion again."),
     "lineage": ("lineage", "Print what a registered model was made from."),
+    "fsck": ("fsck", "Verify everything that is stored in the project."),
+    "sync": ("sync", "Send to MLflow what it missed while it could not be reached."),
     "chart": ("charts", "Draw sheets to print, photograph and train on."),
     "mask": ("charts", "Find the printed sheet in photos of it."),
     "distances": ("charts", "List distances to photograph the sheets at."),
@@ -95,6 +98,7 @@ class Commands(click.Group):
 def main() -> None:
     """Metric distance from the blur in one photo."""
     no_telemetry()
+    mask_log_lines()
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -188,7 +192,7 @@ _SESSION = (
     ),
     click.option(
         "--scale",
-        type=click.FloatRange(min=0, min_open=True),
+        type=click.FloatRange(min=0, min_open=True, max=64),
         help="Pixels of the full photo per pixel of this one, if it was made smaller.",
     ),
     click.option(

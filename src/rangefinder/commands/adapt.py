@@ -27,7 +27,9 @@ def adapt(folder: str, model: str | None, env: str) -> None:
     from rangefinder.config.project import Project
     from rangefinder.evaluation.report import print_decision, print_summary
 
-    adapted = adapt_to_photos(Project.find(Path(), env), folder, model)
+    project = Project.find(Path(), env)
+    with project.writing():
+        adapted = adapt_to_photos(project, folder, model)
     photos = adapted.photos
     for reason in photos.refused.values():
         click.echo(f"Left out: {reason}", err=True)
@@ -36,7 +38,7 @@ def adapt(folder: str, model: str | None, env: str) -> None:
     else:
         click.echo("Trained on photos that were added before, by a run that was stopped.")
     print_summary(adapted.summary)
-    where = "not registered: tracking is off"
+    where = "not registered: tracking is off, or MLflow has failed"
     if adapted.decision is not None:
         print_decision(adapted.decision.content())
         where = f"registered as version {adapted.decision.version.number}"

@@ -28,8 +28,11 @@ def lineage(model: str, html: Path | None, env: str) -> None:
     from rangefinder.config.project import Project
     from rangefinder.tracking import lineage as chain
     from rangefinder.tracking.registry import open_registry
+    from rangefinder.tracking.store import Store, reading
 
-    links = chain.lineage(open_registry(Project.find(Path(), env)), model)
+    project = Project.find(Path(), env)
+    with reading(Store.of(project.root, project.tracking())):
+        links = chain.lineage(open_registry(project), model)
     if html is None:
         click.echo(chain.as_text(links))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -35,7 +36,8 @@ def promote(number: int | None, dry_run: bool, force: bool, env: str) -> None:
 
     project = Project.find(Path(), env)
     wanted = None if number is None else str(number)
-    decision = promotion.promote(project, wanted, force=force, dry_run=dry_run)
+    with nullcontext() if dry_run else project.writing():
+        decision = promotion.promote(project, wanted, force=force, dry_run=dry_run)
     print_decision(decision.content())
     if dry_run:
         click.echo("Nothing was changed or recorded.")

@@ -30,21 +30,21 @@ _GRACE_S = 10  # for requests under way, when the server ends
 )
 @click.option(
     "--max-mb",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=4096),
     default=64.0,
     show_default=True,
     help="Largest photo [MB].",
 )
 @click.option(
     "--max-waiting",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10_000),
     default=64,
     show_default=True,
     help="Photos that may wait at once; more are refused with 429.",
 )
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=86_400),
     default=60.0,
     show_default=True,
     help="Time that a client has to send its photo [s].",

@@ -14,6 +14,7 @@ from rangefinder.commands import (
     session_options,
     stop_event,
 )
+from rangefinder.errors import MASK, masked
 
 
 @click.command()
@@ -62,7 +63,7 @@ def stream(
     require_pyav()
     session = open_session(**options)
     stop = stop_event()
-    name = f"camera{source}" if is_camera(source) else Path(source).stem
+    name = f"camera{source}" if is_camera(source) else Path(masked(source)).stem.removeprefix(MASK)
     video, table = out / f"{name}_overlay.mp4", out / f"{name}_points.csv"
     tally = Tally()
     frames = read_frames(source, rate)

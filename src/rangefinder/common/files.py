@@ -1,4 +1,4 @@
-"""Atomic and durable writes, checksums, the exclusive lock of a folder, samples of PNG files."""
+"""Atomic and durable writes, checksums, samples of PNG files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, see renameat2(2)
+Content = TypeVar("Content")
 log = logging.getLogger(__name__)
 
 
@@ -116,6 +115,29 @@ def restore_folder(folder: Path) -> None:
         log.warning("%s is as it was before its last writing, which did not end", folder)
 
 
+def read_folder(folder: Path, read: Callable[[Path], Content]) -> Content:
+    """What `read` makes of a folder; it reads once more if `new_folder` replaced it meanwhile."""
+    while True:
+        restore_folder(folder)
+        before = _identity(folder)
+        try:
+            content = read(folder)
+        except Exception:
+            if _identity(folder) == before:
+                raise
+            continue
+        if _identity(folder) == before:
+            return content
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns  # numbers of inodes are used again
+
+
 def _former(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.previous")
 
@@ -142,20 +164,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, after waiting for the process that holds it now."""
-    path = folder.with_name(f"{folder.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("Another process is making %s: waiting until it is done", folder)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rangefinder.errors import RangefinderError
+from rangefinder.errors import RangefinderError, masked
 
 REASON_LENGTH = 200  # characters of what a reader says, or of a value that is not valid
 MOST_BYTES = 64 * 2**20  # of a text file: records, cards, tables' notes
@@ -18,9 +19,19 @@ _short.maxlevel, _short.maxstring, _short.maxother = 3, REASON_LENGTH, REASON_LE
 
 
 def reason(exc: BaseException) -> str:
-    """What an exception says, on one line and not too long."""
+    """What an exception says, on one line, not too long, and without credentials."""
     said = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-    return shortened(" ".join(said.split()) or type(exc).__name__)
+    return shortened(masked(" ".join(said.split())) or type(exc).__name__)
+
+
+class _MaskedRecord(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802
+        return masked(super().getMessage())
+
+
+def mask_log_lines() -> None:
+    """Mask the credentials of addresses in this process's log lines, those of libraries, too."""
+    logging.setLogRecordFactory(_MaskedRecord)
 
 
 def shortened(text: str) -> str:

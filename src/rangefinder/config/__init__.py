@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from rangefinder.config.imaging import BankParams as BankParams
 from rangefinder.config.imaging import CameraParams as CameraParams
@@ -26,13 +26,17 @@ from rangefinder.config.networks import OptimiserParams as OptimiserParams
 from rangefinder.config.networks import PredictionParams as PredictionParams
 from rangefinder.config.networks import StudentParams as StudentParams
 from rangefinder.config.networks import TeacherParams as TeacherParams
+from rangefinder.config.networks import require_batch
 from rangefinder.config.scoring import AblationParams as AblationParams
 from rangefinder.config.scoring import BenchmarkParams as BenchmarkParams
 from rangefinder.config.scoring import DriftParams as DriftParams
 from rangefinder.config.scoring import EvaluationParams as EvaluationParams
 from rangefinder.config.scoring import IdentifiabilityParams as IdentifiabilityParams
 from rangefinder.config.scoring import PromotionParams as PromotionParams
+from rangefinder.config.strict import Digest as Digest
 from rangefinder.config.strict import Interval as Interval
+from rangefinder.config.strict import Name as Name
+from rangefinder.config.strict import Seed as Seed
 from rangefinder.config.strict import Strict as Strict
 from rangefinder.config.strict import parse as parse
 from rangefinder.config.tracking import TrackingParams as TrackingParams
@@ -42,7 +46,7 @@ from rangefinder.config.tracking import parse_tracking as parse_tracking
 class Parameters(Strict):
     """The whole of conf/*/parameters.yml."""
 
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     camera: CameraParams = CameraParams()
     range: RangeParams = RangeParams()
     bank: BankParams = BankParams()
@@ -70,6 +74,14 @@ class Parameters(Strict):
         for name in set(cls.model_fields) - set(sections):
             del params.__dict__[name]
         return params
+
+    @model_validator(mode="after")
+    def _batch_fits_into_memory(self) -> Self:
+        side, camera = self.student.crop_px, self.camera
+        pixels = side**2 if side else camera.width_px * camera.height_px
+        name = "student.crop_px; without it whole photos"
+        require_batch(self.student.batch_size, pixels, "student.batch_size", name)
+        return self
 
     @model_validator(mode="after")
     def _custom_teacher_shares_nothing(self) -> Self:

@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from rangefinder.config.strict import Counts, Interval, Odd, Ordered, Strict, ordered
+from rangefinder.config.strict import (
+    Counts,
+    Digest,
+    File,
+    Interval,
+    Name,
+    Odd,
+    Ordered,
+    Strict,
+    ordered,
+)
 
 Quality = Annotated[int, Field(ge=1, le=100)]
 Chroma = Literal["4:4:4", "4:2:2", "4:2:0"]
@@ -27,7 +37,11 @@ def _unquoted(value: object) -> object:
 Split = Literal["train", "validation", "test"]
 DistancePrior = Literal["inverse", "log"]  # distances are uniform in it
 Wavelength = Annotated[float, Field(ge=0.35, le=1.1)]
-Weight = Annotated[float, Field(ge=0.0)]
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+Coefficient = Annotated[float, Field(ge=-1e4, le=1e4)]
+Gain = Annotated[float, Field(ge=-20.0, le=20.0)]
+Place = Annotated[float, Field(ge=-20_000.0, le=40_000.0)]  # [px] of a sensor of at most 20000
+Weights = Annotated[tuple[Weight, ...], Field(max_length=64)]
 Orientation = Literal["refuse", "ignore", "apply"]  # of photos whose EXIF says they are turned
 SampleBits = Annotated[int, Field(ge=9, le=16)]
 
@@ -37,7 +51,9 @@ class GlassParams(Strict):
 
     nd: float | None = Field(None, gt=1.0, lt=3.0)
     vd: float | None = Field(None, gt=5.0, lt=120.0)
-    sellmeier: tuple[float, float, float, float, float, float] | None = None
+    sellmeier: (
+        tuple[Coefficient, Coefficient, Coefficient, Coefficient, Coefficient, Coefficient] | None
+    ) = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -47,12 +63,13 @@ class GlassParams(Strict):
         return self
 
 
-Row = tuple[float, float, float]
+Row = tuple[Gain, Gain, Gain]
 Matrix = tuple[Row, Row, Row]
 GREY_TOLERANCE = 0.01
 LEAST_DETERMINANT = 0.01
 FARTHEST_M = 1000.0  # as good as infinity for any blur
 MOST_KERNEL_PX = 129
+MOST_BANK_BYTES = 8 * 2**30
 
 
 class LensParams(Strict):
@@ -61,10 +78,10 @@ class LensParams(Strict):
     kind: Literal["optiland_sample", "zemax", "thin", "measured", "calibrated", "none"] = (
         "optiland_sample"
     )
-    name: str = "CookeTriplet"
-    file: str | None = None
-    sha256: str | None = None
-    glasses: dict[str, GlassParams] = Field(default_factory=dict)
+    name: Name = "CookeTriplet"
+    file: File | None = None
+    sha256: Digest | None = None
+    glasses: dict[Name, GlassParams] = Field(default_factory=dict, max_length=200)
     clear_radius_factor: float = Field(1.06, ge=1, le=2)
     corner_pupil: float = Field(0.3, ge=0.0, le=1.0)
     axial_colour: float = Field(0.0015, ge=-0.05, le=0.05)
@@ -113,10 +130,12 @@ ColourMatrix = Annotated[Matrix, AfterValidator(_keeps_grey)]
 class EncodingParams(Strict):
     """How the camera stores its photos; simulated ones are stored alike."""
 
-    formats: tuple[Literal["linear", "srgb", "jpeg"], ...] = Field(("linear",), min_length=1)
+    formats: tuple[Literal["linear", "srgb", "jpeg"], ...] = Field(
+        ("linear",), min_length=1, max_length=20
+    )
     jpeg_quality: Annotated[tuple[Quality, Quality], AfterValidator(ordered)] = (95, 95)
     chroma: tuple[Annotated[Chroma, BeforeValidator(_unquoted)], ...] = Field(
-        ("4:2:0",), min_length=1
+        ("4:2:0",), min_length=1, max_length=20
     )
     colour: bool = True
     colour_matrix: ColourMatrix | None = None
@@ -127,7 +146,7 @@ class EncodingParams(Strict):
 class CameraParams(Strict):
     """Lens + sensor + focus setting; one trained model belongs to one camera."""
 
-    name: str = Field("default", pattern=r"^[a-z0-9_-]+$")
+    name: str = Field("default", pattern=r"^[a-z0-9_-]+$", max_length=100)
     focal_length_mm: float = Field(50.0, gt=1.0, le=2000.0)
     f_number: float = Field(3.5, ge=0.7, le=64.0)
     pixel_pitch_um: float = Field(41.6667, ge=0.3, le=500.0)
@@ -136,7 +155,7 @@ class CameraParams(Strict):
     focus_distance_m: float = Field(3.0, ge=0.01, le=FARTHEST_M)
     distance_reference: Literal["sensor", "front_vertex", "entrance_pupil"] = "sensor"
     distance_offset_m: float = Field(0.0, ge=-10.0, le=10.0)
-    optical_centre_px: tuple[float, float] | None = None
+    optical_centre_px: tuple[Place, Place] | None = None
     symmetric: bool = True
     encoding: EncodingParams = EncodingParams()
     lens: LensParams = LensParams()
@@ -166,25 +185,12 @@ class SpectrumParams(Strict):
     space of spectral sensitivity functions for digital color cameras?, 2013).
     """
 
-    wavelengths_um: tuple[Wavelength, ...] = tuple(round(0.42 + 0.02 * i, 2) for i in range(14))
-    red: tuple[Weight, ...] = (0, 0, 0, 0, 0, 0.05, 0.05, 0.12, 0.6, 1, 0.9, 0.65, 0.4, 0.12)
-    green: tuple[Weight, ...] = (
-        0,
-        0.05,
-        0.1,
-        0.25,
-        0.55,
-        0.95,
-        1,
-        0.85,
-        0.58,
-        0.3,
-        0.13,
-        0.06,
-        0,
-        0,
+    wavelengths_um: tuple[Wavelength, ...] = Field(
+        tuple(round(0.42 + 0.02 * i, 2) for i in range(14)), max_length=64
     )
-    blue: tuple[Weight, ...] = (0.45, 0.85, 1, 0.75, 0.35, 0.12, 0.05, 0, 0, 0, 0, 0, 0, 0)
+    red: Weights = (0, 0, 0, 0, 0, 0.05, 0.05, 0.12, 0.6, 1, 0.9, 0.65, 0.4, 0.12)
+    green: Weights = (0, 0.05, 0.1, 0.25, 0.55, 0.95, 1, 0.85, 0.58, 0.3, 0.13, 0.06, 0, 0)
+    blue: Weights = (0.45, 0.85, 1, 0.75, 0.35, 0.12, 0.05, 0, 0, 0, 0, 0, 0, 0)
 
     @model_validator(mode="after")
     def _one_weight_each(self) -> Self:
@@ -217,12 +223,26 @@ class BankParams(Strict):
     gaussian_px: float = Field(0.4, ge=0.0, le=3.0)
     spectrum: SpectrumParams = SpectrumParams()
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the kernels take."""
+        return 3 * 4 * self.distances * self.field_rows * self.field_cols * self.kernel_px**2
+
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> Self:
+        if self.size_bytes > MOST_BANK_BYTES:
+            raise ValueError(
+                "distances x field_rows x field_cols kernels of kernel_px^2 would take "
+                f"{self.size_bytes / 2**30:.1f} GB; at most {MOST_BANK_BYTES / 2**30:g} GB"
+            )
+        return self
+
 
 class NoiseParams(Strict):
     """Sensor noise and exposure."""
 
-    full_well_e: float = Field(10000.0, gt=0)
-    read_noise_e: float = Field(6.0, ge=0)
+    full_well_e: float = Field(10000.0, gt=0, le=1e8)
+    read_noise_e: float = Field(6.0, ge=0, le=1e6)
     bits: int = Field(12, ge=8, le=16)
     exposure: Ordered = (0.35, 1.0)
     focus_sd_dpt: float = Field(0.0, ge=0.0, le=1.0)
@@ -232,10 +252,10 @@ class CaptureParams(Strict):
     """What ingestion renders and imports."""
 
     source: Literal["builtin", "files", "both"] = "builtin"
-    tables: tuple[str, ...] = ()
+    tables: tuple[File, ...] = Field((), max_length=1000)
     validation_share: float = Field(0.2, ge=0, lt=1)
     test_share: float = Field(0.2, ge=0, lt=1)
-    fold: int = Field(0, ge=0)
+    fold: int = Field(0, ge=0, le=1000)
     withheld_share: float = Field(0, ge=0, le=1)
     orientation: Orientation = "refuse"
     sample_bits: SampleBits | None = None
@@ -246,14 +266,14 @@ class CaptureParams(Strict):
     unlabelled: int = Field(480, ge=0, le=1_000_000)
     validation: int = Field(40, ge=0, le=100_000)
     test: int = Field(40, ge=0, le=100_000)
-    import_splits: tuple[Split, ...] = ("train", "validation", "test")
+    import_splits: tuple[Split, ...] = Field(("train", "validation", "test"), max_length=3)
     distance_prior: DistancePrior = "inverse"
     objects: Counts = (4, 10)
     slanted_share: float = Field(0.4, ge=0, le=1)
     weak_texture_share: float = Field(0.25, ge=0, le=1)
     photograph_share: float = Field(0.4, ge=0, le=1)
     texture_window_px: Odd = Field(15, ge=1, le=255)
-    real_scenes: tuple[Literal["motorcycle"], ...] = ("motorcycle",)
+    real_scenes: tuple[Literal["motorcycle"], ...] = Field(("motorcycle",), max_length=1)
     workers: int = Field(2, ge=1, le=256)
 
     @model_validator(mode="after")

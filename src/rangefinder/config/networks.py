@@ -6,9 +6,40 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rangefinder.config.strict import Channels, Counts, Interval, Ordered, Strict
+from rangefinder.config.strict import (
+    Channels,
+    Counts,
+    Few,
+    Interval,
+    LossWeight,
+    Many,
+    Ordered,
+    Step,
+    Strict,
+)
 
 Device = Literal["auto", "cpu", "cuda"]
+MOST_BATCH_BYTES = 4 * 2**30
+
+
+def require_batch(size: int, pixels: int, size_name: str, pixels_name: str) -> None:
+    """Refuse a batch of training whose input alone is larger than any that trains.
+
+    Args:
+        size: Number of images.
+        pixels: Of one.
+        size_name: Parameter of the number.
+        pixels_name: Parameter of the pixels.
+
+    Raises:
+        ValueError: With the memory that it would take.
+    """
+    if (taken := 12 * size * pixels) > MOST_BATCH_BYTES:
+        raise ValueError(
+            f"{size_name} {size} times {pixels:,} pixels ({pixels_name}) would take "
+            f"{taken / 2**30:.1f} GB before the network has begun; at most "
+            f"{MOST_BATCH_BYTES / 2**30:g} GB"
+        )
 
 
 class PredictionParams(Strict):
@@ -50,7 +81,7 @@ class OptimiserParams(Strict):
 class TeacherParams(OptimiserParams):
     """Patch network and its training."""
 
-    network: str | None = Field(None, pattern=r"^[\w.]+:\w+$")
+    network: str | None = Field(None, pattern=r"^[\w.]+:\w+$", max_length=200)
     stem_channels: tuple[Channels, Channels] = (16, 32)
     channels: int = Field(56, ge=4, le=1024)
     blocks: int = Field(6, ge=1, le=12)
@@ -61,8 +92,8 @@ class TeacherParams(OptimiserParams):
     colour: bool = True
     location: bool = True
     crop_px: int = Field(69, ge=16, le=4096)
-    edge_step: float = Field(0.05, gt=0)
-    edge_band_px: int = Field(8, ge=0)
+    edge_step: Step = 0.05
+    edge_band_px: int = Field(8, ge=0, le=4096)
     composited_share: float = Field(0.5, ge=0, le=1)
     occluder_radius: Ordered = (0.06, 0.32)
     labelled_crop_share: float | None = Field(None, ge=0, le=1)
@@ -70,9 +101,14 @@ class TeacherParams(OptimiserParams):
     jitter_sd: float = Field(0.2, ge=0, le=2)
     jitter_min_exposure: float = Field(0.6, gt=0, le=1)
     batch_size: int = Field(28, ge=1, le=65536)
-    steps_per_epoch: int = Field(750, ge=1)
-    max_epochs: int = Field(5, ge=1)
-    patience_epochs: int = Field(8, ge=1)
+    steps_per_epoch: Many = 750
+    max_epochs: Many = 5
+    patience_epochs: Many = 8
+
+    @model_validator(mode="after")
+    def _batch_fits_into_memory(self) -> Self:
+        require_batch(self.batch_size, self.crop_px**2, "batch_size", "crop_px")
+        return self
 
     @model_validator(mode="after")
     def _stem_blocks_exist(self) -> Self:
@@ -84,13 +120,13 @@ class TeacherParams(OptimiserParams):
 class CacheParams(Strict):
     """The sweep of the teacher over unlabelled captures."""
 
-    patch_batch: int = Field(512, ge=1)
-    check_patches: int = Field(64, ge=1)
+    patch_batch: int = Field(512, ge=1, le=65536)
+    check_patches: Many = 64
     tolerance: float = Field(1e-5, gt=0, le=1e-2)
     tile_px: int = Field(768, ge=64, le=65536)
     gpu_tolerance: float = Field(5e-3, ge=0, le=0.1)
-    audit_photos: int = Field(16, ge=1)
-    audit_patches: int = Field(128, ge=1)
+    audit_photos: Many = 16
+    audit_patches: Many = 128
     audit_tolerance: float = Field(1e-4, gt=0, le=1e-1)
 
 
@@ -111,8 +147,8 @@ class StudentParams(OptimiserParams):
     sharing: Literal["none", "init", "frozen", "joint"] = "frozen"
     location: bool = True
     channels: tuple[Channels, Channels, Channels] = (40, 64, 96)
-    batch_size: int = Field(4, ge=1)
-    max_epochs: int = Field(7, ge=1)
+    batch_size: Few = 4
+    max_epochs: Many = 7
     target_aggregation: AggregationParams | None = AggregationParams()
     attenuated_share: float = Field(0.5, ge=0, le=1)
     min_contrast: float = Field(0.05, gt=0, le=1)
@@ -120,17 +156,17 @@ class StudentParams(OptimiserParams):
     colour_only_sd: float = Field(0.1, gt=0, le=10)
     aggregation_noise: float = Field(0.04, gt=0, le=1)
     boundary_power: float = Field(10.0, ge=0, le=100)
-    composited_scenes: int = Field(240, ge=0)
+    composited_scenes: int = Field(240, ge=0, le=1_000_000)
     occluders: Counts = (4, 10)
-    boundary_step: float = Field(0.03, gt=0)
-    boundary_loss_weight: float = Field(5.0, ge=0)
-    ranking_step: float = Field(0.1, gt=0)
-    ranking_loss_weight: float = Field(0.1, ge=0)
+    boundary_step: Step = 0.03
+    boundary_loss_weight: LossWeight = 5.0
+    ranking_step: Step = 0.1
+    ranking_loss_weight: LossWeight = 0.1
     negentropy_weighting: bool = True
     full_weight_negentropy: float = Field(0.25, gt=0, le=1)
-    min_tilt_scenes: int = Field(20, ge=1)
-    chart_loss_weight: float = Field(0.2, ge=0)
-    crop_px: int | None = Field(None, ge=16)
+    min_tilt_scenes: Many = 20
+    chart_loss_weight: LossWeight = 0.2
+    crop_px: int | None = Field(None, ge=16, le=20000)
 
 
 class ComputeParams(Strict):
@@ -145,5 +181,5 @@ class ComputeParams(Strict):
 class AdaptationParams(Strict):
     """The whole of conf/*/adaptation.yml: how a trained student adapts to new photos."""
 
-    epochs: int = Field(4, ge=1)
+    epochs: Many = 4
     learning_rate: float = Field(3.3e-3, gt=0, le=1)

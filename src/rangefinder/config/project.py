@@ -6,6 +6,8 @@ Commands that are to start quickly read this instead of Kedro's catalog; a test 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import yaml
 
 from rangefinder.common.foreign import guarded
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.config import (
     AdaptationParams,
     Parameters,
@@ -75,15 +78,37 @@ class Project:
             todo="Change to the project's folder, or name a model's folder with --model.",
         )
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the project: one run at a time writes in it, others wait; reading needs no lock."""
+        name = f"the project in {self.root}"
+        with exclusive_lock(self.root / "data/project", name, with_children=True):
+            yield
+
     @property
     def captures(self) -> Path:
         """Captures that ingestion made."""
         return self.root / "data/02_intermediate/captures"
 
     @property
+    def psf_banks(self) -> Path:
+        """Point spread functions that ingestion made."""
+        return self.root / "data/02_intermediate/psf_banks"
+
+    @property
     def traced_lenses(self) -> Path:
         """Point spread functions that commands made; those of pipelines are an output of DVC."""
         return self.root / "data/02_intermediate/traced_lenses"
+
+    @property
+    def models(self) -> Path:
+        """All models that were trained here, and checkpoints of those under way."""
+        return self.root / "data/06_models"
+
+    @property
+    def artifacts(self) -> Path:
+        """What MLflow keeps of runs, registered models too, unless a server keeps it."""
+        return self.root / "mlartifacts"
 
     @property
     def teacher(self) -> Path:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rangefinder.config.strict import Ordered, Strict
+from rangefinder.config.strict import File, Many, Ordered, Seed, Step, Strict
+
+Side = Annotated[int, Field(ge=16, le=65536)]  # of a photo [px]
+Stride = Annotated[int, Field(ge=1, le=4096)]
+Batch = Annotated[int, Field(ge=1, le=65536)]
+Megapixels = Annotated[float, Field(gt=0, le=1000)]
+Distance = Annotated[float, Field(gt=0, le=1000)]  # [m]
 
 
 class EvaluationParams(Strict):
     """How models are scored."""
 
-    distance_edges_m: tuple[float, ...] = (0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
+    distance_edges_m: tuple[Distance, ...] = Field((0.7, 1.0, 1.5, 2.0, 3.0, 4.0), max_length=64)
     strong_texture_share: float = Field(0.5, gt=0, lt=1)
     centre_radius: float = Field(0.4, gt=0, le=1)
     corner_radius: float = Field(0.8, gt=0, le=1)
-    edge_step: float = Field(0.05, gt=0)
-    edge_band_px: int = Field(8, ge=1)
-    bootstrap: int = Field(500, ge=10)
-    figures: int = Field(6, ge=1)
+    edge_step: Step = 0.05
+    edge_band_px: int = Field(8, ge=1, le=4096)
+    bootstrap: int = Field(500, ge=10, le=100_000)
+    figures: int = Field(6, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         edges = self.distance_edges_m
-        if len(edges) < 2 or edges[0] <= 0 or sorted(set(edges)) != list(edges):
+        if len(edges) < 2 or sorted(set(edges)) != list(edges):
             raise ValueError(f"distance_edges_m must be >= 2, positive and ascending, got {edges}")
         if self.centre_radius > self.corner_radius:
             raise ValueError("centre_radius must not be above corner_radius")
@@ -45,7 +51,7 @@ class PromotionParams(Strict):
 class DriftParams(Strict):
     """When photos are no longer those of the camera that a model was trained on."""
 
-    photos: str | None = None
+    photos: File | None = None
     level: float = Field(0.01, gt=0, lt=0.5)
     own_refused: float = Field(0.05, gt=0, lt=1)
     min_photos: int = Field(20, ge=5, le=1000)
@@ -80,22 +86,26 @@ class IdentifiabilityParams(Strict):
 class BenchmarkParams(Strict):
     """What is timed, and how often."""
 
-    sizes_px: tuple[tuple[int, int], ...] = Field(
-        ((480, 360), (1280, 960), (1920, 1080)), min_length=1
+    sizes_px: tuple[tuple[Side, Side], ...] = Field(
+        ((480, 360), (1280, 960), (1920, 1080)), min_length=1, max_length=100
     )
-    strides_px: tuple[int, ...] = Field((4, 1), min_length=1)
-    sample_patches: int = Field(2048, ge=1)
-    patch_batches: tuple[int, ...] = Field((64, 256, 1024), min_length=1)
+    strides_px: tuple[Stride, ...] = Field((4, 1), min_length=1, max_length=100)
+    sample_patches: Many = 2048
+    patch_batches: tuple[Batch, ...] = Field((64, 256, 1024), min_length=1, max_length=100)
     min_repeats: int = Field(3, ge=1, le=1000)
     max_repeats: int = Field(15, ge=1, le=10000)
     seconds_per_case: float = Field(2.0, gt=0, le=600)
     matmul_side: int = Field(1536, ge=16, le=16384)
-    curve_megapixels: tuple[float, ...] = Field((0.1, 0.3, 1.0, 3.0, 10.0), min_length=2)
+    curve_megapixels: tuple[Megapixels, ...] = Field(
+        (0.1, 0.3, 1.0, 3.0, 10.0), min_length=2, max_length=100
+    )
     epoch_steps: int = Field(72, ge=1, le=10000)
     rendered: int = Field(6, ge=2, le=10000)
-    runtimes: tuple[Literal["torch", "onnx", "openvino"], ...] = ("torch", "onnx", "openvino")
+    runtimes: tuple[Literal["torch", "onnx", "openvino"], ...] = Field(
+        ("torch", "onnx", "openvino"), max_length=3
+    )
     stream_frames: int = Field(500, ge=1, le=100000)
-    large_megapixels: tuple[float, ...] = (24.0, 100.0)
+    large_megapixels: tuple[Megapixels, ...] = Field((24.0, 100.0), max_length=100)
 
 
 VariantName = Literal[
@@ -128,6 +138,6 @@ VariantName = Literal[
 class AblationParams(Strict):
     """What is left out or replaced, to see what it does."""
 
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    variants: tuple[VariantName, ...] | None = Field(None, min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=100)
+    variants: tuple[VariantName, ...] | None = Field(None, min_length=1, max_length=100)
     workers: int = Field(2, ge=1, le=256)

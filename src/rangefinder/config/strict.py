@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from rangefinder.common.foreign import short_repr
+from rangefinder.common.foreign import short_repr, shortened
 from rangefinder.config.units import guessed_entry, guessed_value
 from rangefinder.errors import ConfigError
 
@@ -27,9 +27,19 @@ def ordered(value: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 Odd = Annotated[int, AfterValidator(_odd)]
-Ordered = Annotated[Interval, AfterValidator(ordered)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+File = Annotated[str, Field(min_length=1, max_length=4096)]  # a path, or an address
+Digest = Annotated[str, Field(max_length=64)]
+Moderate = Annotated[float, Field(le=100)]
+Ordered = Annotated[tuple[Moderate, Moderate], AfterValidator(ordered)]
 Channels = Annotated[int, Field(ge=1, le=1024)]  # of a layer: its memory has a bound
-Counts = Annotated[tuple[int, int], AfterValidator(ordered)]  # fewest and most
+Many = Annotated[int, Field(ge=1, le=1_000_000)]  # of a loop: it ends
+Few = Annotated[int, Field(ge=1, le=1000)]
+Counts = Annotated[tuple[Few, Few], AfterValidator(ordered)]  # fewest and most
+Step = Annotated[float, Field(gt=0, le=10)]  # of depth at an edge, relative
+LossWeight = Annotated[float, Field(ge=0, le=1000)]
+SHOWN = 8  # problems of a configuration in one message
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -48,7 +58,10 @@ def parse(model: type[Model], raw: Any, place: str) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as exc:
-        problems = [_describe(model, error, raw) for error in exc.errors()]
+        errors = exc.errors()
+        problems = [_describe(model, error, raw) for error in errors[:SHOWN]]
+        if len(errors) > SHOWN:
+            problems.append(f"and {len(errors) - SHOWN} more")
         raise ConfigError(
             "configuration is not valid:\n  " + "\n  ".join(problems), todo=f"\nMend it in {place}."
         ) from exc
@@ -56,7 +69,7 @@ def parse(model: type[Model], raw: Any, place: str) -> Model:
 
 def _describe(model: type[BaseModel], error: Any, raw: Any) -> str:
     path = error["loc"]
-    key = ".".join(str(part) for part in path)
+    key = shortened(".".join(str(part) for part in path))
     section = _section(model, path[:-1]) if path else None
     if error["type"] == "extra_forbidden":
         allowed = ", ".join(sorted(section.model_fields)) if section else ""

@@ -6,17 +6,19 @@ from typing import Any
 
 from pydantic import Field
 
-from rangefinder.config.strict import Strict, parse
+from rangefinder.config.strict import File, Name, Strict, parse
 
 
 class TrackingParams(Strict):
     """The whole of conf/*/tracking.yml."""
 
     enabled: bool = True
-    uri: str | None = None
-    artifacts: str = Field("mlartifacts", min_length=1)
-    experiment: str = Field("rangefinder", min_length=1)
+    uri: File | None = None
+    artifacts: File = "mlartifacts"
+    experiment: Name = "rangefinder"
     system_metrics: bool = True
+    timeout_s: int = Field(10, ge=1, le=120)
+    retries: int = Field(2, ge=0, le=10)
 
 
 def parse_tracking(raw: dict[str, Any]) -> TrackingParams:

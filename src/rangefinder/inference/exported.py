@@ -111,7 +111,7 @@ class FilePredictor:
             CaptureError: If the photo is smaller than a patch.
         """
         size = samples.shape[0], samples.shape[1]
-        at_scale = round(size[0] * placement.scale), round(size[1] * placement.scale)
+        at_scale = placement.size_on_sensor(self.card.camera, *size)
         PatchGrid(*at_scale, self.card.patch_px, self.card.stride_px)  # refuses what is too small
         feeds = {
             "photo": np.ascontiguousarray(samples, dtype=np.float32)[None],

@@ -192,7 +192,7 @@ class Predictor:
         """See `PhotoPredictor.posterior`."""
         image = torch.as_tensor(image)
         size, card = (image.shape[1], image.shape[2]), self.card
-        at_scale = round(size[0] * placement.scale), round(size[1] * placement.scale)
+        at_scale = placement.size_on_sensor(card.camera, *size)
         PatchGrid(*at_scale, card.patch_px, card.stride_px)  # refuses what is too small
         if placement.scale != 1.0:
             image, placement = resize_sharp(image, *at_scale), Placement(placement.origin_px)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from rangefinder.captures.formats import say_skipped, sort_photos
+from rangefinder.common.foreign import reason
 from rangefinder.errors import CaptureError, RangefinderError
 from rangefinder.inference.output import DISTANCE
 from rangefinder.inference.session import OutputRequest, Session
 
 Stamp = tuple[int, int]  # size [byte], time of last change [ns]
+TRIES = 3  # of a photo that the system could not read, or whose maps it could not write
+log = logging.getLogger(__name__)
 
 
 class Arrivals:
@@ -28,6 +33,8 @@ class Arrivals:
     def __init__(self, folder: Path, done: Callable[[Path], bool]) -> None:
         self.folder = folder
         self._seen: dict[Path, Stamp] = {}
+        self._tried: Counter[Path] = Counter()
+        self._is_listed = True
         self._skipped: set[Path] = set()
         self._handed: dict[Path, Stamp] = {
             path: stamp
@@ -38,6 +45,8 @@ class Arrivals:
     def look(self) -> list[Path]:
         """Photos that are complete and new, or were changed since they were handed out.
 
+        Nothing while the folder cannot be listed, as when a network drive is away.
+
         Raises:
             CaptureError: If the folder has gone.
         """
@@ -45,8 +54,14 @@ class Arrivals:
             present, skipped = sort_photos(self.folder.iterdir())
         except FileNotFoundError as exc:
             raise CaptureError(f"the watched folder {self.folder} has gone") from exc
+        except OSError as exc:
+            if self._is_listed:
+                log.warning("%s cannot be listed (%s): trying again", self.folder, reason(exc))
+            self._is_listed = False
+            return []
+        self._is_listed = True
         say_skipped([path for path in skipped if path not in self._skipped])
-        self._skipped |= set(skipped)
+        self._skipped = set(skipped)
         ready = []
         now = {path: stamp for path in present if (stamp := _stamp(path)) is not None}
         for path, stamp in now.items():
@@ -54,7 +69,16 @@ class Arrivals:
                 self._handed[path] = stamp
                 ready.append(path)
         self._seen = now
+        self._handed = {path: self._handed[path] for path in self._handed.keys() & now.keys()}
         return ready
+
+    def again(self, path: Path) -> bool:
+        """Hand a photo out once more, unless that was done `TRIES` times."""
+        self._tried[path] += 1
+        if self._tried[path] >= TRIES:
+            return False
+        del self._handed[path]
+        return True
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -94,11 +118,28 @@ def watch_folder(
         for path in arrivals.look():
             if stop.is_set():
                 return
-            try:
-                yield session.report(path, _stem(path), request)
-            except RangefinderError as error:
-                yield {"photo": str(path), "error": str(error)}
+            if (report := _report(session, path, request, arrivals)) is not None:
+                yield report
         stop.wait(interval_s)
+
+
+def _report(
+    session: Session, path: Path, request: OutputRequest, arrivals: Arrivals
+) -> dict[str, Any] | None:
+    """What there is to say of a photo; None if it is tried again."""
+    try:
+        return session.report(path, _stem(path), request)
+    except (RangefinderError, OSError) as error:
+        if _is_of_the_system(error) and arrivals.again(path):
+            log.warning("%s: %s; trying again", path, reason(error))
+            return None
+        return {"photo": str(path), "error": str(error)}
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """Whether the operating system failed, which may pass: a full disk, a share that is away."""
+    system = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(system, OSError) and system.errno is not None
 
 
 def _stem(path: Path) -> str:

@@ -10,7 +10,7 @@ so for too wide posteriors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rangefinder.models.distribution import DistanceDistribution
 
 CALIBRATION_LEVELS = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
+Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # rounded
 TILT_RANGE = (-1.5, 1.5)
 TILT_TOLERANCE = 0.02
 
@@ -30,7 +31,7 @@ TILT_TOLERANCE = 0.02
 class Calibration(Strict):
     """Fitted on validation captures, for one model."""
 
-    central: tuple[float, ...] = Field(
+    central: tuple[Share, ...] = Field(
         min_length=len(CALIBRATION_LEVELS),
         max_length=len(CALIBRATION_LEVELS),
         description="central mass that held the truth as often as CALIBRATION_LEVELS",

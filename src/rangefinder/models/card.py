@@ -9,9 +9,11 @@ from pydantic import Field
 
 from rangefinder.camera import Camera
 from rangefinder.config import (
+    Digest,
     Orientation,
     PredictionParams,
     SampleBits,
+    Seed,
     Strict,
     StudentParams,
     TeacherParams,
@@ -30,25 +32,27 @@ class Card(Strict):
     format: Literal[3] = FORMAT
     kind: Literal["teacher", "student"]
     camera: Camera
-    camera_fingerprint: str
-    lens_caveat: str = Field("", description="what is not the lens's own about simulated blur")
+    camera_fingerprint: Digest
+    lens_caveat: str = Field(
+        "", max_length=2000, description="what is not the lens's own about simulated blur"
+    )
     teacher: TeacherParams
     student: StudentParams | None = None
     prediction: PredictionParams
-    patch_px: int = Field(ge=1, description="side of the teacher's patch")
-    stride_px: int = Field(ge=1)
+    patch_px: int = Field(ge=1, le=4096, description="side of the teacher's patch")
+    stride_px: int = Field(ge=1, le=4096)
     input_encoding: Literal["linear_light"] = "linear_light"
     orientation: Orientation = Field("refuse", description="of photos stored turned, in training")
     sample_bits: SampleBits | None = Field(
         None, description="of 16-bit photos that do not say it, in training; None: all"
     )
-    dataset: str = Field(description="digest of the captures trained on")
-    seed: int
-    cache: str | None = Field(None, description="fingerprint of the teacher cache (student)")
+    dataset: Digest = Field(description="digest of the captures trained on")
+    seed: Seed
+    cache: Digest | None = Field(None, description="fingerprint of the teacher cache (student)")
     calibration: Calibration | None = None
     photos: PhotoDomain | None = Field(None, description="photos trained on")
     drift: DriftReference | None = Field(None, description="what drift is measured against")
-    weights_sha256: str = ""
+    weights_sha256: Digest = ""
 
     @classmethod
     def read(cls, content: Any, owner: str) -> Card:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rangefinder.common.files import new_folder, restore_folder
+from rangefinder.common.files import new_folder, read_folder
 from rangefinder.common.foreign import read_json, reason, shortened
 from rangefinder.errors import ModelError
 from rangefinder.models.card import Card
 from rangefinder.models.consent import require_trust
 from rangefinder.models.distribution import DistanceDistribution
+from rangefinder.models.size import sized
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher, build_teacher, code_digest
 
@@ -62,12 +65,16 @@ class TrainedModel:
 
 
 def build_network(card: Card) -> Teacher | CustomTeacher | Student:
-    """Network of a card, with fresh weights."""
+    """Network of a card, with fresh weights.
+
+    Raises:
+        ConfigError: If its weights would be too large.
+    """
     if card.kind == "teacher":
         return build_teacher(card.teacher, card.prediction.bins)
-    if card.student is None:
+    if (params := card.student) is None:
         raise ModelError("a student's card has no 'student' entry")
-    return Student(card.student, card.teacher, card.prediction.bins)
+    return sized(lambda: Student(params, card.teacher, card.prediction.bins), "student")
 
 
 def save_model(folder: Path, model: TrainedModel) -> None:
@@ -86,14 +93,16 @@ def save_model(folder: Path, model: TrainedModel) -> None:
         (partial / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def load_model(folder: Path) -> TrainedModel:
-    """Read what `save_model` wrote.
+def verified_card(folder: Path) -> Card:
+    """The card of a model on disk whose files are whole; nothing is built of it.
 
     Raises:
         ModelError: If a file is missing or damaged, or card and weights do not belong together.
-        UntrustedCodeError: If the card names code that nobody agreed to run; see `consent`.
     """
-    restore_folder(folder)
+    return read_folder(folder, _verified_card)
+
+
+def _verified_card(folder: Path) -> Card:
     try:
         content: dict[str, Any] = read_json(folder / CARD)
         card = Card.read(content, f"the model in {folder}")
@@ -111,19 +120,42 @@ def load_model(folder: Path) -> TrainedModel:
             expected=card.weights_sha256[:16],
             todo="Restore both files from the same training.",
         )
-    try:
+    with _of_this_version(folder):
         _check_seal(folder, content)
-        if card.kind == "teacher" and card.teacher.network is not None:
-            require_trust(card.teacher.network, f"the teacher in {folder}")
+    return card
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Read what `save_model` wrote: the old model or the new one, if it is replaced meanwhile.
+
+    Raises:
+        ModelError: If a file is missing or damaged, or card and weights do not belong together.
+        UntrustedCodeError: If the card names code that nobody agreed to run; see `consent`.
+    """
+    return read_folder(folder, _load)
+
+
+def _load(folder: Path) -> TrainedModel:
+    card = _verified_card(folder)
+    if card.kind == "teacher" and card.teacher.network is not None:
+        require_trust(card.teacher.network, f"the teacher in {folder}")
+    with _of_this_version(folder):
         network = build_network(card)
         network.load_state_dict(load_file(folder / WEIGHTS))
+    return TrainedModel(network, card)
+
+
+@contextmanager
+def _of_this_version(folder: Path) -> Iterator[None]:
+    """Explain weights that do not fit, though their checksum is right."""
+    try:
+        yield
     except (SafetensorError, RuntimeError) as exc:
         first = str(exc).partition("\n")[0].rstrip(":")
         raise ModelError(
             f"weights in {folder} do not fit their card ({shortened(first)})",
             todo="Another version of Rangefinder may have trained it: train it again.",
         ) from exc
-    return TrainedModel(network, card)
 
 
 def _seal(card: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from rangefinder.config import TeacherParams
 from rangefinder.errors import ConfigError
 from rangefinder.models.blocks import ConvNorm, LocationFiLM, Projection, build_head
+from rangefinder.models.size import sized
 from rangefinder.models.stem import FEATURES_PER_FILTER, PatchMoments, Stem
 
 
@@ -128,9 +129,13 @@ class CustomTeacher(nn.Module):
 
 
 def build_teacher(params: TeacherParams, bins: int) -> Teacher | CustomTeacher:
-    """The built-in teacher, or the custom one that `params.network` names."""
+    """The built-in teacher, or the custom one that `params.network` names.
+
+    Raises:
+        ConfigError: If its weights would be too large, or there is no such network.
+    """
     if params.network is None:
-        return Teacher(params, bins)
+        return sized(lambda: Teacher(params, bins), "teacher")
     return CustomTeacher(params.network, bins)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import FiniteFloat, TypeAdapter
 from tqdm import tqdm
 
 from rangefinder.camera import Camera
+from rangefinder.common.foreign import guarded
 from rangefinder.common.sealed import read_arrays, write_arrays
 from rangefinder.config import BankParams
 from rangefinder.errors import LensError
@@ -31,6 +33,7 @@ COLOURS = 3
 AGREEMENT = 2e-3  # relative, of a camera record and that of the calibration; records are rounded
 GEOMETRY = ("focal_length_mm", "pixel_pitch_um", "width_px", "height_px")
 FITTED = ("f_number", "focus_distance_m")
+_NUMBERS = TypeAdapter(dict[str, FiniteFloat])
 AGAIN = "Calibrate again, with this camera record."
 
 
@@ -55,18 +58,18 @@ class CalibratedLens:
         Raises:
             LensError: If it is damaged, or another file.
         """
-        try:
+        with guarded(
+            LensError,
+            f"{path} holds no calibrated lens",
+            expected="a file that `rangefinder calibrate` wrote",
+            todo="Name it in camera.lens.file, from the project's folder.",
+        ):
             arrays, metadata = read_arrays(path, ["density"])
             density = arrays["density"]
             record = Camera.model_validate(metadata["camera"])
-            shape = LensShape(**metadata["shape"])
+            shape = LensShape(**_NUMBERS.validate_python(metadata["shape"]))
+            Camera.model_validate(shape.camera(record).model_dump())
             residual = ResidualKernels(density) if density.size else None
-        except (OSError, KeyError, ValueError, TypeError) as exc:
-            raise LensError(
-                f"{path} holds no calibrated lens ({exc})",
-                expected="a file that `rangefinder calibrate` wrote",
-                todo="Name it in camera.lens.file, from the project's folder.",
-            ) from exc
         return cls(LensModel(record, shape), residual)
 
     def require(self, camera: Camera) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def look_for_drift(
     drift: DriftParams, compute: ComputeParams, student: TrainedModel, raw: Path
-) -> tuple[dict[str, Any], str]:
+) -> tuple[dict[str, Any], bytes]:
     """The judgement of photos with its metrics, and a page; drift is a result, not an error.
 
     `raw` is the project's data/01_raw; the photos are named from the project's folder.
@@ -43,7 +43,8 @@ def look_for_drift(
     photos = find_photos([str(raw.parents[1] / drift.photos)])
     found = find_drift(Session(student, compute.device, force=True), photos, drift)
     log.info("%s", found)
-    return found.content() | {"metrics": found.metrics()}, drift_page(found, drift.level)
+    page = drift_page(found, drift.level).encode()
+    return found.content() | {"metrics": found.metrics()}, page
 
 
 def create_pipeline() -> Pipeline:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.common.page import Section
     from rangefinder.models.model_files import TrainedModel
+    from rangefinder.tracking.lineage import Link
+    from rangefinder.tracking.runs import TrackedRun
 
 Result = tuple[dict[str, Any] | None, bytes | None]  # of a study, if it was run: JSON and figure
 AGAIN = "`kedro run --pipelines {},report`"
@@ -112,19 +114,30 @@ def _studies(ablation: Result, benchmark: Result) -> list[Section]:
 def _lineage(student: TrainedModel) -> Section:
     """What the student was made from, as far as the registry knows."""
     from rangefinder.common.page import Section
-    from rangefinder.config.project import STUDENT_NAME
-    from rangefinder.tracking.lineage import lineage, section
-    from rangefinder.tracking.registry import versions
+    from rangefinder.errors import ModelError
+    from rangefinder.tracking.lineage import section
     from rangefinder.tracking.runs import current_run
 
     run = current_run()
-    found = versions(run.client, STUDENT_NAME, student.fingerprint) if run else []
-    if run is None or not found:
-        why = (
-            "tracking is off (`conf/base/tracking.yml`)" if run is None else "it is not registered"
-        )
-        return Section("Lineage", [f"Not known of student `{student.fingerprint}`: {why}."])
-    return section(lineage(run.client, found[0].uri))
+    why = "it is not registered" if run else "tracking is off (`conf/base/tracking.yml`)"
+    try:
+        links = _links(run, student.fingerprint) if run else []
+    except ModelError as exc:
+        links, why = [], exc.finding
+    if links:
+        return section(links)
+    return Section("Lineage", [f"Not known of student `{student.fingerprint}`: {why}."])
+
+
+def _links(run: TrackedRun, fingerprint: str) -> list[Link]:
+    from rangefinder.config.project import STUDENT_NAME
+    from rangefinder.tracking.lineage import lineage
+    from rangefinder.tracking.registry import versions
+    from rangefinder.tracking.store import reading
+
+    with reading(run.store):
+        found = versions(run.client, STUDENT_NAME, fingerprint)
+        return lineage(run.client, found[0].uri) if found else []
 
 
 def create_pipeline() -> Pipeline:

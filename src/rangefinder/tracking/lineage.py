@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from rangefinder.common.page import Facts, Section
 from rangefinder.config.project import STUDENT_NAME, TEACHER_NAME
-from rangefinder.errors import ModelError
+from rangefinder.errors import ModelError, masked
 from rangefinder.tracking.origin import CHANGE, CLEAN, COMMIT, SOURCE, STAGE
 from rangefinder.tracking.recorder import MANIFEST_FILE
 from rangefinder.tracking.registry import EVALUATION, REGISTRY, Version, find_version, versions
@@ -121,7 +121,7 @@ def _captures(client: MlflowClient, fingerprint: str, user: Run) -> Link:
             facts["number"] = re.sub(r'[{}"]', "", taken.dataset.profile or "")
     root = user.info.artifact_uri or ""
     path = unquote(urlparse(root).path) if root.startswith("file:") else root
-    facts["listed in"] = f"{path}/{MANIFEST_FILE}"
+    facts["listed in"] = masked(f"{path}/{MANIFEST_FILE}")
     return Link("captures", fingerprint, facts, made.command)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rangefinder.captures.manifest import CaptureSet, read_captures
-from rangefinder.common.files import atomic_write, exclusive_lock
+from rangefinder.common.files import atomic_write
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.common.timing import Effort, Timing, time_in_turns
 from rangefinder.config import Parameters
 from rangefinder.config.project import STUDENT_NAME, Project
@@ -29,6 +30,7 @@ from rangefinder.inference.predictor import Box, Predictor, capture_predictions,
 from rangefinder.models.device import configure_cpu
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.tracking import descriptions
+from rangefinder.tracking.mlflow_run import Dataset, MlflowRun
 from rangefinder.tracking.registry import (
     CANDIDATE,
     CHAMPION,
@@ -42,7 +44,8 @@ from rangefinder.tracking.registry import (
     tag_version,
     versions,
 )
-from rangefinder.tracking.runs import Dataset, Store, TrackedRun
+from rangefinder.tracking.runs import TrackedRun
+from rangefinder.tracking.store import Store, reading
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -132,7 +135,7 @@ class Gate:
     def promote(
         self,
         version: Version,
-        run: TrackedRun | None,
+        run: MlflowRun | None,
         *,
         force: bool = False,
         instead: TrainedModel | None = None,
@@ -208,7 +211,7 @@ class Gate:
         works = {name: work(network) for name, network in networks.items()}
         return time_in_turns(works, Effort(_LEAST_TURNS, turns, _SECONDS))
 
-    def _record(self, run: TrackedRun, decision: Decision, before: Version | None) -> None:
+    def _record(self, run: MlflowRun, decision: Decision, before: Version | None) -> None:
         """Scores to both models, reasons to the version; the champion's alias if it passed."""
         version, models = decision.version, decision.summary.get("models", {})
         if models:
@@ -263,7 +266,13 @@ def promote(
     Raises:
         ModelError: If there is no such version.
     """
-    found = Gate.of(project)
+    with reading(Store.of(project.root, project.tracking())):
+        return _promoted(project, Gate.of(project), number, force, dry_run)
+
+
+def _promoted(
+    project: Project, found: Gate, number: str | None, force: bool, dry_run: bool
+) -> Decision:
     version = find_version(found.client, STUDENT_NAME, number or CANDIDATE)
     if version is None:
         raise ModelError(
@@ -278,8 +287,8 @@ def promote(
     title = f"promote {version.uri}"
     run = TrackedRun.start(store, tracking.experiment, title, {"model": version.uri})
     with run.ending():
-        decision = found.promote(version, run, force=force)
-        run.rename(f"{title}: {decision.outcome}")
+        decision = found.promote(version, run.mlflow, force=force)
+        run.add_result(decision.outcome)
         write(project, decision)
         run.log_files(project.promotion_report)
     return decision
@@ -293,6 +302,13 @@ def promote_trained(
     Raises:
         ModelError: If it is not registered.
     """
+    with reading(run.store):
+        return _promote_trained(run, root, captures, student, params)
+
+
+def _promote_trained(
+    run: TrackedRun, root: Path, captures: CaptureSet, student: TrainedModel, params: Parameters
+) -> Decision:
     found = versions(run.client, STUDENT_NAME, student.fingerprint)
     if not found:
         raise ModelError(
@@ -300,8 +316,8 @@ def promote_trained(
             got=f"fingerprint {student.fingerprint}",
             todo="Train it with tracking switched on (conf/base/tracking.yml).",
         )
-    decision = Gate(run.client, root, captures, params).promote(found[0], run)
-    run.rename(f"{run.name}: {decision.outcome}")
+    decision = Gate(run.client, root, captures, params).promote(found[0], run.mlflow)
+    run.add_result(decision.outcome)
     return decision
 
 
@@ -317,8 +333,8 @@ def rollback(project: Project) -> tuple[Version, Version]:
     Raises:
         ModelError: If there is no champion, or it replaced none.
     """
-    client = open_registry(project)
-    with lock(project.root):
+    with reading(Store.of(project.root, project.tracking())), lock(project.root):
+        client = open_registry(project)
         champion = find_version(client, STUDENT_NAME, CHAMPION)
         if champion is None:
             raise ModelError("there is no champion", todo="'rangefinder promote' makes one.")
@@ -339,7 +355,7 @@ def rollback(project: Project) -> tuple[Version, Version]:
 def lock(project: Path) -> Iterator[None]:
     """Hold the lock of promotions in a project, after waiting for the one under way."""
     root = Path(os.environ.get("DVC_ROOT") or project)
-    with exclusive_lock(root / "mlflow.db.promotion"):
+    with exclusive_lock(root / "mlflow.db.promotion", "the choice of the champion"):
         yield
 
 

@@ -7,16 +7,17 @@ tags of runs and of registered versions; cards and the cache's key hold the same
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rangefinder.evaluation.headline import beats_constant
-from rangefinder.tracking.runs import DESCRIPTION, Dataset, TrackedRun
+from rangefinder.tracking.mlflow_run import Dataset
+from rangefinder.tracking.runs import TrackedRun
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rangefinder.cache.store import TeacherCache
     from rangefinder.captures.manifest import CaptureSet
     from rangefinder.models.model_files import TrainedModel
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ALL_BUT = "delta1, in80 (share of pixels within the 80 % interval) and ause"
-HEADLINE = "evaluation"  # prefix of the few numbers that sum a run up
 MANIFEST_FILE = "captures.csv"
-MANIFEST = ["capture_id", "role", "split", "scene", "camera"]
 IN_NAME = ("student", "teacher")  # whose AbsRel a run is named by
 
 
@@ -36,14 +35,12 @@ class Recorder:
 
     Attributes:
         run: The open run.
-        name: What it is; its result is added when there is one.
         origin: Tags of commit, DVC and environment, which registered versions get too.
         is_whole: Whether pipelines run from their beginning to their end. What a part of one made
             gets no alias.
     """
 
     run: TrackedRun
-    name: str
     origin: Mapping[str, str]
     is_whole: bool
     _names: dict[str, str] = field(default_factory=dict)  # of registered models, by kind
@@ -53,8 +50,8 @@ class Recorder:
         """Record the captures that the run makes or takes, which lie at `source`."""
         if self._is_new("captures", captures.digest):
             self._is_new("camera", captures.camera.fingerprint)
-            self.run.log_datasets(dataset(captures, source, "all"))
-            self.run.log_text(MANIFEST_FILE, manifest(captures))
+            self.run.log_dataset(dataset(captures, source, "all"))
+            self.run.log_text(MANIFEST_FILE, captures.listing)
 
     def cache(self, cache: TeacherCache) -> None:
         """Record the teacher cache that the run fills or takes."""
@@ -65,16 +62,24 @@ class Recorder:
         self._names[model.card.kind] = name
         self._is_new(model.card.kind, model.fingerprint)
 
-    def trained(self, model: TrainedModel, name: str) -> Version:
-        """Register a model that the run has made, at once: its scores may never come."""
-        from rangefinder.tracking.registry import register  # torch: not in every run
+    def trained(self, model: TrainedModel, name: str) -> Version | None:
+        """Register a model that the run has made, at once: its scores may never come.
+
+        Returns:
+            The version; None if MLflow has failed, and it is registered later.
+        """
+        from rangefinder.models.model_files import save_model  # torch: not in every run
 
         self.model(model, name)
         above = ("captures", "teacher", "cache") if model.card.kind == "student" else ("captures",)
         made_from = {key: self._fingerprints[key] for key in above if key in self._fingerprints}
         tags = {**self.origin, **made_from, "captures.training": model.card.dataset}
-        version = register(self.run, model, name, tags)
-        log.info("Registered %s, not evaluated yet", version)
+        with tempfile.TemporaryDirectory() as folder:
+            files = Path(folder) / model.card.kind
+            save_model(files, model)
+            version = self.run.register(files, name, tags)
+        if version is not None:
+            log.info("Registered %s, not evaluated yet", version)
         return version
 
     def scores(self, summary: Mapping[str, Any], source: str) -> None:
@@ -86,24 +91,15 @@ class Recorder:
             summary: Content of evaluation.json.
             source: Where the captures lie.
         """
-        from rangefinder.tracking import registry
-
         self.run.log_metrics(summary["models"])
         test = Dataset.scored(summary, source)
-        self.run.log_datasets(test)
-        client = self.run.client
+        self.run.log_dataset(test)
         for kind, name in self._names.items():
-            found = registry.versions(client, name, self._fingerprints[kind])
-            if not found:
-                continue
-            registry.record_scores(self.run, found[0], summary["models"][kind], test)
+            scores, fingerprint = summary["models"][kind], self._fingerprints[kind]
+            against = "" if beats_constant(summary, kind) else "the best constant is better"
             if not self.is_whole:
-                log.info("%s is scored; part of a pipeline makes no candidate", found[0])
-            elif beats_constant(summary, kind):
-                registry.set_alias(client, found[0], registry.CANDIDATE)
-                log.info("%s is scored, and the candidate", found[0])
-            else:
-                log.warning("%s is no candidate: the best constant is better", found[0])
+                against = "the run is a part of a pipeline"
+            self.run.attach_scores(name, fingerprint, scores, test, against)
 
     def headline(self, numbers: Mapping[str, float], params: Mapping[str, Any]) -> None:
         """Record the numbers that sum the run up, here and in the run of the `dvc` command.
@@ -113,20 +109,11 @@ class Recorder:
             params: Parameters that the run of the `dvc` command shows.
         """
         result = ", ".join(f"{k} {numbers[k]:.3f}" for k in IN_NAME if k in numbers)
-        self.run.rename(f"{self.name}: {result}")
-        runs = [self.run]
-        if (parent := self.run.parent) is not None:
-            parent.rename(f"{parent.name.partition(':')[0]}: {result}")
-            parent.log_params(params)
-            runs.append(parent)
-        for run in runs:
-            run.log_metrics({HEADLINE: dict(numbers)})
-            run.set_tags({DESCRIPTION: _table(numbers)})
+        self.run.sum_up(result, numbers, _table(numbers), params)
 
     def page(self, path: Path) -> None:
         """Keep a page with the run, and with that of the `dvc` command."""
-        for run in filter(None, (self.run, self.run.parent)):
-            run.log_files(path)
+        self.run.log_files(path, to_parent=True)
 
     def node(self, name: str, seconds: float, peak_bytes: int | None) -> None:
         """Record how long a node took, and the most memory its process held meanwhile."""
@@ -156,8 +143,3 @@ def dataset(captures: CaptureSet, source: str, context: str) -> Dataset:
     uses = captures.table["split"] + " " + captures.table["role"]
     profile = {str(use): int(number) for use, number in uses.value_counts().items()}
     return Dataset("captures", captures.digest, source, context, profile)
-
-
-def manifest(captures: CaptureSet) -> str:
-    """Ids of captures, their use and camera as CSV: what a fingerprint of captures stands for."""
-    return str(captures.table[MANIFEST].to_csv(index=False))

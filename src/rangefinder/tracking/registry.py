@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from packaging.version import Version as Release
 
-import rangefinder
 from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import ConfigError, ModelError
 from rangefinder.models.consent import UntrustedCodeError, trust
-from rangefinder.models.model_files import CARD, TrainedModel, load_model, save_model
+from rangefinder.models.model_files import CARD, TrainedModel, load_model
 from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
 from rangefinder.tracking import descriptions
-from rangefinder.tracking.runs import Dataset, Store, TrackedRun
+from rangefinder.tracking.mlflow_run import Dataset, MlflowRun, now_ms
+from rangefinder.tracking.store import Store, reading
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,6 +37,7 @@ MODELS = "data/06_models"  # where pipelines leave theirs
 CHAMPION, CANDIDATE = "champion", "candidate"
 ALIASES = (CHAMPION, CANDIDATE)  # in this order a model is looked for
 EVALUATION, EVALUATED, UNEVALUATED = "evaluation", "evaluated", "unevaluated"  # a tag
+PACKAGE = Path(__file__).parents[1]  # whose code goes with a model
 log = logging.getLogger(__name__)
 _NEEDS = (
     *("imagecodecs", "mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors"),
@@ -74,17 +75,29 @@ class Version:
         return f"{self.name}, version {self.number}"
 
 
-def register(run: TrackedRun, model: TrainedModel, name: str, tags: Mapping[str, str]) -> Version:
-    """Register a trained model as a new version, tagged as not evaluated.
+def register(run: MlflowRun, folder: Path, name: str, tags: Mapping[str, str]) -> Version:
+    """Register a trained model as a new version, tagged as not evaluated; once for a run.
 
     It gets no alias: those follow from scores.
 
     Args:
         run: The run that trained it.
-        model: The model.
+        folder: With the model, under the name that its files keep.
         name: Of the registered model.
         tags: What it was made from.
     """
+    client, model = run.client, load_model(folder)
+    of_run = (one for one in versions(client, name, model.fingerprint) if one.run_id == run.run_id)
+    if (version := next(of_run, None)) is None:
+        version = _new_version(run, folder, model, name, tags)
+    about = descriptions.version(model.card, version.uri)
+    client.update_model_version(name, version.number, about)
+    return version
+
+
+def _new_version(
+    run: MlflowRun, folder: Path, model: TrainedModel, name: str, tags: Mapping[str, str]
+) -> Version:
     import mlflow
     from mlflow.entities import LoggedModelOutput
 
@@ -100,30 +113,23 @@ def register(run: TrackedRun, model: TrainedModel, name: str, tags: Mapping[str,
     logged = client.create_logged_model(
         run.experiment_id, model.card.kind, run.run_id, tags, client.get_run(run.run_id).data.params
     )
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / model.card.kind
-        save_model(weights, model)
-        mlflow.pyfunc.log_model(
-            model_id=logged.model_id,
-            loader_module=ServedModel.__module__,
-            data_path=str(weights),
-            code_paths=[str(Path(rangefinder.__file__).parent)],
-            signature=signature(),
-            input_example=example(model),
-            pip_requirements=requirements(),
-        )
+    mlflow.pyfunc.log_model(
+        model_id=logged.model_id,
+        loader_module=ServedModel.__module__,
+        data_path=str(folder),
+        code_paths=[str(PACKAGE)],
+        signature=signature(),
+        input_example=example(model),
+        pip_requirements=requirements(),
+    )
     client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, 0)])
     if not client.search_registered_models(f"name = '{name}'"):
         about = descriptions.registered_model(model.card.kind)
         client.create_registered_model(name, description=about)
     uri = f"{REGISTRY}{logged.model_id}"
-    created = client.create_model_version(
-        name, uri, run.run_id, tags=tags, model_id=logged.model_id
+    return Version.of(
+        client.create_model_version(name, uri, run.run_id, tags=tags, model_id=logged.model_id)
     )
-    version = Version.of(created)
-    about = descriptions.version(model.card, version.uri)
-    client.update_model_version(name, version.number, about)
-    return version
 
 
 def requirements() -> list[str]:
@@ -167,8 +173,37 @@ def describe(client: MlflowClient, version: Version, section: str, text: str) ->
     client.update_model_version(version.name, version.number, changed)
 
 
+def attach_scores(
+    run: MlflowRun,
+    name: str,
+    fingerprint: str,
+    scores: Mapping[str, Any],
+    dataset: Dataset,
+    against: str,
+) -> None:
+    """Attach scores to the newest version that holds a model, if one does; make it candidate.
+
+    Args:
+        run: The run that scored it.
+        name: Of the registered model.
+        fingerprint: Of the model.
+        scores: Its entry of `models` in evaluation.json.
+        dataset: The captures that it was scored on.
+        against: Why it does not become candidate; empty if it does.
+    """
+    found = versions(run.client, name, fingerprint)
+    if not found:
+        return
+    record_scores(run, found[0], scores, dataset)
+    if against:
+        log.info("%s is scored, and no candidate: %s", found[0], against)
+    else:
+        set_alias(run.client, found[0], CANDIDATE)
+        log.info("%s is scored, and the candidate", found[0])
+
+
 def record_scores(
-    run: TrackedRun, version: Version, scores: Mapping[str, Any], test: Dataset
+    run: MlflowRun, version: Version, scores: Mapping[str, Any], test: Dataset
 ) -> None:
     """Attach scores to a registered model: its metrics have no prefix, and the test captures.
 
@@ -186,9 +221,9 @@ def record_scores(
     abs_rel = f"{scores['overall']['abs_rel']:.3f}"
     tags = {"model": version.uri, "captures.test": test.digest}
     with run.child(f"{version.uri} on test captures: {abs_rel}", tags) as child:
-        child.log_datasets(test)
+        child.log_dataset(test)
         child.client.log_inputs(child.run_id, models=[LoggedModelInput(version.model_id)])
-        child.log_metrics(scores, version.model_id, test)
+        child.log_metrics(scores, now_ms(), 0, version.model_id, test)
     scored = {EVALUATION: EVALUATED, "captures.test": test.digest, "abs_rel": abs_rel}
     tag_version(run.client, version, scored)
     text = descriptions.scores(scores, test.profile["captures"], test.digest)
@@ -258,14 +293,18 @@ def _folder(path: Path) -> Path:
 
 def _from_registry(name: str | None, env: str) -> TrainedModel:
     project = Project.find(Path(), env)
-    client = open_registry(project)
-    if name is None:
-        registered = {m.name: m.aliases for m in client.search_registered_models()}
-        alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
-        if alias is None:
-            raise _no_student(client.tracking_uri)
-        name = f"{REGISTRY}{STUDENT_NAME}@{alias}"
-    return load_registered(client, name, project.root)
+    with reading(Store.of(project.root, project.tracking())):
+        client = open_registry(project)
+        return load_registered(client, name or _best_student(client), project.root)
+
+
+def _best_student(client: MlflowClient) -> str:
+    """The champion, else the candidate."""
+    registered = {m.name: m.aliases for m in client.search_registered_models()}
+    alias = next((a for a in ALIASES if a in registered.get(STUDENT_NAME, {})), None)
+    if alias is None:
+        raise _no_student(client.tracking_uri)
+    return f"{REGISTRY}{STUDENT_NAME}@{alias}"
 
 
 def open_registry(project: Project) -> MlflowClient:
@@ -275,8 +314,7 @@ def open_registry(project: Project) -> MlflowClient:
         ModelError: If nothing was ever registered.
     """
     store = Store.of(project.root, project.tracking())
-    database = store.uri.removeprefix("sqlite:///")
-    if database != store.uri and not Path(database).is_file():
+    if store.database is not None and not store.database.is_file():
         raise _no_student(store.uri)
     return store.client()
 

@@ -7,7 +7,6 @@ afterwards.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from contextlib import closing
@@ -69,9 +68,10 @@ def train_teacher(
         The best teacher by validation loss, calibrated.
 
     Raises:
-        CaptureError: If there is nothing to train or to validate on.
+        CaptureError: If there is nothing to train or to validate on, or a capture is damaged.
         WorkerError: If a data-loader process is killed.
     """
+    captures.verify()
     seed_everything(params.seed, verbose=False)
     train, validation = training_split(captures), validation_split(captures)
     options = params.teacher
@@ -132,7 +132,11 @@ class Distillation:
 
         Args:
             charts: What scenes are composited of; None: the training charts among the captures.
+
+        Raises:
+            CaptureError: If a capture is damaged.
         """
+        self.captures.verify()
         params = self.params
         seed_everything(params.seed, verbose=False)
         charts = training_split(self.captures) if charts is None else charts
@@ -152,8 +156,10 @@ class Distillation:
             adaptation: Epochs and learning rate.
 
         Raises:
+            CaptureError: If a capture is damaged.
             ModelError: If the two models do not belong together.
         """
+        self.captures.verify()
         options, params = _adaptation_options(student, self.teacher, adaptation), self.params
         seed_everything(params.seed, verbose=False)
         charts = training_split(self.captures)
@@ -189,7 +195,7 @@ class Distillation:
             noise=params.noise.model_dump(),
             teacher=teacher.fingerprint,
             targets=self.cache.fingerprint,
-            charts=[charts.digest, label_digest(charts), charts.blur.fingerprint],
+            charts=[charts.digest, charts.blur.fingerprint],
             data=photos,
             crops=asdict(CropPlan.of(params)),
             start=start and start.fingerprint,
@@ -291,17 +297,6 @@ def validation_split(captures: CaptureSet) -> CaptureSet:
     )
 
 
-def label_digest(captures: CaptureSet) -> str:
-    """Hash of all labels: distances, maps and masks; a capture's id is a hash of pixels only."""
-    digest = hashlib.sha256()
-    for row in captures.table.sort_values("capture_id").to_dict("records"):
-        digest.update(f"{row['capture_id']} {row['distance_m']}".encode())
-        for column in ("distance_map", "valid_mask"):
-            if isinstance(row[column], str):
-                digest.update((captures.folder / row[column]).read_bytes())
-    return digest.hexdigest()
-
-
 def teacher_key(captures: CaptureSet, params: Parameters) -> str:
     """Hash of everything that the training of a teacher depends on."""
     train, validation = training_split(captures), validation_split(captures)
@@ -310,7 +305,7 @@ def teacher_key(captures: CaptureSet, params: Parameters) -> str:
         teacher=params.teacher.model_dump(),
         code=code_digest(build_teacher(params.teacher, params.prediction.bins)),
         prediction=params.prediction.model_dump(),
-        data=[*map(label_digest, (train, validation)), train.digest, validation.digest],
+        data=[train.digest, validation.digest],
         blur=captures.blur.fingerprint,
     )
 

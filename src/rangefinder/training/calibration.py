@@ -19,7 +19,8 @@ from rangefinder.models.blocks import fused
 from rangefinder.models.calibration import Calibration
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.photo_domain import DEGREES, UNCOVERED_LEVEL, Effect, PhotoDomain, Storage
-from rangefinder.training.lightning_modules import Batch, DistanceModule
+from rangefinder.training.frames import Batch, quarter
+from rangefinder.training.lightning_modules import DistanceModule
 from rangefinder.training.photo_shifts import Degree, changes
 
 CELLS_PER_SCENE = 10_000  # neighbouring cells are highly correlated
@@ -136,7 +137,7 @@ class _Observed:
 def _effects(
     model: TrainedModel, module: DistanceModule, validation: DataLoader[Batch], range_m: Interval
 ) -> dict[str, tuple[Effect, ...]]:
-    """What changes cost, by kind and degree."""
+    """What changes cost, by kind and degree; of a large photo, one quarter is predicted."""
     network, module.network = module.network, fused(module.network)  # it has much to predict
     unchanged = Degree(lambda image: image)
     kinds = changes()
@@ -145,10 +146,14 @@ def _effects(
     batches = itertools.islice(validation, SHIFTED_SCENES)
     count = min(len(validation), SHIFTED_SCENES)
     bar = tqdm(batches, "measuring domain shifts", total=count, unit="capture", disable=None)
-    for batch in bar:
+    for number, batch in enumerate(bar):
+        is_large = batch["inverse_dpt"].numel() >= 4 * SHIFTED_CELLS
         for degree, seen in observed.items():
             image = degree.change(batch["image"][0])
-            seen.cells.add(module, batch | {"image": image[None]}, SHIFTED_CELLS)
+            changed = batch | {"image": image[None]}
+            if is_large:
+                changed = quarter(changed, number % 4)
+            seen.cells.add(module, changed, SHIFTED_CELLS)
             seen.statistics.append(photo_statistics(image))
     module.network = network
     usual = observed[unchanged].effect(model, range_m, None).error_ratio

@@ -15,6 +15,8 @@ from rangefinder.coordinates import PatchGrid, grid_location, location_map
 from rangefinder.training.augmentation import ContrastAttenuation, mirror
 from rangefinder.training.targets import DistillationTargets
 
+Batch = dict[str, Tensor]
+
 
 class LabelledFrames(Dataset[dict[str, Tensor]]):
     """Whole photos with the true distance at every centre of a patch grid, for validation."""
@@ -42,6 +44,35 @@ class LabelledFrames(Dataset[dict[str, Tensor]]):
             "x_px": x,
             "inverse_dpt": torch.where(distance_m > 0, 1.0 / distance_m, 0.0),
         }
+
+
+def quarter(batch: Batch, number: int) -> Batch:
+    """One of the four quarters, of whole patches, of a batch of labelled frames.
+
+    Args:
+        batch: See `LabelledFrames`, batched.
+        number: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
+    """
+    (rows, height), (cols, width) = (
+        _half(batch[name][0], far) for name, far in (("y_px", number // 2), ("x_px", number % 2))
+    )
+    return {
+        "image": batch["image"][..., height, width],
+        "grid_location": batch["grid_location"][..., rows, cols],
+        "location": batch["location"][..., height, width],
+        "y_px": batch["y_px"][:, rows] - height.start,
+        "x_px": batch["x_px"][:, cols] - width.start,
+        "inverse_dpt": batch["inverse_dpt"][..., rows, cols],
+    }
+
+
+def _half(centres_px: Tensor, far: int) -> tuple[slice, slice]:
+    """The nearer or farther half of patches along an axis, and the pixels that they cover."""
+    count = len(centres_px) - len(centres_px) // 2
+    cells = slice(len(centres_px) - count, len(centres_px)) if far else slice(0, count)
+    half_patch_px, centres_of_part_px = centres_px[0], centres_px[cells]
+    first, last = centres_of_part_px[0] - half_patch_px, centres_of_part_px[-1] + half_patch_px
+    return cells, slice(round(float(first)), round(float(last)))
 
 
 class UnlabelledFrames(Dataset[dict[str, Tensor]]):

@@ -21,13 +21,12 @@ from rangefinder.models.boundaries import AuxiliaryBoundaryHead
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher
+from rangefinder.training.frames import Batch
 from rangefinder.training.losses import boundary_loss, cross_entropy, ranking_loss
 
 ADAMW_BETAS = (0.9, 0.99)
 OUTPUT_LAYERS = ("head", "modulation")  # AdamW's too, though some are convolutions
 MIN_NEGENTROPY = 1e-4  # rounding leaves so much of a uniform distribution
-
-Batch = dict[str, Tensor]
 
 
 def optimiser(module: nn.Module, params: OptimiserParams, total_steps: int) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from tqdm import tqdm
 from rangefinder.cache.fill import fill_cache
 from rangefinder.captures.manifest import CaptureSet
 from rangefinder.common.compute import ordered_map, worker_pool
-from rangefinder.common.files import atomic_write, exclusive_lock
+from rangefinder.common.files import atomic_write
+from rangefinder.common.locks import exclusive_lock
 from rangefinder.config import Parameters
 from rangefinder.coordinates import PatchGrid
 from rangefinder.evaluation.scoring import evaluate, held_out
@@ -39,7 +40,6 @@ from rangefinder.studies.ablation.variants import WHOLE, Variant, variants_of
 from rangefinder.training.assembly import (
     Distillation,
     TeacherPredictions,
-    label_digest,
     teacher_key,
     train_teacher,
     training_split,
@@ -90,14 +90,13 @@ def _runs(captures: CaptureSet, params: Parameters, folder: Path) -> list[Ablati
     widest = max(
         build_teacher(changed.teacher, changed.prediction.bins).patch_px for _, changed in variants
     )
-    labels = label_digest(captures)
     compute = share_of_compute(params.compute, params.ablation.workers)
     first: dict[str, AblationRun] = {}
     others: list[AblationRun] = []
     for variant, changed in variants:
         key = teacher_key(captures, changed)
         changed = changed.model_copy(update={"compute": compute})
-        run = AblationRun(variant, changed, captures, test, folder, widest, key, labels)
+        run = AblationRun(variant, changed, captures, test, folder, widest, key)
         if first.setdefault(key, run) is not run:
             others.append(run)
     return [*first.values(), *others]
@@ -114,7 +113,6 @@ class AblationRun:
     folder: Path  # of the whole ablation
     widest_px: int  # side of the largest patch of all variants, which decides the scored pixels
     teacher_key: str  # hash of all that its teacher depends on
-    labels: str  # hash of all known distances
 
     @property
     def name(self) -> str:
@@ -146,7 +144,7 @@ class AblationRun:
     def _key(self) -> str:
         return training_key(
             teacher=self.teacher_key,
-            data=[self.captures.digest, self.labels],
+            data=self.captures.digest,
             student=self.params.student.model_dump(),
             noise=self.params.noise.model_dump(),
             target_source=self.variant.target_source,
