@@ -296,6 +296,8 @@ def _row_problems(known: dict[str, str]) -> Iterator[str]:
         if not low < value <= high:
             yield f"{name} is {value!r}, expected above {low:g} and up to {high:g} {unit}"
     yield from (f"{name} is empty" for name in REQUIRED if name not in known)
+    if "image" in known and not Path(known["image"]).name:
+        yield f"image names no file: {known['image']!r}"
     for name in sorted(CHOICES.keys() & known.keys()):
         if known[name] not in CHOICES[name]:
             yield f"{name} is {known[name]!r}, expected one of {', '.join(CHOICES[name])}"

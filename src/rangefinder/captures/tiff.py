@@ -5,6 +5,7 @@ Tags and their values are those of TIFF 6.0 (Aldus, 1992).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR", "LINEAR_RAW")
 MOST_CHANNELS = 16
+MOST_RATIO = 4096  # of the bytes of pixels to those of the file; Deflate reaches 1032, LZW 1365
 JPEG = (6, 7, 33007, 34892)  # compressions whose decoder turns YCbCr into RGB
 
 
@@ -44,7 +46,8 @@ def pixels_of(name: str, page: TiffPage) -> NDArray[np.generic]:
     """Pixels of a page, `[H, W]`, `[H, W, C]` or `[C, H, W]`.
 
     Raises:
-        CaptureError: If there are many channels, or layers in depth; before they take memory.
+        CaptureError: If there are many channels, layers in depth, or more pixels than such a file
+            can hold; before they take memory.
     """
     if page.samplesperpixel > MOST_CHANNELS or page.imagedepth != 1:
         raise CaptureError(
@@ -53,6 +56,11 @@ def pixels_of(name: str, page: TiffPage) -> NDArray[np.generic]:
             expected=f"at most {MOST_CHANNELS} channels, 1 layer",
             todo=SAVE_AS,
         )
+    chunk_bytes = math.prod(page.chunks) * (page.dtype.itemsize if page.dtype else 1)
+    size, most = page.parent.filehandle.size, max(page.nbytes, chunk_bytes)
+    if most > MOST_RATIO * size:
+        found = f"{most} bytes of pixels in a file of {size}"
+        raise CaptureError(f"{name} is damaged", got=found, todo="Copy it again.")
     return np.asarray(page.asarray())
 
 
