@@ -208,8 +208,9 @@ def read_table(path: Path) -> Table:
         path = path / "captures.csv"
     if path.is_dir():
         return _folder_table(path)
-    fields, columns = _parse(path, _text(path))
-    return _table(path, path.parent, fields, columns)
+    with guarded(CaptureError, f"{path} cannot be read"):
+        fields, columns = _parse(path, _text(path))
+        return _table(path, path.parent, fields, columns)
 
 
 def _text(path: Path) -> str:

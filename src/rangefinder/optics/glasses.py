@@ -90,7 +90,7 @@ def _in_catalogue(glass: Glass) -> BaseMaterial | None:
     Last, Schott's lead-free successor, which has the same nd and nearly the same Vd.
     """
     name = glass.name
-    for spelling in (name, f"{name[0]}-{name[1:]}", f"N-{name}"):
+    for spelling in (name, f"{name[:1]}-{name[1:]}", f"N-{name}"):
         for catalogue in (*glass.catalogues, None):
             material = _exact(spelling, catalogue)
             if material is not None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rangefinder.common.foreign import parse_json
+from rangefinder.common.foreign import guarded, parse_json
 from rangefinder.config import GlassParams
 from rangefinder.errors import LensError
 from rangefinder.optics.glasses import D_LINE_UM, Glass, contradiction, material_of
@@ -74,7 +74,8 @@ def read_lens(path: Path, glasses: Glasses) -> Optic:
             got=exc.strerror,
             todo="Set camera.lens.file, from the project's folder.",
         ) from exc
-    return reader(decode(raw), path.name, glasses)
+    with guarded(LensError, f"{path.name} cannot be read", todo=OTHER_LENS):
+        return reader(decode(raw), path.name, glasses)
 
 
 def decode(raw: bytes) -> str:
