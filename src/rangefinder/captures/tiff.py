@@ -56,10 +56,11 @@ def pixels_of(name: str, page: TiffPage) -> NDArray[np.generic]:
             expected=f"at most {MOST_CHANNELS} channels, 1 layer",
             todo=SAVE_AS,
         )
-    chunk_bytes = math.prod(page.chunks) * (page.dtype.itemsize if page.dtype else 1)
-    size, most = page.parent.filehandle.size, max(page.nbytes, chunk_bytes)
-    if most > MOST_RATIO * size:
-        found = f"{most} bytes of pixels in a file of {size}"
+    size = page.parent.filehandle.size
+    stored = max(page.databytecounts, default=0)  # of a strip or tile
+    decoded = math.prod(page.chunks) * (page.dtype.itemsize if page.dtype else 1)
+    if stored > size or max(page.nbytes, decoded) > MOST_RATIO * size:
+        found = f"{max(page.nbytes, decoded, stored)} bytes of pixels in a file of {size}"
         raise CaptureError(f"{name} is damaged", got=found, todo="Copy it again.")
     return np.asarray(page.asarray())
 
