@@ -23,15 +23,15 @@ WORKDIR /project
 # Package index with the builds of torch that are wanted, for the CPU or a GPU; by default pip's.
 ARG TORCH_INDEX=""
 COPY requirements.lock ./
-RUN sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' requirements.lock >/tmp/constraints.txt \
-    && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' /tmp/constraints.txt)"
+RUN sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' requirements.lock >constraints.txt \
+    && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' constraints.txt)"
 
 # Dependencies: an empty package stands in for the code, so that they are kept when it changes.
 ARG EXTRAS="export,serve"
 COPY pyproject.toml ./
 RUN mkdir -p src/rangefinder \
     && touch LICENSE README.md src/rangefinder/__init__.py \
-    && pip install --constraint /tmp/constraints.txt --editable ".[$EXTRAS]"
+    && pip install --constraint constraints.txt --editable ".[$EXTRAS]"
 
 # HOME and USER also hold for `docker run --user`, whose user has no entry in /etc/passwd.
 RUN useradd --uid 1000 --no-create-home rangefinder && chown --recursive rangefinder /project

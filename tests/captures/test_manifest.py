@@ -19,12 +19,12 @@ from rangefinder.captures.manifest import (
     SEAL_FILE,
     TABLE_FILE,
     Capture,
-    Pixels,
     capture_id,
     read_captures,
     write_captures,
     write_manifest,
 )
+from rangefinder.captures.pixels import Pixels
 from rangefinder.common.files import checksum
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CameraMismatchError, CaptureError

@@ -267,7 +267,7 @@ def test_the_command_sends_and_says_what_is_left(project, tmp_path, monkeypatch)
     failed = CliRunner().invoke(main, ["sync"])
     assert failed.exit_code == 1
     assert "Left: it" in failed.output
-    assert "does not answer" in failed.output
+    assert "does not respond" in failed.output
     assert SECRET not in failed.output
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     done = CliRunner().invoke(main, ["sync"])

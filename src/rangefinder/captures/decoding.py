@@ -137,21 +137,13 @@ def require_size(name: str, width: int, height: int, max_pixels: int = MAX_PIXEL
     Raises:
         CaptureError: If it is too small for a patch, or larger than what is accepted.
     """
-    require_at_most(name, width, height, max_pixels)
-    if min(width, height) < MIN_SIDE_PX:
-        found, limit = f"{width}x{height} px", f"at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px"
-        raise CaptureError(f"{name} is too small to show blur", got=found, expected=limit)
-
-
-def require_at_most(name: str, width: int, height: int, max_pixels: int) -> None:
-    """Refuse a picture of more pixels.
-
-    Raises:
-        CaptureError: In that case.
-    """
+    found = f"{width}x{height} px"
     if width * height > max_pixels:
         limit = f"at most {max_pixels / 10**6:.4g} million pixels"
-        raise CaptureError(f"{name} is too large", got=f"{width}x{height} px", expected=limit)
+        raise CaptureError(f"{name} is too large", got=found, expected=limit)
+    if min(width, height) < MIN_SIDE_PX:
+        limit = f"at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px"
+        raise CaptureError(f"{name} is too small to show blur", got=found, expected=limit)
 
 
 def _samples(path: Path, start: bytes, untold_bits: int | None, max_pixels: int) -> Samples:

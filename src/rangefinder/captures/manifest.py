@@ -1,4 +1,4 @@
-"""Capture sets on disk: manifest and its schema, atomic writing, reading whole or in parts.
+"""Capture sets on disk: manifest and its schema, atomic writing, verified reading.
 
 The manifest holds the checksum of every file of a capture, and `seal.json` those of the manifest,
 the camera record and the blur. All are compared when a file is read for the first time, so a
@@ -16,15 +16,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rangefinder.camera import RECORD_FILE, Camera
 from rangefinder.captures import images
 from rangefinder.captures.distance_maps import read_stored, write_stored
-from rangefinder.captures.formats import TIFF_SUFFIXES
 from rangefinder.captures.splits import SPLITS, Split, check_splits
 from rangefinder.common.compute import one_thread
 from rangefinder.common.files import checksum, new_folder, read_folder
@@ -43,14 +40,12 @@ Source = Literal["simulated", "photographed"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 Role = Literal["chart", "labelled", "unlabelled", "rgbd"]
 ROLES: tuple[Role, ...] = get_args(Role)
-Samples = NDArray[np.uint16]
 TABLE_FILE = "captures.parquet"
 BLUR_FILE = "blur.safetensors"
 SEAL_FILE = "seal.json"
 FILE_COLUMNS = ("image", "distance_map", "texture_map")
 CHECKSUM_COLUMNS = {name: f"{name}_sha256" for name in FILE_COLUMNS}
 REPAIR = "Run ingestion again."
-KEEP_BYTES = 2**30  # memory for decoded pictures of formats that cannot be read in parts
 
 
 @cache
@@ -187,7 +182,7 @@ class CaptureSet:
             return None
         path = self.folder / name
         if path not in self._verified:
-            _require_content(path, self.table[CHECKSUM_COLUMNS[column]].iloc[index])
+            _content(path, self.table[CHECKSUM_COLUMNS[column]].iloc[index])
             self._verified.add(path)
         return path
 
@@ -257,14 +252,15 @@ class CaptureSet:
         return values
 
 
-def _require_content(path: Path, expected: str) -> None:
-    """Refuse a stored file of another content."""
+def _content(path: Path, expected: str) -> bytes:
+    """A stored file, refused if its checksum is another."""
     with guarded(CaptureError, f"{path} cannot be read", todo=REPAIR):
-        found = checksum(path.read_bytes())
-    if found != expected:
+        content = path.read_bytes()
+    if (found := checksum(content)) != expected:
         raise CaptureError(
             f"{path} is damaged", got=f"checksum {found}", expected=expected, todo=REPAIR
         )
+    return content
 
 
 def capture_id(image: Tensor, placement: Placement, camera: Camera) -> str:
@@ -325,9 +321,7 @@ def _sealed(folder: Path) -> dict[str, bytes]:
     if not isinstance(seal, dict) or not {TABLE_FILE, RECORD_FILE} <= seal.keys():
         raise CaptureError(f"{folder / SEAL_FILE} is damaged", todo=REPAIR)
     ours = seal.keys() | ({BLUR_FILE} if (folder / BLUR_FILE).exists() else set())
-    for name in sorted(ours):
-        _require_content(folder / name, seal.get(name, "none"))
-    return {name: (folder / name).read_bytes() for name in seal}
+    return {name: _content(folder / name, seal.get(name, "none")) for name in sorted(ours)}
 
 
 @one_thread()
@@ -391,72 +385,3 @@ def _read_captures(folder: Path) -> CaptureSet:
     for fingerprint in table["camera"].unique():
         camera.require(fingerprint, f"a capture of {folder}")
     return CaptureSet(folder, table, camera, blur)
-
-
-class Pixels:
-    """Pictures of captures as 16-bit linear light, whole or in parts.
-
-    Uncompressed 16-bit TIFF, the format captures are written in, is memory-mapped (files are
-    replaced, never changed). Other pictures are decoded once and kept, up to `KEEP_BYTES`.
-    """
-
-    def __init__(self, captures: CaptureSet) -> None:
-        table = captures.table
-        self.captures = captures
-        self.sizes = [
-            (int(h), int(w)) for h, w in zip(table["height_px"], table["width_px"], strict=True)
-        ]
-        self.placements = [captures.placement(index) for index in range(len(captures))]
-        self._maps: dict[int, Samples | None] = {}
-        self._kept: dict[int, Tensor] = {}
-        self._kept_bytes = 0
-
-    def crop(self, index: int, top: int, left: int, height: int, width: int) -> Tensor:
-        """A part of picture `index`: `[3, height, width]` float32 linear light 0..1.
-
-        Raises:
-            CaptureError: If the picture cannot be read or has another size than in its row.
-        """
-        if index not in self._maps:
-            path = cast("Path", self.captures.file(index, "image"))
-            self._maps[index] = _mapped(path, self.sizes[index])
-        samples = self._maps[index]
-        if samples is None:
-            samples = self._decoded(index).numpy()
-        part = samples[top : top + height, left : left + width]
-        planes = part.transpose(2, 0, 1).astype(np.uint16, order="C")
-        return torch.from_numpy(planes).float().div_(images.FULL_SCALE)
-
-    def same_placement(self, wanted: Sequence[bool]) -> list[list[int]]:
-        """Indices of the wanted pictures in groups of one size at one place of the sensor."""
-        groups: dict[object, list[int]] = {}
-        for index in np.flatnonzero(wanted).tolist():
-            groups.setdefault((self.sizes[index], self.placements[index]), []).append(index)
-        return list(groups.values())
-
-    def _decoded(self, index: int) -> Tensor:
-        if index in self._kept:
-            return self._kept[index]
-        picture = torch.from_numpy(images.quantise(self.captures.image(index)))
-        if self._kept_bytes + picture.nbytes <= KEEP_BYTES:
-            self._kept[index] = picture
-            self._kept_bytes += picture.nbytes
-        return picture
-
-
-def _mapped(path: Path, size: tuple[int, int]) -> Samples | None:
-    """Memory map `[H, W, 3]` of a picture of `size`; None if it is stored in another way."""
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        return None
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            plain = page.is_memmappable and page.dtype == np.uint16 and page.shape == (*size, 3)
-            if not plain:
-                return None
-            start = page.dataoffsets[0]
-            return np.memmap(path, f"{file.byteorder}u2", "r", start, page.shape)
-    except (OSError, ValueError):
-        return None

@@ -20,7 +20,7 @@ from rangefinder.commands import env_option
 def sync(all_hosts: bool, env: str) -> None:
     """Send to MLflow what it missed while it could not be reached.
 
-    A run whose MLflow does not answer, is locked, or dies in the middle goes on to its end, and
+    A run whose MLflow does not respond, is locked, or dies in the middle goes on to its end, and
     leaves in data/unsent_runs what could not be recorded. It is joined to the run that it is of,
     and is not sent twice. The exit code is 1 if something is left.
     """
@@ -38,7 +38,7 @@ def sync(all_hosts: bool, env: str) -> None:
     for name, why in result.left.items():
         click.echo(f"Left: {name}: {why}", err=True)
     if result.unreachable:
-        click.echo(f"MLflow at {store.name} does not answer.", err=True)
+        click.echo(f"MLflow at {store.name} does not respond.", err=True)
     if not (result.runs or result.left):
         click.echo("MLflow has missed nothing.")
     if result.left:

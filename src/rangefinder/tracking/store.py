@@ -157,7 +157,7 @@ def reading(store: Store) -> Iterator[None]:
     """Turn what goes wrong with a store into one error, for what cannot go on without it.
 
     Raises:
-        ModelError: If the store does not answer, or refuses.
+        ModelError: If the store does not respond, or refuses.
     """
     from mlflow.exceptions import MlflowException
 

@@ -32,7 +32,7 @@ class Sent:
     Attributes:
         runs: Names of runs of which nothing is left.
         left: Why something of a run is left, by its name or folder.
-        unreachable: Why the store does not answer; empty if it does.
+        unreachable: Why the store does not respond; empty if it does.
     """
 
     runs: list[str] = field(default_factory=list)

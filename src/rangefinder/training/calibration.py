@@ -137,7 +137,7 @@ class _Observed:
 def _effects(
     model: TrainedModel, module: DistanceModule, validation: DataLoader[Batch], range_m: Interval
 ) -> dict[str, tuple[Effect, ...]]:
-    """What changes cost, by kind and degree; of a large photo, one quarter is predicted."""
+    """Effects of changes by kind and degree; of a large photo, one quarter is predicted."""
     network, module.network = module.network, fused(module.network)  # it has much to predict
     unchanged = Degree(lambda image: image)
     kinds = changes()

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rangefinder.captures.distance_maps import near_edges
-from rangefinder.captures.manifest import CaptureSet, Pixels
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.pixels import Pixels
 from rangefinder.config import Parameters, TeacherParams
 from rangefinder.coordinates import PatchGrid, grid_location
 from rangefinder.errors import CaptureError

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rangefinder.captures import images
-from rangefinder.captures.manifest import CaptureSet, Pixels
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.pixels import Pixels
 from rangefinder.config import Interval, StudentParams, TeacherParams
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.models.student import Student

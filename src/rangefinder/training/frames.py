@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from rangefinder.captures.manifest import CaptureSet, Pixels
+from rangefinder.captures.manifest import CaptureSet
+from rangefinder.captures.pixels import Pixels
 from rangefinder.coordinates import PatchGrid, grid_location, location_map
 from rangefinder.training.augmentation import ContrastAttenuation, mirror
 from rangefinder.training.targets import DistillationTargets
