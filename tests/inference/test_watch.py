@@ -36,6 +36,34 @@ def test_a_changed_photo_is_returned_again(photo_folder):
     assert arrivals.look() == [photo_folder / "b.png"]
 
 
+def test_a_photo_that_was_away_for_a_while_is_not_returned_again(photo_folder, tmp_path):
+    arrivals = Arrivals(photo_folder, lambda path: path.name != "b.png")
+    arrivals.look()
+    assert arrivals.look() == [photo_folder / "b.png"]
+    for path in photo_folder.iterdir():
+        path.rename(tmp_path / path.name)
+    arrivals.look()
+    for name in ("a.tif", "b.png", "c.jpg"):
+        (tmp_path / name).rename(photo_folder / name)
+    arrivals.look()
+    assert arrivals.look() == []
+
+
+def test_a_photo_is_tried_again_three_times_as_it_is_and_anew_when_it_has_changed(photo_folder):
+    arrivals = Arrivals(photo_folder, lambda path: path.name != "b.png")
+    path = photo_folder / "b.png"
+    for changed in (1, 2):
+        os.utime(path, (changed, changed))
+        arrivals.look()
+        assert arrivals.look() == [path]
+        assert arrivals.again(path)
+        assert arrivals.look() == [path]
+        assert arrivals.again(path)
+        assert arrivals.look() == [path]
+        assert not arrivals.again(path)
+        assert arrivals.look() == []
+
+
 def test_bad_photos_are_reported_and_watching_goes_on(photo_folder, tmp_path):
     (photo_folder / "bad.jpg").write_text("no photo")
     stop, out = Event(), tmp_path / "out"

@@ -33,7 +33,7 @@ class Arrivals:
     def __init__(self, folder: Path, done: Callable[[Path], bool]) -> None:
         self.folder = folder
         self._seen: dict[Path, Stamp] = {}
-        self._tried: Counter[Path] = Counter()
+        self._tried: Counter[tuple[Path, Stamp]] = Counter()
         self._is_listed = True
         self._skipped: set[Path] = set()
         self._handed: dict[Path, Stamp] = {
@@ -69,13 +69,13 @@ class Arrivals:
                 self._handed[path] = stamp
                 ready.append(path)
         self._seen = now
-        self._handed = {path: self._handed[path] for path in self._handed.keys() & now.keys()}
         return ready
 
     def again(self, path: Path) -> bool:
-        """Hand a photo out once more, unless that was done `TRIES` times."""
-        self._tried[path] += 1
-        if self._tried[path] >= TRIES:
+        """Hand a photo out once more, unless it was tried `TRIES` times as it is now."""
+        tried = path, self._handed[path]
+        self._tried[tried] += 1
+        if self._tried[tried] >= TRIES:
             return False
         del self._handed[path]
         return True
@@ -126,7 +126,7 @@ def watch_folder(
 def _report(
     session: Session, path: Path, request: OutputRequest, arrivals: Arrivals
 ) -> dict[str, Any] | None:
-    """What there is to say of a photo; None if it is tried again."""
+    """Report of a photo; None if it is tried again."""
     try:
         return session.report(path, _stem(path), request)
     except (RangefinderError, OSError) as error:
