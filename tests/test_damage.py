@@ -214,6 +214,23 @@ def test_fsck_names_every_damaged_file_and_goes_on(project, monkeypatch):
     assert f"{MODELS}/teacher" in done.output
 
 
+def test_fsck_names_commands_with_the_environment(project):
+    path = next(iter(sorted(project.glob(f"{SET}/images/*.tif"))))
+    path.write_bytes(flipped(path, 1))
+    (project / "conf/smoke").mkdir()
+    (damaged,) = [one for one in examine(Project(project, "smoke")) if one.findings]
+    assert damaged.anew == "kedro run --pipelines ingestion --env smoke"
+
+
+def test_fsck_looks_where_artifacts_are_kept(project, tmp_path):
+    shutil.copytree(project / MODELS / "teacher", tmp_path / "kept/model")
+    folder = project / "conf/local"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tracking.yml").write_text(f"artifacts: {tmp_path / 'kept'}\n")
+    found = [one for one in examine(Project(project)) if one.path == tmp_path / "kept/model"]
+    assert [one.findings for one in found] == [()]
+
+
 def test_fsck_of_an_empty_project_says_so(project, monkeypatch):
     shutil.rmtree(project / "data")
     monkeypatch.chdir(project)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,9 +17,9 @@ from rangefinder.errors import RangefinderError
 if TYPE_CHECKING:
     from rangefinder.config.project import Project
 
+Whole = TypeVar("Whole")
 Verify = Callable[[Path], Iterable[str]]  # what is damaged about a file or folder
 Thing = tuple[Path, Verify, str]  # file or folder, how it is verified, what makes it anew
-ADAPT = "rangefinder adapt FOLDER"
 MODELS = {  # name of a folder in data/06_models -> what makes it anew
     "teacher": "teacher_training",
     "student": "student_distillation",
@@ -40,7 +42,8 @@ def fsck(env: str) -> None:
     """Verify everything that is stored in the project, and name what is damaged.
 
     Captures, point spread functions, models, checkpoints and the teacher's predictions are compared
-    with the checksums that were written with them. Nothing is changed. The exit code is 2 if
+    with the checksums that were written with them; reports and exported files have none. Nothing is
+    changed. The exit code is 2 if
     something is damaged; the last column is what makes it anew.
     """
     from rangefinder.config.project import Project
@@ -53,7 +56,7 @@ def fsck(env: str) -> None:
         return
     rows = [
         (
-            str(one.path.relative_to(project.root)),
+            os.path.relpath(one.path, project.root),
             "damaged" if one.findings else "whole",
             one.anew if one.findings else "",
         )
@@ -77,16 +80,16 @@ def examine(project: Project) -> Iterator[Stored]:
 def _data(project: Project) -> Iterator[Thing]:
     """Captures, point spread functions and the teacher's predictions."""
     folders: dict[Path, tuple[Verify, str]] = {
-        project.captures: (_captures, _run(project, "ingestion")),
-        project.adaptation: (_captures, ADAPT),
-        project.cache: (_cache, _run(project, "patch_caching")),
-        project.adaptation_cache: (_cache, ADAPT),
+        project.captures: (_captures, _command(project, "ingestion")),
+        project.adaptation: (_captures, _command(project)),
+        project.cache: (_cache, _command(project, "patch_caching")),
+        project.adaptation_cache: (_cache, _command(project)),
     }
     for folder, (verify, anew) in folders.items():
         if folder.is_dir() and any(folder.iterdir()):
             yield folder, verify, anew
     banks = {
-        project.psf_banks: _run(project, "ingestion"),
+        project.psf_banks: _command(project, "ingestion"),
         project.traced_lenses: "the next command that needs it",
     }
     for folder, anew in banks.items():
@@ -98,19 +101,20 @@ def _models(project: Project) -> Iterator[Thing]:
     """Models that were trained here, their checkpoints, and registered ones."""
     for path in _model_folders(project.models):
         pipeline = MODELS.get(path.relative_to(project.models).parts[0])
-        yield path, _model, _run(project, pipeline) if pipeline else ADAPT
+        yield path, _model, _command(project, pipeline)
     for path in sorted(project.models.rglob("*.ckpt")):
         yield path, _checkpoint, "its training, from an earlier one"
-    for path in _model_folders(project.artifacts):
-        yield path, _model, "training: it registers a new version"
+    if (kept := project.artifacts) is not None:
+        for path in _model_folders(kept):
+            yield path, _model, "training: it registers a new version"
 
 
-def _run(project: Project, pipeline: str) -> str:
-    """The command line of a pipeline."""
+def _command(project: Project, pipeline: str | None = None) -> str:
+    """The command that runs a pipeline, or, without one, an adaptation."""
     from rangefinder.config.project import DEFAULT_ENV
 
-    env = "" if project.env == DEFAULT_ENV else f" --env {project.env}"
-    return f"kedro run{env} --pipelines {pipeline}"
+    words = "rangefinder adapt FOLDER" if pipeline is None else f"kedro run --pipelines {pipeline}"
+    return words if project.env == DEFAULT_ENV else f"{words} --env {project.env}"
 
 
 def _finding(verify: Callable[..., object], *arguments: object) -> tuple[str, ...]:
@@ -124,31 +128,40 @@ def _finding(verify: Callable[..., object], *arguments: object) -> tuple[str, ..
 
 def _captures(folder: Path) -> Iterator[str]:
     """Damaged files of a set of captures."""
-    from tqdm import tqdm
+    from rangefinder.captures.manifest import FILE_COLUMNS, CaptureSet, read_captures
 
-    from rangefinder.captures.manifest import FILE_COLUMNS, read_captures
+    def parts(captures: CaptureSet) -> Sequence[tuple[int, str]]:
+        return list(itertools.product(range(len(captures)), FILE_COLUMNS))
 
-    if damaged := _finding(read_captures, folder):
-        yield from damaged
-        return
-    captures = read_captures(folder)
-    for index in tqdm(range(len(captures)), "Verifying", unit="capture", disable=None, delay=2.0):
-        for column in FILE_COLUMNS:
-            yield from _finding(captures.file, index, column)
+    return _damaged(folder, read_captures, parts, CaptureSet.file)
 
 
 def _cache(folder: Path) -> Iterator[str]:
     """Damaged predictions of a teacher cache."""
+    from rangefinder.cache.store import TeacherCache, read_cache
+
+    def parts(cache: TeacherCache) -> Sequence[tuple[str]]:
+        return [(name,) for name in cache.index]
+
+    return _damaged(folder, read_cache, parts, TeacherCache.read)
+
+
+def _damaged(
+    folder: Path,
+    read: Callable[[Path], Whole],
+    parts: Callable[[Whole], Sequence[tuple[Any, ...]]],
+    verify: Callable[..., object],
+) -> Iterator[str]:
+    """What `read` finds wrong with a folder; if nothing, what `verify` does with its parts."""
     from tqdm import tqdm
 
-    from rangefinder.cache.store import read_cache
-
-    if damaged := _finding(read_cache, folder):
-        yield from damaged
+    try:
+        whole = read(folder)
+    except RangefinderError as error:
+        yield error.finding
         return
-    cache = read_cache(folder)
-    for name in tqdm(cache.index, "Verifying", unit="photo", disable=None, delay=2.0):
-        yield from _finding(cache.read, name)
+    for part in tqdm(parts(whole), f"Verifying {folder.name}", disable=None, delay=2.0):
+        yield from _finding(verify, whole, *part)
 
 
 def _model_folders(root: Path) -> list[Path]:

@@ -61,7 +61,7 @@ class Project:
     """A folder with a Kedro project in it."""
 
     root: Path  # the folder
-    env: str = "local"  # configuration environment laid over `base`
+    env: str = DEFAULT_ENV  # configuration environment laid over `base`
 
     @classmethod
     def find(cls, start: Path, env: str = DEFAULT_ENV) -> Project:
@@ -106,9 +106,10 @@ class Project:
         return self.root / "data/06_models"
 
     @property
-    def artifacts(self) -> Path:
-        """What MLflow keeps of runs, registered models too, unless a server keeps it."""
-        return self.root / "mlartifacts"
+    def artifacts(self) -> Path | None:
+        """What MLflow keeps of runs, registered models too; None if it is in another store."""
+        place = self.tracking().artifacts
+        return None if "://" in place else self.root / place
 
     @property
     def teacher(self) -> Path:
