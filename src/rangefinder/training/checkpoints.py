@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from io import BytesIO
@@ -37,8 +38,17 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     torch.save(content, buffer)
     body = buffer.getvalue()
     if path.name == LAST and path.exists():
-        shutil.copyfile(path, path.with_name(BEFORE))
+        _keep(path, path.with_name(BEFORE))
     atomic_write(path, lambda partial: partial.write_bytes(body + hashlib.sha256(body).digest()))
+
+
+def _keep(path: Path, before: Path) -> None:
+    """Keep a file, which is about to be replaced, under another name."""
+    before.unlink(missing_ok=True)
+    try:
+        os.link(path, before)
+    except OSError:  # not on every disk
+        shutil.copyfile(path, before)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
