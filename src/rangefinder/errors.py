@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MASK = "***@"  # in the place of name and password
-_LOGIN = re.compile(r"(?<=://)[^/\s]*@")
+_LOGIN = re.compile(r"(?<=://)[^/\s?#]*@")
 _SECRET = re.compile(
     r"(?i)(?<=[?&])((?:[\w-]*(?:token|key|secret|password|signature|credential)|sig)=)[^&\s'\"]+"
 )

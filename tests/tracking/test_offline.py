@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -25,6 +26,7 @@ from rangefinder.errors import ModelError
 from rangefinder.models.model_files import load_model
 from rangefinder.tracking.recorder import Recorder
 from rangefinder.tracking.runs import TrackedRun, epoch_logger
+from rangefinder.tracking.spool import Spool
 from rangefinder.tracking.store import Store
 from rangefinder.tracking.sync import send
 
@@ -257,6 +259,26 @@ def test_a_run_that_goes_on_or_is_of_another_host_is_not_sent(tmp_path, monkeypa
     assert send(store).runs == ["on"]
 
 
+def test_a_finished_run_stays_finished_if_sending_stops_before_it_is_forgotten(
+    tmp_path, monkeypatch
+):
+    run = TrackedRun.start(store_at(tmp_path, f"http://127.0.0.1:{free_port()}"), "x", "done", {})
+    run.log_metrics({"loss": 1.0})
+    run.end("FINISHED")
+    store = store_at(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "remove", _read_only)
+        assert "done" in send(store).left
+    assert send(store).runs == ["done"]
+    (sent,) = store.client().search_runs(["1"])
+    assert (sent.info.status, sent.data.metrics) == ("FINISHED", {"loss": 1.0})
+    assert send(store).runs == []
+
+
+def _read_only(spool):
+    raise OSError(errno.EROFS, "read-only", str(spool.folder))
+
+
 def test_the_command_sends_and_says_what_is_left(project, tmp_path, monkeypatch):
     monkeypatch.chdir(project.folder)
     address = f"http://user:{SECRET}@127.0.0.1:{free_port()}"
@@ -399,6 +421,19 @@ def test_artifacts_move_with_a_project_and_a_copy_has_its_own(tmp_path):
         assert before.as_uri() not in dump
 
 
+@pytest.mark.parametrize("kept", ["s3://bucket/mlartifacts", "nas/mlartifacts"])
+def test_artifacts_that_are_kept_elsewhere_keep_their_addresses(tmp_path, kept):
+    store = store_at(tmp_path / "project")
+    address = kept if "://" in kept else (tmp_path / kept).as_uri()
+    if "://" not in kept:
+        (tmp_path / kept).mkdir(parents=True)
+    store.unsent.parents[1].mkdir(parents=True)
+    store.client().create_experiment("elsewhere", artifact_location=address)
+    (tmp_path / "project/mlartifacts").mkdir(exist_ok=True)
+    found = store.client().get_experiment_by_name("elsewhere")
+    assert found.artifact_location == address
+
+
 def load_by_mlflow(uri):
     import mlflow
 
@@ -408,11 +443,15 @@ def load_by_mlflow(uri):
 def test_credentials_are_in_no_log_line():
     code = (
         "import logging, rangefinder.settings\n"
-        f"logging.warning('no answer from %s', 'http://me:{SECRET}@host/')"
+        f"logging.warning('no answer from %s', 'http://me:{SECRET}@host/')\n"
+        f"try: raise OSError('no answer from http://me:{SECRET}@host/')\n"
+        "except OSError: logging.exception('failed')"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr.endswith("no answer from http://***@host/\n")
+    assert done.stderr.count("no answer from http://***@host/\n") == 2
+    assert "Traceback" in done.stderr
+    assert SECRET not in done.stderr
 
 
 @pytest.mark.parametrize(

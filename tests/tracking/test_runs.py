@@ -122,7 +122,7 @@ def test_stages_of_one_dvc_command_share_a_parent(store, tmp_path):
         "from rangefinder.tracking.runs import Store, TrackedRun\n"
         f"store = Store.of(Path({str(tmp_path)!r}), TrackingParams())\n"
         "run = TrackedRun.start(store, 'rangefinder', 'x', {})\n"
-        "run.end('FINISHED'); print(run.parent_id)"
+        "run.end('FINISHED'); print(run.mlflow.parent_id)"
     )
     environment = os.environ | {"DVC_STAGE": "x"}
     command = [sys.executable, "-c", code]

@@ -19,12 +19,17 @@ _short.maxlevel, _short.maxstring, _short.maxother = 3, REASON_LENGTH, REASON_LE
 
 
 def reason(exc: BaseException) -> str:
-    """What an exception says, on one line, not too long, and without credentials."""
+    """Message of an exception, on one line, not too long, and without credentials."""
     said = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
     return shortened(masked(" ".join(said.split())) or type(exc).__name__)
 
 
 class _MaskedRecord(logging.LogRecord):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.exc_info and self.exc_info[0] is not None:
+            self.exc_text = masked(logging.Formatter().formatException(self.exc_info))
+
     def getMessage(self) -> str:  # noqa: N802
         return masked(super().getMessage())
 

@@ -112,9 +112,8 @@ def _studies(ablation: Result, benchmark: Result) -> list[Section]:
 
 
 def _lineage(student: TrainedModel) -> Section:
-    """What the student was made from, as far as the registry knows."""
+    """What the student was made from, by the registry."""
     from rangefinder.common.page import Section
-    from rangefinder.errors import ModelError
     from rangefinder.tracking.lineage import section
     from rangefinder.tracking.runs import current_run
 
@@ -126,7 +125,7 @@ def _lineage(student: TrainedModel) -> Section:
         links, why = [], exc.finding
     if links:
         return section(links)
-    return Section("Lineage", [f"Not known of student `{student.fingerprint}`: {why}."])
+    return Section("Lineage", [f"No lineage of student `{student.fingerprint}`: {why}."])
 
 
 def _links(run: TrackedRun, fingerprint: str) -> list[Link]:

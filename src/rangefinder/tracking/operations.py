@@ -8,8 +8,10 @@ from typing import Any
 
 from rangefinder.tracking.mlflow_run import Dataset, MlflowRun
 
-OF_RUN = ("log_params", "log_metrics", "log_dataset", "log_files", "log_text", "set_tags")
-OF_RESULT = ("add_result", "sum_up", "end")
+OF_RUN = (
+    *("log_params", "log_metrics", "log_dataset", "log_files", "log_text", "set_tags"),
+    *("add_result", "sum_up", "end"),
+)
 OF_REGISTRY = ("register", "attach_scores")
 
 
@@ -30,6 +32,6 @@ def perform(run: MlflowRun, name: str, arguments: Mapping[str, Any]) -> Any:
     if name in OF_REGISTRY:
         registry = import_module("rangefinder.tracking.registry")  # torch: not in every run
         return getattr(registry, name)(run, **arguments)
-    if name not in OF_RUN + OF_RESULT:
+    if name not in OF_RUN:
         raise ValueError(f"there is no operation {name!r}")
     return getattr(run, name)(**arguments)

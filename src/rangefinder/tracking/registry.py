@@ -24,7 +24,7 @@ from rangefinder.models.model_files import CARD, TrainedModel, load_model
 from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
 from rangefinder.tracking import descriptions
 from rangefinder.tracking.mlflow_run import Dataset, MlflowRun, now_ms
-from rangefinder.tracking.store import Store, reading
+from rangefinder.tracking.store import Store, is_missing, reading
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -144,8 +144,10 @@ def find_version(client: MlflowClient, name: str, label: str) -> Version | None:
     get = client.get_model_version if label.isdigit() else client.get_model_version_by_alias
     try:
         return Version.of(get(name, label))
-    except MlflowException:
-        return None
+    except MlflowException as exc:
+        if is_missing(exc):
+            return None
+        raise
 
 
 def versions(client: MlflowClient, name: str, fingerprint: str) -> list[Version]:

@@ -90,7 +90,7 @@ class TrackedRun:
         Raises:
             ModelError: If MLflow has failed in this run.
         """
-        if self._mlflow is None or self._spool is not None:
+        if self._mlflow is None or self.is_offline:
             raise ModelError(
                 f"MLflow at {self.store.name} has failed in this run",
                 todo="When it is there again, run 'rangefinder sync', and then this.",
@@ -106,11 +106,6 @@ class TrackedRun:
     def run_id(self) -> str:
         """Its id in MLflow, as `mlflow`."""
         return self.mlflow.run_id
-
-    @property
-    def parent_id(self) -> str | None:
-        """The id of the run of the `dvc` command, as `mlflow`."""
-        return self.mlflow.parent_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log nested parameters under dotted names."""

@@ -98,6 +98,7 @@ class Spool:
 
     def remove(self) -> None:
         """Remove what is left when all was sent."""
+        (self.folder / RUN).unlink()  # from here on it is no run
         shutil.rmtree(self.folder)
 
 

@@ -20,6 +20,7 @@ from rangefinder.errors import ModelError, RangefinderError, masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 UNSENT = "data/unsent_runs"  # what could not be sent; in the project
@@ -124,9 +125,10 @@ class Store:
             raise TimeoutError(f"{self.database}: {exc}") from exc
 
     def _readdress(self) -> None:
-        """Let artifacts be found in a project that was moved or copied: their addresses are whole.
+        """Let artifacts be found in a project that was moved or copied; addresses are absolute.
 
-        MLflow cannot change them. Addresses are left alone while no artifacts are here.
+        MLflow cannot change them. Those of other folders are left alone: where there still is one,
+        and artifacts of none of its runs are here.
         """
         here = Path(unquote(urlparse(self.artifacts).path))
         if self.database is None or not self.database.is_file() or not here.is_dir():
@@ -137,8 +139,22 @@ class Store:
                 return
             found = database.execute("SELECT artifact_location FROM experiments").fetchall()
             former = {one for (one,) in found if one and one.endswith(inside)} - {self.artifacts}
-            for old, (table, column) in product(former, _ADDRESSES):
+            moved = [old for old in former if _was_here(database, old, here)]
+            for old, (table, column) in product(moved, _ADDRESSES):
                 _replace_start(database, table, column, old, self.artifacts)
+
+
+def _was_here(database: sqlite3.Connection, old: str, here: Path) -> bool:
+    """Whether what was at an address is here now: artifacts of a run are, or it is gone."""
+    address = urlparse(old)
+    if address.scheme != "file":
+        return False
+    runs = database.execute(
+        "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) "
+        "WHERE artifact_location = ?",
+        (old,),
+    )
+    return any((here / run).is_dir() for (run,) in runs) or not Path(unquote(address.path)).exists()
 
 
 def _replace_start(
@@ -150,6 +166,11 @@ def _replace_start(
         f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
         (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
     )
+
+
+def is_missing(error: MlflowException) -> bool:
+    """Whether a store says that there is no such thing; not, that it does not respond."""
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @contextmanager

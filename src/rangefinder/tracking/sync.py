@@ -17,7 +17,7 @@ from rangefinder.tracking import spool
 from rangefinder.tracking.mlflow_run import MlflowRun, is_alive, is_of_this_host, now_ms
 from rangefinder.tracking.operations import perform
 from rangefinder.tracking.spool import Spool
-from rangefinder.tracking.store import Store
+from rangefinder.tracking.store import Store, is_missing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -116,8 +116,10 @@ def _deliver(store: Store, kept: Spool, deadline: float) -> bool:
         if time.monotonic() > deadline:
             return False
         store.require_unlocked()
-        perform(run, *spool.operation(folder))
-        spool.sent(folder)
+        name, arguments = spool.operation(folder)
+        perform(run, name, arguments)
+        if name != "end":  # which goes with all of it: without an end, the run would seem killed
+            spool.sent(folder)
     if not has_ended:
         run.end("KILLED", now_ms())
     kept.remove()
@@ -129,8 +131,10 @@ def _is_in(client: MlflowClient, run_id: str) -> bool:
 
     try:
         client.get_run(run_id)
-    except MlflowException:
-        return False
+    except MlflowException as exc:
+        if is_missing(exc):
+            return False
+        raise
     return True
 
 

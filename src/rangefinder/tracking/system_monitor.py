@@ -37,11 +37,13 @@ class SystemMonitor(threading.Thread):
         step, is_last = 0, False
         while not is_last:
             for monitor in self._monitors:
-                monitor.collect_metrics()
+                with suppress(Exception):  # a GPU may go away
+                    monitor.collect_metrics()
             is_last = self._finished.wait(INTERVAL_S)
             measured: dict[str, float] = {}
             for monitor in self._monitors:
-                measured |= monitor.aggregate_metrics()
+                with suppress(Exception):
+                    measured |= monitor.aggregate_metrics()
                 monitor.clear_metrics()
             self._log({"system": measured}, step)
             step += 1
