@@ -56,7 +56,7 @@ class Placement:
         """Height and width of an image at the sensor's scale [sensor px].
 
         Raises:
-            CaptureError: If it was made smaller than the scale says: so large is no photo.
+            CaptureError: If it is larger than `MOST_SENSORS` sensors.
         """
         height, width = round(height_px * self.scale), round(width_px * self.scale)
         most = MOST_SENSORS * camera.width_px * camera.height_px

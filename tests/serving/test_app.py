@@ -305,6 +305,7 @@ def test_fifty_clients_half_of_them_bad(server, measured):
     assert server.process.memory_info().rss - before < 150 * MB
     assert metric(server, "rangefinder_photos ") == 0
     assert metric(server, "rangefinder_responses_total") > responded + sum(map(len, statuses))
+    assert metric(server, 'rangefinder_responses_total{path="/v1/measure",status="2') > 0
     assert metric(server, 'rangefinder_responses_total{path="/v1/measure",status="5') == 0
     assert server.under_way() == []
 

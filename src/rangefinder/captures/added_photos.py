@@ -89,7 +89,7 @@ def _earlier(folder: Path, captures: CaptureSet) -> CaptureSet | None:
 
 @contextmanager
 def _of_adaptation(folder: Path) -> Iterator[None]:
-    """Say what makes added photos anew; ingestion does not."""
+    """Name the command that makes added photos anew; ingestion does not."""
     try:
         yield
     except CaptureError as error:

@@ -1,4 +1,4 @@
-"""Which files are photos, which can be read here, a word about the others; pictures are opened."""
+"""Which files are photos and can be read here; warnings about the others; opening pictures."""
 
 from __future__ import annotations
 

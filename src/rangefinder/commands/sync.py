@@ -13,8 +13,8 @@ from rangefinder.commands import env_option
 @click.option(
     "--all-hosts",
     is_flag=True,
-    help="Send runs of other machines that have not ended, too, as killed: say, of a container "
-    "that is gone.",
+    help="Send runs of other machines that have not ended, too, as killed, for example those of a "
+    "container that is gone.",
 )
 @env_option
 def sync(all_hosts: bool, env: str) -> None:
