@@ -3,12 +3,15 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from rangefinder.config import OptimiserParams, Parameters, StudentParams, TeacherParams
+from rangefinder.errors import ConfigError
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import Teacher
 from rangefinder.training.lightning_modules import StudentModule, optimiser
+from rangefinder.training.runner import RequireMemory
 
 BINS = 48
 
@@ -209,3 +212,41 @@ def test_a_network_without_convolutions_is_optimised_too():
         schedule.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def kept_for_gradients(module: StudentModule, forward) -> int:
+    """What a pass on real numbers keeps for its gradients [byte], weights left out."""
+    weights = {weight.data_ptr() for weight in module.parameters()}
+    kept = {}
+
+    def keep(x):
+        if x.data_ptr() not in weights:
+            kept[x.untyped_storage().data_ptr()] = x
+        return x
+
+    with saved_tensors_hooks(keep, lambda x: x):
+        forward()
+    return sum(x.untyped_storage().nbytes() for x in kept.values())
+
+
+def test_activations_of_a_step_are_known_before_they_take_memory(params, photos, scenes):
+    module = module_of(params)
+    batch = {"photos": photos, "scenes": scenes}
+    before = torch.get_rng_state()
+    found = module.activation_bytes(batch)
+    assert torch.equal(torch.get_rng_state(), before)
+    count = len(photos["image"]) + len(scenes["image"])
+    image, location = (photos[name][:1].repeat(count, 1, 1, 1) for name in ("image", "location"))
+    real = kept_for_gradients(module, lambda: module.network.cell_logits(image, location))
+    assert found == pytest.approx(real, rel=0.02)
+
+
+def test_a_step_that_does_not_fit_is_refused_with_both_sizes(params, photos):
+    module = module_of(params)
+    large = {
+        name: torch.empty(1, 1, 1, 1, device="meta").expand(64, 3, 20_000, 20_000)
+        for name in photos
+    }
+    large["location"] = large["image"][:, :2]
+    with pytest.raises(ConfigError, match=r"GB of activations; expected at most the .* GB"):
+        RequireMemory().on_train_batch_start(None, module, {"photos": large}, 0)

@@ -72,6 +72,15 @@ def configure_cpu(compute: ComputeParams) -> None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free where networks run [byte]."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil  # registered models measure without it
+
+    return int(psutil.virtual_memory().available)
+
+
 def return_memory() -> None:
     """Give memory that is kept, but free, back to the system."""
     with suppress(OSError, AttributeError):

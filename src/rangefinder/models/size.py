@@ -1,12 +1,14 @@
-"""The size of a network, known before it is built."""
+"""The size of a network, known before it is built; of its activations, before they are computed."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from rangefinder.errors import ConfigError
 
@@ -35,3 +37,25 @@ def sized(build: Callable[[], Network], what: str) -> Network:
             todo=f"Take fewer channels, filters or blocks in section {what}.",
         )
     return build()
+
+
+def activation_bytes(network: Network, forward: Callable[[Network], object]) -> int:
+    """What a forward pass keeps for the backward pass [byte], found without taking it.
+
+    Args:
+        network: What is trained; it stays as it is.
+        forward: Calls a copy of the network, on inputs without memory (of torch's device `meta`).
+    """
+    draft = copy.deepcopy(network).to("meta").train()
+    weights = {id(one) for one in (*draft.parameters(), *draft.buffers())}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        if id(x) not in weights:
+            storage = x.untyped_storage()
+            kept[storage._cdata] = storage  # views share it
+        return x
+
+    with saved_tensors_hooks(keep, lambda x: x):
+        forward(draft)
+    return sum(storage.nbytes() for storage in kept.values())

@@ -19,6 +19,7 @@ from rangefinder.errors import ConfigError
 from rangefinder.models.blocks import resample
 from rangefinder.models.boundaries import AuxiliaryBoundaryHead
 from rangefinder.models.distribution import DistanceDistribution
+from rangefinder.models.size import activation_bytes
 from rangefinder.models.student import Student
 from rangefinder.models.teacher import CustomTeacher, Teacher
 from rangefinder.training.frames import Batch
@@ -77,6 +78,10 @@ class DistanceModule(LightningModule):
         self.validation_abs_rel = MeanAbsolutePercentageError()
 
     @abstractmethod
+    def activation_bytes(self, batch: Any) -> int:
+        """What a training step on such a batch keeps for its backward pass [byte], in float32."""
+
+    @abstractmethod
     def grid_logits(self, batch: Batch) -> Tensor:
         """Logits `[N, bins, rows, cols]` at the patch centres of whole photos."""
 
@@ -129,6 +134,13 @@ class TeacherModule(DistanceModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One batch of crops."""
         return self._log_loss(patch_loss(self.network, self.distribution, batch))
+
+    def activation_bytes(self, batch: Batch) -> int:
+        """See `DistanceModule`; 0 for a custom teacher, whose code may need real numbers."""
+        if isinstance(self.network, CustomTeacher):
+            return 0
+        inputs = [_without_memory(batch[name]) for name in ("image", "location")]
+        return activation_bytes(self.network, lambda teacher: teacher(*inputs))
 
     def grid_logits(self, batch: Batch) -> Tensor:
         """One dense pass; a custom teacher gets patches side by side."""
@@ -187,6 +199,17 @@ class StudentModule(DistanceModule):
             loss = loss + self.student_params.chart_loss_weight * on_charts
         return self._log_loss(loss)
 
+    def activation_bytes(self, batch: dict[str, Batch]) -> int:
+        """See `DistanceModule`; chart crops are small beside photos."""
+        photos = batch["photos"]
+        count = len(photos["image"]) + len(batch.get("scenes", {}).get("image", ()))
+        image, location = (
+            _without_memory(photos[name][:1]).expand(count, -1, -1, -1)
+            for name in ("image", "location")
+        )
+        student = cast("Student", self.network)
+        return activation_bytes(student, lambda draft: draft.cell_logits(image, location))
+
     def _forward(self, photos: Batch, scenes: Batch | None) -> tuple[Tensor, Tensor | float]:
         """Logits of the photos at the patch centres, and the loss on composited scenes.
 
@@ -234,6 +257,10 @@ class StudentModule(DistanceModule):
         """Aggregated logits at the patch centres, which all photos of a batch share."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         return _at_centres(self.network(image, batch["location"]), batch)
+
+
+def _without_memory(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, device="meta")
 
 
 def _at_centres(logits: Tensor, batch: Batch) -> Tensor:

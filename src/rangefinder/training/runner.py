@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -29,7 +29,8 @@ from torch.utils.data import DataLoader
 
 from rangefinder.common.files import atomic_write
 from rangefinder.config import ComputeParams
-from rangefinder.models.device import configure_cpu, torch_device, training_dtype
+from rangefinder.errors import ConfigError
+from rangefinder.models.device import configure_cpu, free_bytes, torch_device, training_dtype
 from rangefinder.training.checkpoints import (
     FINAL,
     VerifiedCheckpointIO,
@@ -37,6 +38,7 @@ from rangefinder.training.checkpoints import (
     usable_checkpoint,
     write_checkpoint,
 )
+from rangefinder.training.lightning_modules import DistanceModule
 
 MONITOR = "validation_nll"
 KEY_FILE = "training.json"
@@ -128,6 +130,33 @@ class NewEpoch(Callback):
             one.epoch = trainer.current_epoch
 
 
+class RequireMemory(Callback):
+    """Refuses a training whose steps would not fit into memory, before the first one."""
+
+    def __init__(self) -> None:
+        self.estimated = False
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Compare what the first step keeps with what is free.
+
+        Raises:
+            ConfigError: With both.
+        """
+        if self.estimated:
+            return
+        self.estimated, needed = True, cast("DistanceModule", pl_module).activation_bytes(batch)
+        free = free_bytes(pl_module.device)
+        if needed > free:
+            raise ConfigError(
+                "a step of this training does not fit into memory",
+                got=f"{needed / 2**30:.1f} GB of activations",
+                expected=f"at most the {free / 2**30:.1f} GB that are free on {pl_module.device}",
+                todo="Take a smaller batch_size or crop_px, or fewer channels.",
+            )
+
+
 def remove_checkpoints(folder: Path) -> None:
     """Remove a training's checkpoints, once its model is saved."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -173,7 +202,7 @@ class TrainingRun:
         monitor, kept = (MONITOR, BEST_KEPT) if self.patience else (None, 1)
         keep = ModelCheckpoint(self.folder, monitor=monitor, save_top_k=kept, save_last=True)
         stop = [EarlyStopping(MONITOR, patience=self.patience)] if self.patience else []
-        trainer = self._trainer([keep, *stop, *callbacks])
+        trainer = self._trainer([RequireMemory(), keep, *stop, *callbacks])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             trainer.fit(module, train, validation, ckpt_path=start, weights_only=True)
