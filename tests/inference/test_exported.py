@@ -11,6 +11,7 @@ from PIL import Image
 
 import rangefinder
 from rangefinder.captures.images import write_linear
+from rangefinder.common.onnx_checksum import with_checksum
 from rangefinder.errors import CaptureError, ConfigError, ModelError
 from rangefinder.inference import exported as module
 from rangefinder.inference.exported import FilePredictor, is_exported
@@ -190,14 +191,33 @@ def test_files_that_are_no_models_are_refused(exported, tmp_path):
     with pytest.raises(ModelError, match="there is no model"):
         rangefinder.load_model(str(tmp_path / "none.onnx"))
     graph = onnx.load(exported.path)
-    del graph.metadata_props[:]
+    graph.doc_string = "optimised"  # by another program
     onnx.save(graph, bad)
+    with pytest.raises(ModelError, match=r"damaged or changed.*Export it again"):
+        rangefinder.load_model(str(bad))
+    del graph.metadata_props[:]
+    bad.write_bytes(with_checksum(graph.SerializeToString()))
     with pytest.raises(ModelError, match=r"no model that this version.*Export it again"):
         rangefinder.load_model(str(bad))
     onnx.helper.set_model_props(graph, {"card": json.dumps({"format": 2})})
-    onnx.save(graph, bad)
+    bad.write_bytes(with_checksum(graph.SerializeToString()))
     with pytest.raises(ModelError, match="another card format"):
         rangefinder.load_model(str(bad))
+
+
+@pytest.mark.parametrize("flips", [40, pytest.param(400, marks=pytest.mark.faults)])
+def test_no_flipped_bit_of_a_file_is_used_silently(exported, tmp_path, flips):
+    content, bad = exported.path.read_bytes(), tmp_path / "bad.onnx"
+    for place in np.random.default_rng(flips).integers(8 * len(content), size=flips):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        bad.write_bytes(damaged)
+        with pytest.raises(ModelError, match="damaged or changed"):
+            rangefinder.load_model(str(bad))
+    for size in (len(content) - 1, 100, 0):
+        bad.write_bytes(content[:size])
+        with pytest.raises(ModelError, match="damaged or changed"):
+            rangefinder.load_model(str(bad))
 
 
 def test_what_a_file_cannot_be_computed_by_is_refused(exported, monkeypatch):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rangefinder.captures.formats import install
 from rangefinder.common.foreign import guarded, parse_json
+from rangefinder.common.onnx_checksum import require_whole
 from rangefinder.coordinates import PatchGrid, Placement
 from rangefinder.errors import ConfigError, ModelError
 from rangefinder.inference.interface import REPORTED, REPORTED_LEVEL, WHOLE, Outputs
@@ -67,13 +68,13 @@ class FilePredictor:
         if not path.is_file():
             raise ModelError(f"there is no model {path}")
         open_file = {"onnx": _open_onnx, "openvino": _open_openvino}[runtime]
-        with guarded(ModelError, f"{path} cannot be read as a model"):
+        again = "Export it again with 'rangefinder export'."
+        with guarded(ModelError, f"{path} cannot be read as a model", todo=again):
+            require_whole(path.read_bytes())
             metadata, self.run = open_file(path, threads)
         self.runtime = runtime
         with guarded(
-            ModelError,
-            f"{path} is no model that this version of Rangefinder exported",
-            todo="Export it again with 'rangefinder export'.",
+            ModelError, f"{path} is no model that this version of Rangefinder exported", todo=again
         ):
             self.card = Card.read(parse_json(metadata["card"]), str(path))
             self.fingerprint = metadata["fingerprint"]

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from rangefinder.captures.formats import install
+from rangefinder.common.onnx_checksum import with_checksum
 from rangefinder.errors import ConfigError, ModelError
 from rangefinder.inference.predictor import accuracy_probability, cell_lattice
 from rangefinder.models.blocks import fused, resample
@@ -240,7 +241,7 @@ def onnx_content(model: TrainedModel, scores: Mapping[str, Any] | None = None) -
     graph.opset_import.extend(imports.values())
     _describe(graph, model, scores)
     onnx.checker.check_model(graph, full_check=True)
-    return cast("bytes", graph.SerializeToString(deterministic=True))
+    return with_checksum(graph.SerializeToString(deterministic=True))
 
 
 def require_packages() -> None:
