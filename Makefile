@@ -67,7 +67,7 @@ test: lint  ## All checks, and tests but those that take minutes
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)  ## Those that take minutes; pages are looked at where there is a Chromium
-	-$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[browser]'
+	-$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[browser,sign]'
 	$(BIN)/python -m pytest -m slow
 
 test-faults: $(STAMP)  ## Crashes, kills and damaged files at length

@@ -36,6 +36,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "drift": ("drift", "Whether photos are still of the camera that a model was trained on."),
     "serve": ("serve", "Measure photos for others: a web page and an HTTP interface."),
     "export": ("export", "Write a model as one file, for devices without this package."),
+    "sign": ("sign", "Sign a model with your key."),
+    "verify-signature": ("sign", "Verify who made a model, and that it is as it was."),
     "adapt": ("adapt", "Continue training on new photos of the same camera."),
     "promote": ("promote", "Make a student the champion if it is better than the present one."),
     "rollback": ("promote", "Make the student that the champion replaced the champion again."),
@@ -74,7 +76,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"rangefinder.commands.{COMMANDS[cmd_name][0]}")
-        return cast("click.Command", getattr(module, cmd_name))
+        return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List commands without importing them."""
