@@ -72,7 +72,7 @@ test-slow: $(STAMP)  ## Those that take minutes; pages are looked at where there
 
 test-faults: $(STAMP)  ## Crashes, kills and damaged files at length
 	-$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[fuzz]'
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m "faults or fault_injection"
 
 lint: $(STAMP)  ## Style, types and layers
 	$(BIN)/ruff check .

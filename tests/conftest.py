@@ -1,14 +1,19 @@
-"""Shared fixtures: copies of the project, one with a finished smoke run; tiny models and photos."""
+"""Shared fixtures: copies of the project, one with a finished smoke run; tiny models and photos.
+
+Tests of faults put lines into a table, which is printed at the end: fault, tried, survived.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,3 +215,24 @@ def photo_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def generator() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def survived(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """Put a line into the table: a fault, and how often it was tried, and survived."""
+    return lambda fault, tried: record_property("fault", (fault, tried))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print fault, tried, survived; tests that failed have no line, but say why above."""
+    if "not faults" in terminalreporter.config.option.markexpr:
+        return
+    tried: Counter[str] = Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "fault" and report.when == "call":
+                tried[value[0]] += value[1]
+    if tried:
+        terminalreporter.section("faults")
+        for fault, count in tried.items():
+            terminalreporter.write_line(f"{count:9,} tried, {count:9,} survived   {fault}")

@@ -33,7 +33,8 @@ BANK = f"data/02_intermediate/psf_banks/{'b' * 16}.safetensors"
 CACHE = "data/07_model_output/teacher_cache"
 CHECKPOINT = f"{MODELS}/checkpoints/teacher/{LAST}"
 LENS = "lens.safetensors"  # a user's, found where it is read
-FLIPS = 3
+FLIPS, MANY_FLIPS = 3, 100
+CUTS = 20
 Read = Callable[[Path], object]
 
 
@@ -153,23 +154,25 @@ def test_no_flipped_bit_is_used_silently(project, kind):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_flipped_bit_is_used_silently_at_length(project, kind):
-    assert unnoticed(project, kind, 100) == []
+def test_no_flipped_bit_is_used_silently_at_length(project, kind, survived):
+    assert unnoticed(project, kind, MANY_FLIPS) == []
+    survived(f"flipped bit: {kind}", MANY_FLIPS)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cut_or_lost_file_is_never_used(project, kind):
+def test_a_cut_or_lost_file_is_never_used(project, kind, survived):
     pattern, read, _ = KINDS[kind]
     path = sorted(project.glob(pattern))[0]
     content = path.read_bytes()
-    for length in np.linspace(0, len(content.rstrip(b"\n")) - 1, 20, dtype=int):
+    for length in np.linspace(0, len(content.rstrip(b"\n")) - 1, CUTS, dtype=int):
         path.write_bytes(content[:length])
         with pytest.raises(RangefinderError):
             read(project)
     path.unlink()
     with pytest.raises(RangefinderError):
         read(project)
+    survived(f"cut or lost file: {kind}", CUTS + 1)
 
 
 def test_fsck_finds_a_project_whole(project, monkeypatch):

@@ -80,20 +80,24 @@ def modules_imported(model_folder, tmp_path_factory):
     assert done.exit_code == 0, done.output
 
 
-def test_a_photo_without_read_permission_is_named(shared):
+@pytest.mark.fault_injection
+def test_a_photo_without_read_permission_is_named(shared, survived):
     (shared / "b.png").chmod(0)
     done = measure(shared, shared / "out")
     assert done.exit_code == 2, done.output
     assert "b.png cannot be opened (Permission denied)" in done.output
     assert done.output.count("\n") == 1
+    survived("file of another owner", 1)
 
 
-def test_a_folder_without_write_permission_is_named(shared):
+@pytest.mark.fault_injection
+def test_a_folder_without_write_permission_is_named(shared, survived):
     (shared / "locked").mkdir(mode=0o555)
     done = measure(shared, shared / "locked/out")
     assert done.exit_code == 1, done.output
     assert "locked" in done.output
     assert "Permission denied" in done.output
+    survived("folder that is read-only", 1)
 
 
 def test_saved_models_have_the_permissions_of_other_new_files(tmp_path):
@@ -103,13 +107,15 @@ def test_saved_models_have_the_permissions_of_other_new_files(tmp_path):
     assert {path.stat().st_mode for path in tmp_path.iterdir()} == {other.stat().st_mode}
 
 
-def test_a_model_without_read_permission_is_named(shared):
+@pytest.mark.fault_injection
+def test_a_model_without_read_permission_is_named(shared, survived):
     (shared / "student/card.json").chmod(0)
     (shared / "out").mkdir()
     done = measure(shared, shared / "out")
     assert done.exit_code == 2, done.output
     assert "no readable model in" in done.output
     assert files(shared / "out") == {}
+    survived("file of another owner", 1)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -120,7 +126,10 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_measuring_on_a_full_disk_leaves_no_partial_map(model_folder, photo_folder, tmp_path):
+@pytest.mark.fault_injection
+def test_measuring_on_a_full_disk_leaves_no_partial_map(
+    model_folder, photo_folder, tmp_path, survived
+):
     out = tmp_path / "out"
     arguments = ["measure", str(photo_folder / "b.png"), "--model", str(model_folder / "student")]
     with full_disk(500):
@@ -130,18 +139,22 @@ def test_measuring_on_a_full_disk_leaves_no_partial_map(model_folder, photo_fold
     assert files(out) == {}
     assert CliRunner().invoke(main, [*arguments, "--out", str(out)]).exit_code == 0
     assert len(files(out)) == 3
+    survived("disk full: maps of a photo", 1)
 
 
-def test_captures_on_a_full_disk_keep_the_former_set(tmp_path):
+@pytest.mark.fault_injection
+def test_captures_on_a_full_disk_keep_the_former_set(tmp_path, survived):
     write_captures(tmp_path / "set", CAMERA, map(make_photo, range(3)))
     before = files(tmp_path)
     with full_disk(5_000), pytest.raises(OSError, match="File too large"):
         write_captures(tmp_path / "set", CAMERA, map(make_photo, range(3, 9)))
     assert files(tmp_path) == before
     assert len(read_captures(tmp_path / "set")) == 3
+    survived("disk full: captures", 1)
 
 
-def test_a_sweep_stopped_by_a_full_disk_resumes(tmp_path):
+@pytest.mark.fault_injection
+def test_a_sweep_stopped_by_a_full_disk_resumes(tmp_path, survived):
     captures = write_captures(tmp_path / "set", CAMERA, map(make_photo, range(6)))
     teacher = make_teacher()
     expected = fill_cache(teacher, captures, PARAMS, tmp_path / "expected")
@@ -150,11 +163,14 @@ def test_a_sweep_stopped_by_a_full_disk_resumes(tmp_path):
     assert files(tmp_path / "cache") == {}
     fill_cache(teacher, captures, PARAMS, tmp_path / "cache")
     assert files(tmp_path / "cache") == files(expected.folder)
+    survived("disk full: teacher cache", 1)
 
 
-def test_saving_a_model_on_a_full_disk_keeps_the_former_one(tmp_path):
+@pytest.mark.fault_injection
+def test_saving_a_model_on_a_full_disk_keeps_the_former_one(tmp_path, survived):
     save_model(tmp_path / "model", make_teacher())
     before = files(tmp_path)
     with full_disk(2_000), pytest.raises(OSError, match="large"):
         save_model(tmp_path / "model", make_teacher(weights=4))
     assert files(tmp_path) == before
+    survived("disk full: model", 1)

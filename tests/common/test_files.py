@@ -24,7 +24,8 @@ def place(tmp_path):
     return tmp_path / "place"
 
 
-def test_a_file_is_the_old_or_the_new_one_wherever_its_writing_stops(place):
+@pytest.mark.fault_injection
+def test_a_file_is_the_old_or_the_new_one_wherever_its_writing_stops(place, survived):
     def write(folder, text):
         atomic_write(folder / "a.txt", lambda path: path.write_text(text * 100_000))
 
@@ -35,9 +36,11 @@ def test_a_file_is_the_old_or_the_new_one_wherever_its_writing_stops(place):
     ]
     assert found == sorted(found, reverse=True)
     assert {*found} == {"old", "new"}
+    survived("crash before an operation of writing a file", len(found) - 1)
 
 
-def test_a_model_is_the_old_or_the_new_one_wherever_its_writing_stops(place):
+@pytest.mark.fault_injection
+def test_a_model_is_the_old_or_the_new_one_wherever_its_writing_stops(place, survived):
     old, new = make_model("teacher"), make_model("student")
     save_model(place / "model", old)
     fingerprints = [
@@ -47,11 +50,13 @@ def test_a_model_is_the_old_or_the_new_one_wherever_its_writing_stops(place):
     assert len(fingerprints) > 5
     assert {*fingerprints} == {old.fingerprint, new.fingerprint}
     assert fingerprints[-1] == new.fingerprint
+    survived("crash before an operation of writing a model", len(fingerprints) - 1)
 
 
+@pytest.mark.fault_injection
 @pytest.mark.parametrize("exchange", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_captures_are_the_old_or_the_new_ones_wherever_their_writing_stops(
-    place, monkeypatch, exchange
+    place, monkeypatch, exchange, survived
 ):
     if not exchange:
         monkeypatch.setattr(files, "_exchanged", lambda *_: False)
@@ -72,22 +77,33 @@ def test_captures_are_the_old_or_the_new_ones_wherever_their_writing_stops(
     assert digests[0] == old.digest
     assert len({*digests}) == 2
     assert digests == sorted(digests, key=lambda digest: digest != old.digest)
+    survived("crash before an operation of writing captures", len(digests) - 1)
 
 
-def test_a_checkpoint_is_there_wherever_the_writing_of_the_next_one_stops(place):
+@pytest.mark.fault_injection
+def test_a_checkpoint_is_there_wherever_the_writing_of_the_next_one_stops(place, survived):
     write_checkpoint(place / LAST, {"epoch": 0})
     write_checkpoint(place / LAST, {"epoch": 1})
-    for _, copy in after_crashes(
-        place, lambda folder: write_checkpoint(folder / LAST, {"epoch": 2})
-    ):
-        assert usable_checkpoint(copy) is not None
+    usable = [
+        usable_checkpoint(copy) is not None
+        for _, copy in after_crashes(
+            place, lambda folder: write_checkpoint(folder / LAST, {"epoch": 2})
+        )
+    ]
+    assert all(usable)
+    survived("crash before an operation of writing a checkpoint", len(usable) - 1)
 
 
-def test_a_camera_record_is_the_old_or_the_new_one_wherever_its_writing_stops(place):
+@pytest.mark.fault_injection
+def test_a_camera_record_is_the_old_or_the_new_one_wherever_its_writing_stops(place, survived):
     old, new = CAMERA, CAMERA.model_copy(update={"f_number": 2.0})
     old.save(place / "camera.json")
-    for _, copy in after_crashes(place, lambda folder: new.save(folder / "camera.json")):
-        assert Camera.load(copy / "camera.json") in (old, new)
+    found = [
+        Camera.load(copy / "camera.json")
+        for _, copy in after_crashes(place, lambda folder: new.save(folder / "camera.json"))
+    ]
+    assert {camera.f_number for camera in found} == {old.f_number, new.f_number}
+    survived("crash before an operation of writing a camera record", len(found) - 1)
 
 
 def test_a_failed_folder_leaves_the_old_one_and_nothing_else(place):

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from rangefinder.captures.images import write_linear
+from rangefinder.captures.manifest import read_captures
 from rangefinder.models.model_files import load_model
 
 from ..conftest import Project, SmokeRun, clean_environment
+from ..faults.test_killed_runs import different
 
 HOLD = """
 import sys
@@ -25,7 +28,8 @@ with Project(Path(sys.argv[1])).writing():
     sys.stdin.readline()
 """
 RUN = ("kedro", "run", "--env", "smoke", "--pipeline", "report")
-MEASURE = "from rangefinder.commands import main; main(prog_name='rangefinder')"
+WHOLE = ("kedro", "run", "--env", "smoke", "--pipeline", "distill")
+RANGEFINDER = "from rangefinder.commands import main; main(prog_name='rangefinder')"
 REPORT = "data/08_reporting/report.html"
 TEACHER = "data/06_models/teacher"
 Start = Callable[..., subprocess.Popen[str]]
@@ -86,6 +90,30 @@ def test_a_second_run_waits_for_the_first_before_it_does_anything(copy, start, h
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("other", ["run", "promotion", "adapt"])
+def test_two_at_once_take_turns(copy, smoke_run, start, other, survived):
+    captures = read_captures(copy.folder / "data/02_intermediate/captures")
+    (copy.folder / "new").mkdir()
+    for index in range(2):
+        mirrored = captures.select(role="unlabelled").image(index).flip(2)
+        write_linear(copy.folder / f"new/{index}.tif", mirrored)
+    python = (sys.executable, "-c", RANGEFINDER)
+    others = {
+        "run": WHOLE,
+        "promotion": ("kedro", "run", "--env", "smoke", "--pipelines", "promotion,report"),
+        "adapt": (*python, "adapt", "new", "--env", "smoke"),
+    }
+    both = [start(*WHOLE), start(*others[other])]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("waiting" in one for one in said) == 1
+    copy.run(*python, "fsck", "--env", "smoke")
+    if other == "run":
+        assert different(copy, smoke_run) == []
+    survived("two commands at once", 1)
+
+
+@pytest.mark.faults
 def test_ctrl_c_while_waiting_ends_without_a_traceback_and_measuring_needs_no_lock(
     copy, start, holder
 ):
@@ -93,7 +121,7 @@ def test_ctrl_c_while_waiting_ends_without_a_traceback_and_measuring_needs_no_lo
     until_it_waits(waiting, holder)
     photo = next(copy.folder.glob("data/02_intermediate/captures/images/*.tif"))
     command = ("measure", str(photo), "--json", "--force", "--model", "data/06_models/student")
-    measured = copy.run(sys.executable, "-c", MEASURE, *command)
+    measured = copy.run(sys.executable, "-c", RANGEFINDER, *command)
     student = load_model(copy.folder / "data/06_models/student")
     assert json.loads(measured.stdout)["model"] == student.fingerprint
     waiting.send_signal(signal.SIGINT)

@@ -134,7 +134,7 @@ def warnings_of(caplog):
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_server_that_is_dead_from_the_start_costs_one_warning_and_nothing_else(
-    captures, undisturbed, tmp_path, caplog
+    captures, undisturbed, tmp_path, caplog, survived
 ):
     dead = store_at(tmp_path, f"http://user:{SECRET}@127.0.0.1:{free_port()}")
     record = begin(dead)
@@ -153,6 +153,7 @@ def test_a_server_that_is_dead_from_the_start_costs_one_warning_and_nothing_else
     assert send(store).runs == ["a run"]
     assert left_in(store.client()) == undisturbed
     assert list(dead.unsent.glob("*/")) == []
+    survived("MLflow: dead server", 1)
 
 
 @contextmanager
@@ -173,7 +174,7 @@ def locked(path):
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_database_that_is_locked_in_the_middle_gets_the_rest_before_the_next_run(
-    captures, undisturbed, tmp_path, caplog
+    captures, undisturbed, tmp_path, caplog, survived
 ):
     store = store_at(tmp_path)
     record = begin(store)
@@ -187,9 +188,13 @@ def test_a_database_that_is_locked_in_the_middle_gets_the_rest_before_the_next_r
     assert not following.is_offline
     assert left_in(store.client()) == undisturbed
     assert list(store.unsent.glob("*/")) == []
+    survived("MLflow: database locked in the middle of a run", 1)
 
 
-def test_a_database_that_is_locked_from_the_start_is_not_waited_for(tmp_path, caplog, monkeypatch):
+@pytest.mark.fault_injection
+def test_a_database_that_is_locked_from_the_start_is_not_waited_for(
+    tmp_path, caplog, monkeypatch, survived
+):
     store = store_at(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -207,12 +212,13 @@ def test_a_database_that_is_locked_from_the_start_is_not_waited_for(tmp_path, ca
     assert all(run.info.start_time <= run.info.end_time for run in runs)
     assert "system/cpu_utilization_percentage" in runs[0].data.metrics
     assert list(Path().iterdir()) == []
+    survived("MLflow: database locked from the start", 1)
 
 
 @pytest.mark.slow
 @pytest.mark.faults
 def test_what_is_sent_twice_is_there_once_and_a_stop_in_the_middle_loses_nothing(
-    captures, undisturbed, tmp_path
+    captures, undisturbed, tmp_path, survived
 ):
     go_on(begin(store_at(tmp_path, f"http://127.0.0.1:{free_port()}")), captures, tmp_path)
     store = store_at(tmp_path)
@@ -224,6 +230,7 @@ def test_what_is_sent_twice_is_there_once_and_a_stop_in_the_middle_loses_nothing
     shutil.copytree(tmp_path / "copy", folder)
     assert send(store).runs == ["a run"]
     assert left_in(store.client()) == undisturbed
+    survived("MLflow: sending stopped at any place", 1)
 
 
 def test_what_a_killed_process_left_is_sent_as_killed(tmp_path):
@@ -334,7 +341,7 @@ def answers(port):
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_server_that_is_killed_in_the_middle_gets_the_rest_when_it_is_back(
-    captures, undisturbed, tmp_path, caplog, capfd
+    captures, undisturbed, tmp_path, caplog, capfd, survived
 ):
     port = free_port()
     store = Store.of(
@@ -361,11 +368,12 @@ def test_a_server_that_is_killed_in_the_middle_gets_the_rest_when_it_is_back(
     assert runs == undisturbed[0]
     assert versions == undisturbed[1]
     assert SECRET not in "".join(capfd.readouterr())
+    survived("MLflow: server killed in the middle of a run", 1)
 
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_training_whose_server_is_killed_ends_with_its_models(project, tmp_path):
+def test_a_training_whose_server_is_killed_ends_with_its_models(project, tmp_path, survived):
     port = free_port()
     variables = {"MLFLOW_TRACKING_URI": f"http://user:{SECRET}@127.0.0.1:{port}"}
     command = ["kedro", "run", "--pipeline", "distill", "--env", "smoke"]
@@ -397,6 +405,7 @@ def test_a_training_whose_server_is_killed_ends_with_its_models(project, tmp_pat
             (version,) = client.search_model_versions(f"name = '{name}'")
             assert version.tags["evaluation"] == "evaluated"
             assert version.run_id == run.info.run_id
+    survived("MLflow: server killed in a training", 1)
 
 
 def test_artifacts_move_with_a_project_and_a_copy_has_its_own(tmp_path):
