@@ -22,7 +22,8 @@ from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from rangefinder.errors import RangefinderError
 
 POLL_S = 0.5  # between looks whether DVC is there
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_ERRORS = (*FULL, errno.EROFS, errno.EACCES)
 
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="rangefinder")
@@ -48,6 +49,8 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
             if cause is None:
                 raise  # a bug, which needs its traceback
             notes = getattr(error, "__notes__", [])
+            if isinstance(cause, OSError) and cause.errno in FULL:
+                notes = ["Make room, then run the same command again: it goes on.", *notes]
             raise click.ClickException("\n".join([str(cause), *notes])) from error
 
     return run_plainly

@@ -45,7 +45,8 @@ class SystemMonitor(threading.Thread):
                 with suppress(Exception):
                     measured |= monitor.aggregate_metrics()
                 monitor.clear_metrics()
-            self._log({"system": measured}, step)
+            with suppress(OSError):  # a full disk: the run itself ends on it, with its message
+                self._log({"system": measured}, step)
             step += 1
 
     def finish(self) -> None:
