@@ -30,7 +30,7 @@ from rangefinder.tracking.spool import Spool
 from rangefinder.tracking.store import Store
 from rangefinder.tracking.sync import send
 
-from ..conftest import PATIENCE_S, clean_environment
+from ..conftest import PATIENCE_S, clean_environment, program_environment
 from ..tiny_camera import CAMERA, make_capture, make_model
 from .test_recorder import NAMES, summary
 
@@ -213,6 +213,27 @@ def test_a_database_that_is_locked_from_the_start_is_not_waited_for(
     assert "system/cpu_utilization_percentage" in runs[0].data.metrics
     assert list(Path().iterdir()) == []
     survived("MLflow: database locked from the start", 1)
+
+
+@pytest.mark.faults
+def test_a_database_whose_making_was_killed_is_made_again(tmp_path, survived):
+    code = (
+        "from pathlib import Path\n"
+        "from rangefinder.config import TrackingParams\n"
+        "from rangefinder.tracking.store import Store\n"
+        f"Store.of(Path({str(tmp_path)!r}), TrackingParams()).client()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=program_environment()) as process:
+        while not any(path.stat().st_size > 100_000 for path in tmp_path.glob(".mlflow.db.*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not (tmp_path / "mlflow.db").exists()
+    TrackedRun.start(store_at(tmp_path), "other", "next", {}).end("FINISHED")
+    (run,) = store_at(tmp_path).client().search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    survived("MLflow: killed while its database was made", 1)
 
 
 @pytest.mark.slow

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlparse
 
 from rangefinder.common import no_telemetry
@@ -102,6 +103,8 @@ class Store:
             logging.getLogger(name).setLevel(level)
         import mlflow
 
+        if self.database is not None and not self.database.exists():
+            _make_database(self.database)
         asked = os.environ.get(URI_VARIABLE)
         mlflow.set_tracking_uri(self.uri)  # also sets the variable, which `of` takes for a setting
         os.environ.pop(URI_VARIABLE, None)
@@ -142,6 +145,26 @@ class Store:
             moved = [old for old in former if _was_here(database, old, here)]
             for old, (table, column) in product(moved, _ADDRESSES):
                 _replace_start(database, table, column, old, self.artifacts)
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's database in one step: stopped in the middle, MLflow could not open it again."""
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    make: Any = SqlAlchemyStore
+    try:
+        store = make(f"{_SQLITE}{partial.as_posix()}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+        store.engine.dispose()
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            return  # another process was faster
+        except OSError:  # a filesystem without links
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _was_here(database: sqlite3.Connection, old: str, here: Path) -> bool:
