@@ -6,6 +6,7 @@
     result = session.measure("photo.tif")
     print(result.at(240, 180), result.distance_m.shape)
     near_m, far_m = result.interval_m(0.8)
+    both = result.two_distances  # where two are possible: distance_m, share, near_m, far_m
     result.save("measured")
 
 Neither Kedro nor Lightning is imported, MLflow only for models of the registry, and torch not for
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from rangefinder.config import Device
     from rangefinder.errors import RangefinderError
     from rangefinder.inference.interface import Runtime
-    from rangefinder.inference.session import Measurement, PointReading, Session
+    from rangefinder.inference.session import Measurement, OneOfTwo, PointReading, Session
 
 __version__ = "0.1.0"
 __all__ = [
     "Measurement",
+    "OneOfTwo",
     "PointReading",
     "RangefinderError",
     "Session",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 _PLACES = {
     "Measurement": "rangefinder.inference.session",
+    "OneOfTwo": "rangefinder.inference.session",
     "PointReading": "rangefinder.inference.session",
     "RangefinderError": "rangefinder.errors",
     "Session": "rangefinder.inference.session",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from rangefinder.commands.measure import _print_checks, print_report
+from rangefinder.inference.session import OneOfTwo, PointReading, TapeCheck
 from rangefinder.models.model_files import save_model
 
 from ..conftest import COMMAND, program_environment
@@ -117,6 +121,29 @@ def test_exit_codes_distinguish_a_failing_disk_from_bad_input(model_folder, phot
     out = ("--out", tmp_path / "x")
     assert call("measure", photo_folder / "none.png", *model, *out).exit_code == 2
     assert not (tmp_path / "x").exists()
+
+
+BOTH = PointReading(
+    *(1, 2, 0.96, 0.9, 4.2, 0.5), (OneOfTwo(0.952, 0.7, 0.9, 1.0), OneOfTwo(4.1, 0.3, 3.9, 4.3))
+)
+
+
+def test_both_distances_are_printed(capsys):
+    at = [json.loads(json.dumps(asdict(BOTH)))]
+    report = {"photo": "a.png", "forced": [], "median_m": 1.0, "at": at, "files": {}}
+    print_report(report, as_json=False)
+    both = "0.952 m (70%: 0.90-1.00 m) or 4.100 m (30%: 3.90-4.30 m)"
+    assert f"at (1, 2): 0.960 m, 80% intervals {both}\n" in capsys.readouterr().out
+    print_report(report, as_json=True)
+    assert json.loads(capsys.readouterr().out) == report
+
+
+def test_verify_prints_both_intervals(capsys):
+    _print_checks([TapeCheck(Path("a.png"), BOTH, tape_m) for tape_m in (4.0, 3.0)])
+    inside, outside, summary = capsys.readouterr().out.splitlines()[3:]
+    assert re.search(r"4\.000 +0\.960 +-76% +0\.900 - 1\.000 or 3\.900 - 4\.300 +inside$", inside)
+    assert outside.endswith("OUTSIDE")
+    assert summary.startswith("1 of 2 inside")
 
 
 def test_verify_compares_a_distance_with_the_interval(model_folder, photo_folder):

@@ -14,6 +14,7 @@ from rangefinder.inference.interface import DISTANCE_ONLY, FOR_SCORES, Outputs
 from rangefinder.inference.predictor import Predictor, capture_predictions, common_support
 from rangefinder.models.calibration import CALIBRATION_LEVELS, Calibration
 from rangefinder.models.device import torch_device
+from rangefinder.photo_domain import Effect, Shift
 
 from ..tiny_camera import CAMERA, make_model
 
@@ -123,16 +124,50 @@ def test_a_prediction_by_the_defocus_sign_is_decoded_on_request(kind):
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
-def test_a_divided_posterior_has_two_ranges(kind):
+def test_a_divided_posterior_has_two_distances(kind):
     model = make_model(kind)
     posterior = divided(Predictor(model).posterior(IMAGE))
-    ranges = posterior.two_ranges_m(np.array([2, 45]), np.array([5]))
-    assert ranges.shape == (2, 1, 2, 2)
-    near, far = ranges[1, 0]
+    both = posterior.two_distances(np.array([2, 45]), np.array([5]))
+    assert both.share.shape == (2, 1, 2)
     half, centres = model.distribution.width_dpt / 2, model.distribution.centres_dpt
-    for ends_m, centre in ((near, float(centres[9])), (far, float(centres[2]))):
+    for which, (share, bin_) in enumerate([(0.6, 9), (0.4, 2)]):
+        distance_m, found, *ends_m = (values[1, 0, which] for values in both.maps)
+        centre = float(centres[bin_])
+        assert (distance_m, found) == pytest.approx((1 / centre, share), rel=1e-4)
         assert ends_m == pytest.approx((1 / (centre + half), 1 / (centre - half)), rel=1e-4)
-    assert np.isnan(ranges[0]).all()
+    for values in both.maps:
+        assert np.isnan(values[0]).all()
+    whole = posterior.decode(Outputs(two_distances=True)).two_distances
+    assert posterior.decode().two_distances is None
+    assert whole.share.shape == (*posterior.size_px, 2)
+    for values, some in zip(whole.maps, both.maps, strict=True):
+        np.testing.assert_array_equal(values[[2, 45]][:, [5]], some)
+
+
+def test_two_distances_are_those_of_the_nearest_cell():
+    model = make_model("student")
+    posterior = Predictor(model).posterior(IMAGE)
+    probs = torch.zeros_like(posterior.probs)
+    probs[..., 9] = 1.0
+    probs[3, 5, 9], probs[3, 5, 2] = 0.6, 0.4  # the cell on row 12, column 20
+    posterior = replace(posterior, probs=probs)
+    found = posterior.decode(Outputs(two_distances=True)).two_distances.share[..., 0]
+    given = np.argwhere(np.isfinite(found))
+    assert (given.min(0).tolist(), given.max(0).tolist()) == ([10, 18], [13, 21])
+    assert len(given) == 16
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_two_distances_have_their_own_calibration_and_are_widened_by_shifts(shifted):
+    exact = tuple(level / 2 for level in CALIBRATION_LEVELS)
+    calibration = Calibration(central=CALIBRATION_LEVELS, two_modes=exact)
+    effect = Effect(error_ratio=2, coverage=0.5, central=CALIBRATION_LEVELS, degree={})
+    shifts = (Shift("jpeg_420", "it is a JPEG", effect),) if shifted else ()
+    card = make_model("student", calibration=calibration).card
+    assert card.two_modes_mass(0.8, shifts) == pytest.approx(0.8 if shifted else 0.4)
+    old = card.model_copy(update={"calibration": Calibration(central=exact)})
+    assert old.two_modes_mass(0.8) == pytest.approx(0.4)
+    assert card.model_copy(update={"calibration": None}).two_modes_mass(0.8) == 0.8
 
 
 def test_calibration_changes_intervals_only():

@@ -1,6 +1,8 @@
 """A session over photo files."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,14 @@ import torch
 from PIL import Image, ImageOps
 
 from rangefinder.errors import CaptureError
-from rangefinder.inference.session import OutputRequest, Session, stems
+from rangefinder.inference.session import (
+    OneOfTwo,
+    OutputRequest,
+    PointReading,
+    Session,
+    TapeCheck,
+    stems,
+)
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.optics.srgb import srgb_pixels
 from rangefinder.photo_domain import Effect, PhotoDomain
@@ -27,7 +36,7 @@ def test_a_point_outside_of_the_photo_is_refused(photo_folder):
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_reading_names_two_ranges_where_the_sign_is_open(tmp_path, orientation):
+def test_a_reading_names_both_distances_where_two_are_possible(tmp_path, orientation):
     session = Session(make_model("student", orientation="ignore"), "cpu")
     measured = session.measure(portrait(tmp_path, orientation))
     probs = torch.zeros_like(measured.posterior.probs)
@@ -36,10 +45,41 @@ def test_a_reading_names_two_ranges_where_the_sign_is_open(tmp_path, orientation
     measured = replace(measured, posterior=replace(measured.posterior, probs=probs))
     lowest = (20, 47) if orientation == 1 else (0, 20)  # turned clockwise they are on the left
     reading = measured.at(*lowest)
-    near, far = reading.two_ranges_m
-    assert near[0] < near[1] < CAMERA.focus_distance_m < far[0] < far[1]
-    assert f": {near[0]:.2f}-{near[1]:.2f} m or {far[0]:.2f}-{far[1]:.2f} m" in str(reading)
-    assert measured.at(20, 20).two_ranges_m is None
+    nearer, farther = reading.two_distances
+    assert nearer.far_m < CAMERA.focus_distance_m < farther.near_m
+    assert (nearer.share, farther.share) == (0.6, 0.4)
+    for one in (nearer, farther):
+        assert one.near_m < one.distance_m < one.far_m
+    assert str(reading) == (
+        f"({lowest[0]}, {lowest[1]}): {reading.distance_m:.3f} m, 80% intervals "
+        f"{nearer.distance_m:.3f} m (60%: {nearer.near_m:.2f}-{nearer.far_m:.2f} m) or "
+        f"{farther.distance_m:.3f} m (40%: {farther.near_m:.2f}-{farther.far_m:.2f} m)"
+    )
+    content = json.loads(json.dumps(asdict(reading)))
+    assert content["two_distances"][1]["share"] == 0.4
+    assert PointReading.read(content) == reading
+    both = measured.two_distances
+    assert both.share.shape == (*measured.distance_m.shape, 2)
+    assert both.share[lowest[1], lowest[0]] == pytest.approx([0.6, 0.4])
+    assert both.near_m[lowest[1], lowest[0]] == pytest.approx(
+        [nearer.near_m, farther.near_m], abs=1e-4
+    )
+    one = measured.at(20, 20)
+    assert one.two_distances is None
+    assert np.isnan(both.distance_m[20, 20]).all()
+    assert PointReading.read(asdict(one)) == one
+    assert f"m, 80% interval {one.near_m:.2f}-{one.far_m:.2f} m" in str(one)
+
+
+@pytest.mark.parametrize(
+    ("tape_m", "inside"), [(0.9, True), (1.05, False), (3.0, False), (4.2, True), (5.0, False)]
+)
+def test_a_tape_is_inside_if_one_of_both_intervals_holds_it(tape_m, inside):
+    both = OneOfTwo(0.95, 0.7, 0.9, 1.0), OneOfTwo(4.1, 0.3, 3.9, 4.3)
+    reading = PointReading(1, 2, 0.96, 0.9, 4.2, 0.5, both)
+    assert TapeCheck(Path("a.png"), reading, tape_m).inside is inside
+    whole = replace(reading, two_distances=None)
+    assert TapeCheck(Path("a.png"), whole, 3.0).inside
 
 
 def portrait(folder, orientation=6):

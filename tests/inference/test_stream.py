@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,8 +18,8 @@ import pytest
 from PIL import Image
 
 from rangefinder.errors import CaptureError
-from rangefinder.inference.session import Session
-from rangefinder.inference.stream import Frame, Reader, Tally, read_frames
+from rangefinder.inference.session import OneOfTwo, PointReading, Session
+from rangefinder.inference.stream import COLUMNS, Frame, Reader, Tally, _row, read_frames
 
 from ..commands.conftest import call
 from ..conftest import PATIENCE_S, ROOT, clean_environment
@@ -91,6 +92,16 @@ def test_every_frame_of_a_video_is_measured(video, model_folder, tmp_path):
     assert times == pytest.approx([number / 20 for number in range(6)], abs=1e-3)
     assert set(widths) == {640}
     assert all(height % 2 == 0 for height in heights)
+
+
+def test_rows_have_both_distances_where_two_are_possible():
+    both = OneOfTwo(0.95, 0.7, 0.9, 1.0), OneOfTwo(4.1, 0.3, 3.9, 4.3)
+    reading = PointReading(1, 2, 0.96, 0.9, 4.2, 0.5, both)
+    row = dict(zip(COLUMNS, _row(Frame(3, 0.3, None), reading), strict=True))
+    assert (row["nearer_distance_m"], row["nearer_share"]) == (0.95, 0.7)
+    assert (row["farther_near_m"], row["farther_far_m"]) == (3.9, 4.3)
+    one = _row(Frame(3, 0.3, None), replace(reading, two_distances=None))
+    assert one == [3, 0.3, 1, 2, 0.96, 0.9, 4.2, 0.5, *[""] * 8]
 
 
 def test_broken_frames_are_passed_over(model_folder, tmp_path):

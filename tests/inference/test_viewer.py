@@ -7,7 +7,7 @@ import io
 import json
 import re
 import zlib
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -69,11 +69,11 @@ def test_every_pixel_has_the_numbers_that_are_read_at_it(tmp_path, orientation):
         for name in MAPS[:4]:
             assert maps[name][y, x] == getattr(reading, name)
         ends = [maps[name][y, x] for name in MAPS[4:]]
-        if reading.two_ranges_m is None:
-            assert ends == [0, 0, 0, 0]
+        if reading.two_distances is None:
+            assert ends == [0] * 8
         else:
             divided += 1
-            assert ends == [end for ends_m in reading.two_ranges_m for end in ends_m]
+            assert ends == [value for one in reading.two_distances for value in astuple(one)]
     assert 0 < divided < 5
 
 

@@ -1,5 +1,6 @@
 """Calibration: intervals of the stated coverage, and posterior tilting."""
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from rangefinder.models.calibration import (
     level_of_mass,
 )
 from rangefinder.models.distribution import DistanceDistribution
+from rangefinder.models.modes import two_distances
 
 DISTRIBUTION = DistanceDistribution(PredictionParams())
 REPORT_M = (0.7, 4.0)
@@ -53,6 +55,59 @@ def abs_rel(probs: torch.Tensor, truth_dpt: torch.Tensor, tilt_power: float) -> 
 def coverage(probs: torch.Tensor, truth_dpt: torch.Tensor, mass: float) -> float:
     low, high = DISTRIBUTION.quantile_dpt(probs, ((1 - mass) / 2, (1 + mass) / 2))
     return float(((low <= truth_dpt) & (truth_dpt <= high)).float().mean())
+
+
+def mirrored(width_bins: float, error_bins: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mixtures of a Gaussian at 0.35 to 0.5 dpt and its mirror image, and truths of either.
+
+    They are as wide as `width_bins`, and as probable as they say; truths lie `error_bins` off.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    far = 0.35 + 0.15 * torch.rand(20_000, 1, generator=generator)
+    share = 0.2 + 0.6 * torch.rand(20_000, 1, generator=generator)
+    is_far = torch.rand(20_000, 1, generator=generator) < share
+    error = error_bins * DISTRIBUTION.width_dpt * torch.randn(20_000, 1, generator=generator)
+    truth = torch.where(is_far, far, 1.5 - far) + error
+    parts = [
+        torch.softmax(
+            -0.5 * ((DISTRIBUTION.centres_dpt - at) / (width_bins * DISTRIBUTION.width_dpt)) ** 2,
+            dim=-1,
+        )
+        for at in (far, 1.5 - far)
+    ]
+    return share * parts[0] + (1 - share) * parts[1], truth[:, 0]
+
+
+@pytest.mark.parametrize(("width", "error"), [(3.0, 1.5), (1.5, 3.0), (2.0, 2.0)])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_both_intervals_together_are_calibrated_and_shorter_than_the_one(width, error, level):
+    probs, truth = mirrored(width, error, seed=0)
+    calibration = Calibration.fit(DISTRIBUTION, probs, truth)
+    probs, truth = mirrored(width, error, seed=1)
+    mass = central_mass(calibration.two_modes, level)
+    both = two_distances(probs.numpy(), DISTRIBUTION.centres_dpt.double().numpy(), mass)
+    given = np.isfinite(both.near_m).all(-1)
+    assert given.mean() > 0.4
+    truth_m = 1 / truth.numpy()[:, None]
+    inside = (both.near_m <= truth_m) & (truth_m <= both.far_m)
+    assert inside.any(-1)[given].mean() == pytest.approx(level, abs=0.025)
+    held = given & inside.any(-1)
+    assert inside[held, 0].mean() == pytest.approx(both.share[held, 0].mean(), abs=0.02)
+    mass = central_mass(calibration.central, level)
+    low, high = DISTRIBUTION.quantile_dpt(probs, ((1 - mass) / 2, (1 + mass) / 2)).numpy()
+    total = (1 / both.near_m - 1 / both.far_m).sum(-1)
+    assert total[given].mean() < 0.8 * (high - low)[given].mean()
+
+
+def test_too_few_distributions_with_two_modes_are_not_calibrated():
+    probs, truth = posteriors(3.0, 1.5, seed=0)
+    few = fitted(probs, truth)
+    assert few.two_modes is None
+    assert set(few.model_dump(mode="json")) == {"central", "tilt_power"}
+    more, where = mirrored(2.0, 2.0, seed=0)
+    found = fitted(torch.cat([probs, more[:2000]]), torch.cat([truth, where[:2000]]))
+    assert len(found.two_modes) == len(CALIBRATION_LEVELS)
+    assert Calibration.model_validate_json(found.model_dump_json()) == found
 
 
 @pytest.mark.parametrize(("width", "error"), [(3.0, 1.5), (1.5, 3.0), (2.0, 2.0)])

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -23,6 +24,7 @@ import rangefinder
 from rangefinder.config import DriftParams
 from rangefinder.errors import CaptureError
 from rangefinder.inference.drift_terms import with_drift_reference
+from rangefinder.inference.session import OneOfTwo, PointReading
 from rangefinder.models.model_files import save_model
 
 from ..commands.conftest import call
@@ -84,6 +86,17 @@ def test_points_are_those_of_measure(server, model_folder, tmp_path):
     assert response.status_code == 200
     assert response.json() == printed | {"photo": "a.png"}
     assert PhotoResult.model_validate(response.json(), extra="forbid").at[0].x_px == 20
+
+
+def test_a_point_of_a_response_may_have_two_distances(server):
+    both = OneOfTwo(0.95, 0.7, 0.9, 1.0), OneOfTwo(4.1, 0.3, 3.9, 4.3)
+    content = post(server, "a.png", GOOD, at="20,10").json()
+    content["at"] = [asdict(PointReading(1, 2, 0.96, 0.9, 4.2, 0.5, both))]
+    sent = json.loads(json.dumps(content))
+    assert PhotoResult.model_validate(sent, extra="forbid").at[0].two_distances == both
+    found = requests.get(f"{server.url}/openapi.json", timeout=PATIENCE_S).json()
+    properties = found["components"]["schemas"]["OneOfTwo"]["properties"]
+    assert list(properties) == ["distance_m", "share", "near_m", "far_m"]
 
 
 def test_maps_are_those_of_a_session(server, measured):

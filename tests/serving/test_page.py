@@ -235,7 +235,7 @@ def test_the_overlay_has_the_colours_of_distances_and_leaves_out_what_is_not_kno
         assert not look.page.locator("#overlay").is_visible()
 
 
-def test_two_ranges_are_named_where_the_sign_is_open(browser, session, photos, tmp_path):
+def test_both_distances_are_named_where_two_are_possible(browser, session, photos, tmp_path):
     measured = session.measure(photos[0])
     probs = torch.zeros_like(measured.posterior.probs)
     probs[..., 9], probs[..., 2] = 0.6, 0.4

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from rangefinder.coordinates import Placement
+from rangefinder.inference.interface import Outputs
 from rangefinder.inference.predictor import Predictor
 from rangefinder.inference.session import Session
 from rangefinder.models.model_files import load_model
@@ -43,6 +44,18 @@ def test_every_photo_of_a_batch_is_predicted_at_the_placement(folder, params, pl
         np.testing.assert_array_equal(
             (maps["near_m"][index], maps["far_m"][index]), expected.interval_m[0.8]
         )
+
+
+def test_two_distances_are_given_on_request(folder):
+    served = pyfunc._load_pyfunc(str(folder), {"device": "cpu"})
+    maps = served.predict(IMAGES, {"two_distances": True, "scale": 1.0})
+    names = ["two_distance_m", "two_share", "two_near_m", "two_far_m"]
+    assert list(maps) == ["distance_m", "near_m", "far_m", *names]
+    predict, outputs = Predictor(load_model(folder), "cpu"), Outputs(two_distances=True)
+    for index, image in enumerate(IMAGES):
+        expected = predict(torch.from_numpy(image), Placement(), outputs).two_distances
+        for name, values in zip(names, expected.maps, strict=True):
+            np.testing.assert_array_equal(maps[name][index], values)
 
 
 def test_the_batch_is_not_changed(folder):

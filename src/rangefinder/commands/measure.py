@@ -114,7 +114,7 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
     unit = length_unit((median_m, median_m))
     _write(f"{report['photo']}: median {unit.fixed(median_m, 2)} {unit.name}")
     for point in report["at"]:
-        _write(f"  at {PointReading(**point)}")
+        _write(f"  at {PointReading.read(point)}")
     for name, file in report["files"].items():
         _write(f"  {name}: {file}")
 
@@ -155,7 +155,8 @@ def verify(
 
     The tape runs along the optical axis from where the camera record says (by default the sensor
     plane, which many cameras mark with a crossed circle). The exit code is 1 if a distance is
-    outside of the model's 80 % interval, 2 if it looks like millimetres.
+    outside of the model's 80 % interval, or of both where two are possible; 2 if it looks like
+    millimetres.
     """
     from rangefinder.captures.photos import find_photos
     from rangefinder.inference.session import tape_checks
@@ -208,21 +209,22 @@ def _require_metres(distance_m: float, range_m: tuple[float, float]) -> None:
 def _print_checks(checks: list[TapeCheck]) -> None:
     """A line for each check, and a summary where there are several."""
     from rangefinder.evaluation.report import print_parts, text_table
-    from rangefinder.inference.interface import REPORTED_LEVEL
+    from rangefinder.models.prediction import REPORTED_LEVEL
 
     level = f"{REPORTED_LEVEL:.0%}"
-    unit = length_unit((0.0, max(max(one.tape_m, one.reading.far_m) for one in checks)))
+    unit = length_unit(
+        (0.0, max(max(one.tape_m, one.reading.intervals_m[-1][1]) for one in checks))
+    )
     lengths = f"tape [{unit.name}]", f"model [{unit.name}]"
     head = ("photo", "at [px]", *lengths, "error", f"{level} interval [{unit.name}]", "")
     rows = []
     for one in checks:
         read = one.reading
         verdict = ("inside" if one.inside else "OUTSIDE") + (" (forced)" if one.forced else "")
-        tape, model, near, far = (
-            unit.fixed(value, 3) for value in (one.tape_m, read.distance_m, read.near_m, read.far_m)
-        )
+        tape, model = (unit.fixed(value, 3) for value in (one.tape_m, read.distance_m))
+        spans = (" - ".join(unit.fixed(end, 3) for end in ends) for ends in read.intervals_m)
         at, error = f"{read.x_px:g},{read.y_px:g}", f"{one.error:+.0%}"
-        rows.append((one.photo.name, at, tape, model, error, f"{near} - {far}", verdict))
+        rows.append((one.photo.name, at, tape, model, error, " or ".join(spans), verdict))
     print_parts([text_table(head, rows)])
     if len(checks) > 1:
         inside = sum(one.inside for one in checks)

@@ -16,14 +16,13 @@ from matplotlib.image import AxesImage
 from rangefinder.common.figures import UNKNOWN, distance_ticks, new_figure
 from rangefinder.config import Interval
 from rangefinder.evaluation.metrics import Float
-from rangefinder.models.prediction import Prediction
+from rangefinder.models.prediction import REPORTED_LEVEL, Prediction
 
 _WHITE_QUANTILE = 0.995  # of brightness; shown white
 _DISPLAY_GAMMA = 2.2
 _ERROR_LIMIT = 0.25  # ends of the colour scale; less in a range that is narrower
 _INTERVAL_SHARE = 1.6  # of the scale of errors: end of that of half intervals over distance
-_LEVEL = 0.8  # of the interval that is shown
-_INTERVAL = f"{100 * _LEVEL:.0f} % interval"
+_INTERVAL = f"{100 * REPORTED_LEVEL:.0f} % interval"
 _PANEL_IN = 2.6
 _BAR_IN = 0.1
 _TITLE_IN = 0.18
@@ -69,7 +68,7 @@ def show_error(axes: Axes, distance_m: Float, truth_m: Float, range_m: Interval)
 def show_interval(axes: Axes, prediction: Prediction, range_m: Interval) -> AxesImage:
     """Draw half the width of the 80 % interval relative to the distance: bright is narrow."""
     limit = _INTERVAL_SHARE * _error_limit(range_m)
-    near, far = prediction.interval_m[_LEVEL]
+    near, far = prediction.interval_m[REPORTED_LEVEL]
     half = np.ma.masked_invalid((far - near) / (2 * prediction.distance_m))
     return axes.imshow(half, cmap="cividis_r", vmin=0, vmax=limit)
 

@@ -43,6 +43,8 @@ def check_prediction(prediction: Prediction, shape: tuple[int, int], owner: str)
         maps |= {f"near end at {level}": near, f"far end at {level}": far}
     if prediction.sides is not None:
         maps |= vars(prediction.sides)
+    if prediction.two_distances is not None:
+        maps |= {name: both[..., 0] for name, both in vars(prediction.two_distances).items()}
     for name, values in maps.items():
         if values.shape != shape:
             raise ModelError(

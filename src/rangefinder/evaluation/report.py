@@ -92,6 +92,8 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     parts: list[RenderableType] = [head, overall_table(models, unit), "AbsRel by region", regions]
     if aucs := defocus_aucs(models):
         parts.append(f"AUC of the predicted side of the focus: {aucs}")
+    if two_possible(models):
+        parts += ["Where two distances are possible", two_distances_table(models, unit)]
     if ratios := _ratios(summary["comparisons"]):
         parts.append(ratios)
     if len(sources) > 1:
@@ -209,6 +211,38 @@ def defocus_aucs(models: Mapping[str, Any]) -> str:
         for name, sign in signs.items()
         if sign and sign["auc"] is not None
     )
+
+
+def two_possible(models: Mapping[str, Any]) -> bool:
+    """Whether any model gives two distances anywhere."""
+    return any(model["two_distances"]["share"] for model in models.values())
+
+
+def two_distances_table(models: Mapping[str, Any], unit: LengthUnit) -> Table:
+    """Coverage and width of the intervals given, and of the one in their place, a row per model.
+
+    Args:
+        models: `models` of evaluation.json, or entries like them.
+        unit: Of the widths.
+    """
+    kinds = {"two": "given", "one": "one_interval"}
+    head = ["model", "pixels", *(f"in {kind}" for kind in kinds)]
+    head += [f"{kind}: width [{name}]" for name in (unit.name, "dpt") for kind in kinds]
+    rows = []
+    for name, model in models.items():
+        found = model["two_distances"]
+        if not found["share"]:
+            continue
+        where = [found["two"][key] for key in kinds.values()]
+        cells = [f"{found['share']:.1%}", *(f"{one['coverage']:.0%}" for one in where)]
+        for score, factor in (("width_m", unit.per_m), ("width_dpt", 1.0)):
+            cells += [_width(one[score], factor) for one in where]
+        rows.append([name, *cells])
+    return text_table(head, rows)
+
+
+def _width(value: float | None, factor: float) -> str:
+    return "-" if value is None else f"{value * factor:.3g}"
 
 
 def _ratios(comparisons: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ from rangefinder.evaluation.metrics import (
 from rangefinder.evaluation.regions import Regions, ScoredPixels, Support, sensor_grid
 from rangefinder.evaluation.sides import SideSums
 from rangefinder.evaluation.summary import ModelSums, source_rows, summarise
+from rangefinder.evaluation.two_distances import TwoDistanceSums
 from rangefinder.models.prediction import Float, Prediction
 
 CHARTS_ONLY = (
@@ -116,6 +117,7 @@ class _Tally:
         range_m = regions.params.range.working_m
         self.sums: Double = np.zeros((len(self._sources), *regions.cell_shape, len(SUMS)))
         self.sides = SideSums.empty(len(self._sources))
+        self.two_distances = TwoDistanceSums.empty(len(self._sources))
         self.sensor = SensorErrors(sensor_grid(captures.camera))
         self.pooled = _CurveTally(range_m)
         self.by_source = {source: _CurveTally(range_m) for source in source_rows(self._sources)}
@@ -136,6 +138,7 @@ class _Tally:
             self.by_source[self._sources[index]].add(*pixels)
         self.sensor.add(scored.sensor_cell[scored.inside], error)
         self.sides.add(index, scored, prediction)
+        self.two_distances.add(index, scored, prediction)
 
 
 def evaluate(
@@ -179,6 +182,7 @@ def evaluate(
         name: ModelSums(
             sums[name],
             sides[name],
+            tallies[name].two_distances,
             curves[name].sparsification,
             {source: each[name].sparsification for source, each in source_curves.items()},
         )

@@ -21,6 +21,8 @@ from rangefinder.evaluation.report import (
     region_table,
     rule_table,
     text_table,
+    two_distances_table,
+    two_possible,
     verdict,
 )
 from rangefinder.evaluation.scoring import CHARTS_ONLY
@@ -178,8 +180,27 @@ def calibration_section(scored: Scored) -> Section:
             "The lower the line, the better the uncertainty ranks the errors; dotted: the best "
             "that is possible.",
         ),
+        *_two_distances(scored),
     ]
     return Section("Calibration", parts)
+
+
+def _two_distances(scored: Scored) -> list[Part]:
+    """Intervals where two distances are possible, and over all pixels."""
+    if not two_possible(scored.models):
+        return []
+    found = scored.models[STUDENT]["two_distances"]
+    given, one = (found["all"][kind]["coverage"] for kind in ("given", "one_interval"))
+    unit = length_unit(tuple(scored.summary["protocol"]["report_m"]))
+    return [
+        Grid(
+            two_distances_table(scored.models, unit),
+            f"Where two distances are possible: share of truths within both {found['level']:.0%} "
+            "intervals together and within the one in their place, and mean total width",
+        ),
+        f"Over all pixels the student's intervals, two of them where two distances are possible, "
+        f"hold {_percent(given)}; one everywhere holds {_percent(one)}.",
+    ]
 
 
 def focus_section(scored: Scored) -> Section:

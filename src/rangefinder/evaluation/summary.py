@@ -34,6 +34,7 @@ from rangefinder.evaluation.regions import (
     Regions,
 )
 from rangefinder.evaluation.sides import SideSums
+from rangefinder.evaluation.two_distances import TwoDistanceSums
 
 MEAN_OVER_SD = math.sqrt(2.0 / math.pi)  # mean absolute over standard deviation, normal errors
 _CONFIDENCE = 0.95
@@ -48,12 +49,14 @@ class ModelSums:
     Attributes:
         table: `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
         sides: By the side of the focus.
+        two_distances: Of the intervals given, and of the one.
         curve: Sparsification.
         source_curves: Sparsification of each source, where there is more than one.
     """
 
     table: Double
     sides: SideSums
+    two_distances: TwoDistanceSums
     curve: SparsificationCurve
     source_curves: Mapping[str, SparsificationCurve]
 
@@ -65,7 +68,8 @@ class ModelSums:
     def of(self, source: str, captures: NDArray[np.intp]) -> ModelSums:
         """The same of the captures of one source."""
         curve = self.source_curves[source]
-        return ModelSums(self.table[captures], self.sides.of(captures), curve, {})
+        both = self.two_distances.of(captures)
+        return ModelSums(self.table[captures], self.sides.of(captures), both, curve, {})
 
 
 def source_rows(sources: Sequence[str]) -> dict[str, NDArray[np.intp]]:
@@ -139,6 +143,7 @@ def _model_summary(data: ModelSums, bootstrap: SceneBootstrap, regions: Regions)
         "by_side": data.sides.by_side(),
         "defocus_sign": data.sides.defocus_sign(),
         "coverage": coverage(overall),
+        "two_distances": data.two_distances.scores(),
         "ause": json_number(curve.ause),
         "ause_relative": json_number(curve.ause / mean) if mean else None,
         "selective_risk_50": json_number(curve.selective_risk_50),

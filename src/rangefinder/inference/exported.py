@@ -5,7 +5,6 @@ The file computes what `Predictor` does (see `serving.export`); its metadata hol
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -20,11 +19,11 @@ from rangefinder.common.foreign import guarded, parse_json
 from rangefinder.common.onnx_checksum import require_whole
 from rangefinder.coordinates import PatchGrid, Placement
 from rangefinder.errors import ConfigError, ModelError
-from rangefinder.inference.interface import REPORTED, REPORTED_LEVEL, WHOLE, Outputs
-from rangefinder.inference.two_ranges import AT_ONCE, two_ranges_m
+from rangefinder.inference.interface import REPORTED, WHOLE, Outputs
+from rangefinder.inference.two_distances import CellPlaces, two_distances
 from rangefinder.models.calibration import level_of_mass
 from rangefinder.models.card import Card
-from rangefinder.models.prediction import Float, Prediction
+from rangefinder.models.prediction import REPORTED_LEVEL, Float, Prediction, TwoDistances
 from rangefinder.photo_domain import Shift
 
 FileRuntime = Literal["onnx", "openvino"]
@@ -151,33 +150,21 @@ class FilePosterior:
             interval_m={level: (near[i], far[i]) for i, level in enumerate(outputs.levels)},
             sd_dpt=sd if outputs.sd else None,
             accuracy_probability=accuracy if outputs.accuracy else None,
+            two_distances=(
+                self.two_distances(*map(np.arange, self.size_px)) if outputs.two_distances else None
+            ),
         )
 
-    def two_ranges_m(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Float:
-        """See `PhotoPosterior.two_ranges_m`."""
+    def two_distances(
+        self, rows: NDArray[np.integer], columns: NDArray[np.integer]
+    ) -> TwoDistances:
+        """See `PhotoPosterior.two_distances`."""
         if self._probs is None:
             (self._probs,) = self._run((REPORTED_LEVEL,), ["posterior"])
-        y, x = (
-            (places + 0.5) * (m / n)
-            for places, n, m in zip((rows, columns), self.size_px, self.at_scale_px, strict=True)
-        )
-        found = []
-        for some in np.array_split(y, math.ceil(len(y) * len(x) / AT_ONCE)):
-            probs = self._between_cells(self._between_cells(self._probs, some, 1), x, 2)
-            found.append(two_ranges_m(np.moveaxis(probs, 0, -1), self.predictor.card, self.shifts))
-        return np.concatenate(found)
-
-    def _between_cells(self, values: Float, wanted_px: NDArray[np.floating], axis: int) -> Float:
-        """Values of cells along an axis, linearly interpolated to positions `[n]` [px]."""
-        last = values.shape[axis] - 1
-        cell = (wanted_px - self.predictor.first_px) / self.predictor.stride_px
-        cell = cell.clip(0, last)
-        index = cell.astype(np.int64)
-        shape = [1, 1, 1]
-        shape[axis] = -1
-        share = (cell - index).astype(np.float32).reshape(shape)
-        here, there = (values.take(i, axis) for i in (index, (index + 1).clip(max=last)))
-        return here + share * (there - here)
+        first_px, stride_px = self.predictor.first_px, self.predictor.stride_px
+        cells = CellPlaces(first_px, stride_px, self.size_px, self.at_scale_px)
+        probs = np.moveaxis(self._probs, 0, -1)
+        return two_distances(probs, self.predictor.card, self.shifts, (rows, columns), cells)
 
     def _run(self, levels: Sequence[float], names: Sequence[str]) -> list[NDArray[Any]]:
         """Outputs of the file, without the axis of photos."""

@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from rangefinder.coordinates import Placement
 from rangefinder.models.card import Card
-from rangefinder.models.prediction import INTERVAL_LEVELS, Float, Prediction
+from rangefinder.models.prediction import (
+    INTERVAL_LEVELS,
+    REPORTED_LEVEL,
+    Float,
+    Prediction,
+    TwoDistances,
+)
 from rangefinder.photo_domain import Shift
 
 Runtime = Literal["torch", "onnx", "openvino", "auto"]
-REPORTED_LEVEL = 0.8  # of the interval that commands report
 ACCURATE_WITHIN = 0.1  # relative error below which a prediction counts as accurate
 WHOLE = Placement()  # the whole stored image
 
@@ -28,17 +33,19 @@ class Outputs:
         accuracy: Accuracy probability.
         sd: Standard deviation.
         sides: The prediction by the defocus sign.
+        two_distances: Both distances, where two are possible.
     """
 
     levels: tuple[float, ...] = (REPORTED_LEVEL,)
     accuracy: bool = True
     sd: bool = False
     sides: bool = False
+    two_distances: bool = False
 
 
 REPORTED = Outputs()
 DISTANCE_ONLY = Outputs(levels=(), accuracy=False)
-FOR_SCORES = Outputs(levels=INTERVAL_LEVELS, accuracy=False, sd=True, sides=True)
+FOR_SCORES = Outputs(INTERVAL_LEVELS, accuracy=False, sd=True, sides=True, two_distances=True)
 
 
 class PhotoPosterior(Protocol):
@@ -47,16 +54,17 @@ class PhotoPosterior(Protocol):
     def decode(self, outputs: Outputs = ...) -> Prediction:
         """Maps `[H, W]` of what is asked for."""
 
-    def two_ranges_m(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Float:
-        """Ranges before and behind the focus [m] between which pixels are undecided.
+    def two_distances(
+        self, rows: NDArray[np.integer], columns: NDArray[np.integer]
+    ) -> TwoDistances:
+        """Both distances, where the posterior of a pixel's cell has two modes.
 
         Args:
             rows: `[h]` of the pixels, in the photo as it is stored.
             columns: `[w]` likewise.
 
         Returns:
-            `[h, w, 2, 2]` near and far end of both, which together have the mass of the
-            `REPORTED_LEVEL` interval; NaN where the posterior is not divided (see `two_ranges`).
+            `[h, w, 2]`, with intervals of `REPORTED_LEVEL` together (see `models.modes`).
         """
 
 

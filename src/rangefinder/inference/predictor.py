@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import cast
 
@@ -24,14 +24,14 @@ from rangefinder.config import CacheParams, ComputeParams, Device
 from rangefinder.coordinates import PatchGrid, Placement, location_map
 from rangefinder.inference.interface import ACCURATE_WITHIN, FOR_SCORES, REPORTED, WHOLE, Outputs
 from rangefinder.inference.tiles import Tile, cells_by_tiles
-from rangefinder.inference.two_ranges import AT_ONCE, two_ranges_m
+from rangefinder.inference.two_distances import CellPlaces, two_distances
 from rangefinder.models.aggregation import Cells
 from rangefinder.models.blocks import Lattice, fused, resample
 from rangefinder.models.card import Card
 from rangefinder.models.device import inference_autocast, torch_device
 from rangefinder.models.distribution import DistanceDistribution
 from rangefinder.models.model_files import TrainedModel
-from rangefinder.models.prediction import Float, Prediction, Sides
+from rangefinder.models.prediction import Float, Prediction, Sides, TwoDistances
 from rangefinder.models.student import Student, full_frame
 from rangefinder.photo_domain import Shift
 from rangefinder.sweep.sweep import Sweep
@@ -63,20 +63,20 @@ class Posterior:
                 for n, m in zip(self.size_px, self.at_scale_px, strict=True)
             )
             maps = resample(cells[None], self.lattice, y, x)[0]
-        return _prediction(maps.cpu(), outputs)
+        prediction = _prediction(maps.cpu(), outputs)
+        if not outputs.two_distances:
+            return prediction
+        both = self.two_distances(*map(np.arange, self.size_px))
+        return replace(prediction, two_distances=both)
 
-    @torch.inference_mode()
-    def two_ranges_m(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Float:
-        """See `PhotoPosterior.two_ranges_m`."""
-        y, x = (
-            (torch.from_numpy(places) + 0.5) * (m / n)
-            for places, n, m in zip((rows, columns), self.size_px, self.at_scale_px, strict=True)
-        )
-        posterior, card, found = self.probs.movedim(-1, 0)[None], self.model.card, []
-        for some in torch.split(y, max(1, AT_ONCE // len(x))):
-            probs = resample(posterior, self.lattice, some, x)[0].movedim(0, -1).cpu().numpy()
-            found.append(two_ranges_m(probs, card, self.shifts))
-        return np.concatenate(found)
+    def two_distances(
+        self, rows: NDArray[np.integer], columns: NDArray[np.integer]
+    ) -> TwoDistances:
+        """See `PhotoPosterior.two_distances`."""
+        first_px, stride_px = self.lattice.first_px, self.lattice.stride_px
+        cells = CellPlaces(first_px, stride_px, self.size_px, self.at_scale_px)
+        probs = self.probs.cpu().numpy()
+        return two_distances(probs, self.model.card, self.shifts, (rows, columns), cells)
 
     @property
     def _focus_dpt(self) -> float:

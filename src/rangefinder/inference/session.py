@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +20,17 @@ from rangefinder.common.lengths import length_unit
 from rangefinder.config import Device, Interval
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, ConfigError
-from rangefinder.inference.interface import REPORTED_LEVEL, Outputs, PhotoPosterior, PhotoPredictor
+from rangefinder.inference.interface import Outputs, PhotoPosterior, PhotoPredictor
 from rangefinder.inference.output import FORCED, ray_slopes, write_cloud, write_maps
 from rangefinder.inference.viewer import PAGE, View, page, shown_places
 from rangefinder.models.card import Card
-from rangefinder.models.prediction import Float, Prediction, accuracy_of
+from rangefinder.models.prediction import (
+    REPORTED_LEVEL,
+    Float,
+    Prediction,
+    TwoDistances,
+    accuracy_of,
+)
 from rangefinder.optics.blur import reference_m
 from rangefinder.optics.srgb import srgb_pixels
 
@@ -35,18 +41,36 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class OneOfTwo:
+    """One of two possible distances.
+
+    Attributes:
+        distance_m: Distance [m], given that the truth is within the interval.
+        share: Probability of the interval, given that the truth is within one of the two.
+        near_m: Near end of the interval [m].
+        far_m: Its far end [m].
+    """
+
+    distance_m: float
+    share: float
+    near_m: float
+    far_m: float
+
+
+@dataclass(frozen=True)
 class PointReading:
     """Prediction at one pixel of a photo.
 
     Attributes:
         x_px: Column [px from the left edge].
         y_px: Row [px from the upper edge].
-        distance_m: Distance [m].
+        distance_m: Distance [m]: of all that is possible, the one with the least expected relative
+            error.
         near_m: Near end of the 80 % interval [m].
         far_m: Its far end [m].
         accuracy_probability: Probability that the relative error is below 10 %.
-        two_ranges_m: Near and far ends [m] of a range before and one behind the focus, where the
-            prediction is undecided between them; together they have the mass of the interval.
+        two_distances: Both distances, the nearer one first, where two are possible; their intervals
+            together should hold the truth with a probability of 80 %.
     """
 
     x_px: float
@@ -55,20 +79,35 @@ class PointReading:
     near_m: float
     far_m: float
     accuracy_probability: float
-    two_ranges_m: tuple[Interval, Interval] | None = None
+    two_distances: tuple[OneOfTwo, OneOfTwo] | None = None
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> PointReading:
+        """Of what `asdict` gives."""
+        both = content["two_distances"]
+        return cls(**{**content, "two_distances": both and tuple(OneOfTwo(**one) for one in both)})
+
+    @property
+    def intervals_m(self) -> tuple[Interval, ...]:
+        """Near and far end [m] of the interval, or of both where two distances are possible."""
+        return tuple((one.near_m, one.far_m) for one in self.two_distances or (self,))
 
     def __str__(self) -> str:
-        unit = length_unit((self.near_m, self.far_m))
+        intervals = self.intervals_m
+        unit = length_unit((intervals[0][0], intervals[-1][1]))
+        spans = [
+            f"{unit.fixed(near, 2)}-{unit.fixed(far, 2)} {unit.name}" for near, far in intervals
+        ]
 
-        def text(ends_m: Interval) -> str:
-            near, far = (unit.fixed(end, 2) for end in ends_m)
-            return f"{near}-{far} {unit.name}"
+        def text(distance_m: float) -> str:
+            return f"{unit.fixed(distance_m, 3)} {unit.name}"
 
-        distance = f"{unit.fixed(self.distance_m, 3)} {unit.name}"
-        interval = f"{REPORTED_LEVEL:.0%} interval {text((self.near_m, self.far_m))}"
-        if self.two_ranges_m:
-            interval += ": " + " or ".join(map(text, self.two_ranges_m))
-        return f"({self.x_px:g}, {self.y_px:g}): {distance}, {interval}"
+        known = f"{REPORTED_LEVEL:.0%} interval {spans[0]}"
+        if self.two_distances:
+            each = zip(self.two_distances, spans, strict=True)
+            both = (f"{text(one.distance_m)} ({one.share:.0%}: {span})" for one, span in each)
+            known = f"{REPORTED_LEVEL:.0%} intervals " + " or ".join(both)
+        return f"({self.x_px:g}, {self.y_px:g}): {text(self.distance_m)}, {known}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +163,12 @@ class Measurement:
         near, far = self.posterior.decode(outputs).interval_m[level]
         return self.photo.shown(near), self.photo.shown(far)
 
+    @cached_property
+    def two_distances(self) -> TwoDistances:
+        """Both distances `[H, W, 2]`, the nearer one first; NaN where there is one."""
+        both = self.posterior.two_distances(*map(np.arange, self.stored.distance_m.shape))
+        return TwoDistances(*map(self.photo.shown, both.maps))
+
     def at(self, x_px: float, y_px: float) -> PointReading:
         """Prediction at column `x_px` and row `y_px`.
 
@@ -140,23 +185,20 @@ class Measurement:
         maps = (self.distance_m, *self.interval_m(), self.accuracy_probability)
         distance, near, far, accuracy = (round(float(values[pixel]), 4) for values in maps)
         rows, columns = self.photo.stored_pixels(*(np.array([place]) for place in pixel))
-        ranges = self.posterior.two_ranges_m(rows, columns)[0, 0].tolist()
-        two = None
-        if math.isfinite(ranges[0][0]):
-            before, behind = ((round(low, 4), round(high, 4)) for low, high in ranges)
-            two = before, behind
-        return PointReading(x_px, y_px, distance, near, far, accuracy, two)
+        both = _pair(self.posterior.two_distances(rows, columns))
+        return PointReading(x_px, y_px, distance, near, far, accuracy, both)
 
     def view(self) -> View:
         """What the viewer shows of it."""
         card, photo = self.card, self.photo
         camera, (height, width) = card.camera, self.stored.distance_m.shape
         rows, columns = photo.stored_pixels(*shown_places(self.distance_m.shape))
-        ranges = self.posterior.two_ranges_m(rows, columns).reshape(len(rows), len(columns), 4)
+        both = np.stack(self.posterior.two_distances(rows, columns).maps, axis=-1)
         near, far = self.stored.interval_m[REPORTED_LEVEL]
         maps = (self.stored.distance_m, near, far, accuracy_of(self.stored))
         at = np.ix_(rows, columns)
-        values = np.concatenate([np.stack([one[at] for one in maps], axis=-1), ranges], axis=-1)
+        each = np.stack([one[at] for one in maps], axis=-1)
+        values = np.concatenate([each, both.reshape(*each.shape[:2], -1)], axis=-1)
         x, y = ray_slopes(camera, photo.placement, np.array([0, width]), np.array([0, height]))
         return View(
             name=photo.path.name,
@@ -220,6 +262,15 @@ class Measurement:
             "level": REPORTED_LEVEL,
             "at": [asdict(self.at(*point)) for point in points],
         }
+
+
+def _pair(both: TwoDistances) -> tuple[OneOfTwo, OneOfTwo] | None:
+    """Both distances of one pixel, rounded; None where there is one."""
+    if not np.isfinite(both.distance_m).all():
+        return None
+    rows = np.stack([values.ravel() for values in both.maps], axis=-1).astype(np.float64)
+    nearer, farther = (OneOfTwo(*row) for row in rows.round(4).tolist())
+    return nearer, farther
 
 
 @dataclass(frozen=True)
@@ -360,8 +411,8 @@ class TapeCheck:
 
     @property
     def inside(self) -> bool:
-        """Whether the tape's distance is within the model's interval."""
-        return self.reading.near_m <= self.tape_m <= self.reading.far_m
+        """Whether the tape's distance is within the model's interval, or one of the two."""
+        return any(near <= self.tape_m <= far for near, far in self.reading.intervals_m)
 
 
 def tape_checks(

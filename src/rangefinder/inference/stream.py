@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -24,7 +24,7 @@ from rangefinder.captures.formats import install
 from rangefinder.captures.photos import find_photos
 from rangefinder.errors import CaptureError, ConfigError, RangefinderError
 from rangefinder.inference.output import draw_overlay
-from rangefinder.inference.session import Measurement, Point, PointReading, Session
+from rangefinder.inference.session import Measurement, OneOfTwo, Point, PointReading, Session
 
 if TYPE_CHECKING:
     import av
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 _CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation")}
 _CODECS = ("libx264", "mpeg4")  # the first that PyAV has
 _TICK = Fraction(1, 1000)  # of times in written videos [s]
+ONE_OF_TWO = tuple(one.name for one in fields(OneOfTwo))
 COLUMNS = (
     *("frame", "time_s", "x_px", "y_px", "distance_m", "near_m", "far_m", "accuracy_probability"),
-    *("before_near_m", "before_far_m", "behind_near_m", "behind_far_m"),
+    *(f"{which}_{name}" for which in ("nearer", "farther") for name in ONE_OF_TWO),
 )
 
 
@@ -351,7 +352,7 @@ def _measure(
 
 
 def _row(frame: Frame, reading: PointReading) -> list[Any]:
-    ranges: list[Any] = [end for ends in reading.two_ranges_m or () for end in ends]
+    both: list[Any] = [value for one in reading.two_distances or () for value in astuple(one)]
     values = (reading.distance_m, reading.near_m, reading.far_m, reading.accuracy_probability)
     place = (frame.number, round(frame.time_s, 4), reading.x_px, reading.y_px)
-    return [*place, *values, *(ranges or [""] * 4)]
+    return [*place, *values, *(both or [""] * (2 * len(ONE_OF_TWO)))]

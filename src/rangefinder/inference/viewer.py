@@ -21,13 +21,13 @@ from PIL import Image
 from rangefinder.common.figures import distance_ticks
 from rangefinder.common.lengths import LONGEST_CM
 from rangefinder.config import Interval
-from rangefinder.inference.interface import REPORTED_LEVEL
 from rangefinder.inference.output import RAMP
-from rangefinder.models.prediction import Float
+from rangefinder.models.prediction import REPORTED_LEVEL, Float
 
 MAPS = (
     *("distance_m", "near_m", "far_m", "accuracy_probability"),
-    *("before_near_m", "before_far_m", "behind_near_m", "behind_far_m"),
+    *(f"nearer_{name}" for name in ("distance_m", "share", "near_m", "far_m")),
+    *(f"farther_{name}" for name in ("distance_m", "share", "near_m", "far_m")),
 )
 PAGE = "view.html"
 _STEPS = 10_000  # stored steps in a metre, and in a probability of 1: four decimals
@@ -43,9 +43,7 @@ class View:
     model: str  # that measured it
     size_px: tuple[int, int]  # height and width of the photo
     photo: NDArray[np.uint8]  # `[H, W, 3]` sRGB
-    maps: (
-        Float  # `[8, h, w]` of `MAPS` at `shown_places`; the last four NaN where there is one range
-    )
+    maps: Float  # `[12, h, w]` of `MAPS` at `shown_places`; the last 8 NaN where one is possible
     corner_slopes: NDArray[np.floating]  # `[2, 2, 2]` (x, y) of `ray_slopes` at the photo's corners
     lens_m: float  # distance [m] at which the lens is
     range_m: Interval  # ends of the colour scale

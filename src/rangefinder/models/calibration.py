@@ -5,6 +5,9 @@ recalibration: Kuleshov et al., Accurate Uncertainties for Deep Learning Using C
 Regression, 2018). And a student's posterior is tilted by a power of inverse distance: the Bayes
 estimate for relative error is biased to near distances, where an error is at most 1, and too much
 so for too wide posteriors.
+
+Where distributions have two modes, the region of highest density is calibrated on such cells alone
+(by groups: Vovk, Lindsay, Nouretdinov and Gammerman, Mondrian Confidence Machine, 2003).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from rangefinder.config import Interval, Strict
+from rangefinder.models.modes import Modes, held_by_mass
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +30,7 @@ CALIBRATION_LEVELS = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
 Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # rounded
 TILT_RANGE = (-1.5, 1.5)
 TILT_TOLERANCE = 0.02
+LEAST_CELLS = 1000  # with two modes, to calibrate their region
 
 
 class Calibration(Strict):
@@ -35,6 +40,14 @@ class Calibration(Strict):
         min_length=len(CALIBRATION_LEVELS),
         max_length=len(CALIBRATION_LEVELS),
         description="central mass that held the truth as often as CALIBRATION_LEVELS",
+    )
+    two_modes: tuple[Share, ...] | None = Field(
+        None,
+        min_length=len(CALIBRATION_LEVELS),
+        max_length=len(CALIBRATION_LEVELS),
+        exclude_if=lambda masses: masses is None,  # models of before keep their fingerprint
+        description="mass of the highest-density region that held the truth as often, where "
+        "distributions have two modes; None: there were too few, `central` is taken",
     )
     tilt_power: float = Field(
         0.0,
@@ -61,14 +74,38 @@ class Calibration(Strict):
         """
         tilt_power = _fit_tilt(distribution, probs, truth_dpt, tilt_m) if tilt_m else 0.0
         probs = distribution.tilted(probs, tilt_power)
-        below = distribution.probability_between(
-            probs, truth_dpt.new_full(truth_dpt.shape, -1.0), truth_dpt
-        )
-        mass = (2 * below.double() - 1).abs()
         return cls(
-            central=tuple(np.quantile(mass.numpy(), CALIBRATION_LEVELS).tolist()),
+            central=fitted_central(distribution, probs, truth_dpt),
+            two_modes=_fit_two_modes(distribution, probs, truth_dpt),
             tilt_power=tilt_power,
         )
+
+
+def fitted_central(
+    distribution: DistanceDistribution, probs: Tensor, truth_dpt: Tensor
+) -> tuple[float, ...]:
+    """Central masses of distributions that hold the truth as often as `CALIBRATION_LEVELS`.
+
+    Arguments as those of `Calibration.fit`.
+    """
+    below = distribution.probability_between(
+        probs, truth_dpt.new_full(truth_dpt.shape, -1.0), truth_dpt
+    )
+    mass = (2 * below.double() - 1).abs()
+    return tuple(np.quantile(mass.numpy(), CALIBRATION_LEVELS).tolist())
+
+
+def _fit_two_modes(
+    distribution: DistanceDistribution, probs: Tensor, truth_dpt: Tensor
+) -> tuple[float, ...] | None:
+    """Masses of divided regions that hold the truth as often as `CALIBRATION_LEVELS`, if many."""
+    found = Modes.of(probs.numpy()).found
+    if found.sum() < LEAST_CELLS:
+        return None
+    centres, truth = distribution.centres_dpt.double().numpy(), truth_dpt.double().numpy()
+    masses, shares = held_by_mass(probs.numpy()[found], truth[found], centres)
+    held = np.maximum.accumulate(np.append(shares, 1.0))
+    return tuple(np.interp(CALIBRATION_LEVELS, held, np.append(masses, 1.0)).tolist())
 
 
 def central_mass(central: Sequence[float], level: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -86,7 +86,20 @@ class Card(Strict):
             level: Probability that the interval should hold the truth.
             shifts: Domain shifts of the photo, for which intervals are widened.
         """
-        fitted = [self.calibration.central] if self.calibration else []
+        own = self.calibration.central if self.calibration else None
+        return (1 - self._mass(own, level, shifts)) / 2
+
+    def two_modes_mass(self, level: float, shifts: Collection[Shift] = ()) -> float:
+        """Probability mass of the calibrated highest-density region of this level in two modes.
+
+        Arguments as those of `tail`.
+        """
+        own = self.calibration.two_modes or self.calibration.central if self.calibration else None
+        return self._mass(own, level, shifts)
+
+    @staticmethod
+    def _mass(own: Sequence[float] | None, level: float, shifts: Collection[Shift]) -> float:
+        """The largest mass that own masses, by level, or those of shifts have at a level."""
+        fitted = [own] if own else []
         fitted += [shift.effect.central for shift in shifts if shift.effect is not None]
-        masses = [central_mass(central, level) for central in fitted]
-        return (1 - max(masses, default=level)) / 2
+        return max((central_mass(masses, level) for masses in fitted), default=level)

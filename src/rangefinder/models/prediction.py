@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 INTERVAL_LEVELS = (0.5, 0.8, 0.95)  # of the intervals that are scored
+REPORTED_LEVEL = 0.8  # of the intervals that commands report
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,31 @@ class Sides:
 
 
 @dataclass(frozen=True)
+class TwoDistances:
+    """Both distances between which predictions are undecided: `[..., 2]`, the nearer one first.
+
+    All are NaN where there is one distance.
+
+    Attributes:
+        distance_m: Distance [m], given that the truth is within its interval.
+        share: Probability of its interval, given that the truth is within one of the two.
+        near_m: Near end [m] of its interval; both together should hold the truth with the
+            probability of the interval that commands report.
+        far_m: Far end [m].
+    """
+
+    distance_m: Float
+    share: Float
+    near_m: Float
+    far_m: Float
+
+    @property
+    def maps(self) -> tuple[Float, Float, Float, Float]:
+        """All four, in this order."""
+        return self.distance_m, self.share, self.near_m, self.far_m
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a model predicts for one photo, on all of its pixels.
 
@@ -39,6 +65,7 @@ class Prediction:
         accuracy_probability: `[H, W]` probability that the relative error is below 10 %, if it was
             asked for.
         sides: The prediction by the defocus sign, if it was asked for.
+        two_distances: `[H, W, 2]`, if they were asked for.
     """
 
     distance_m: Float
@@ -46,6 +73,7 @@ class Prediction:
     sd_dpt: Float | None = None
     accuracy_probability: Float | None = None
     sides: Sides | None = None
+    two_distances: TwoDistances | None = None
 
 
 def accuracy_of(prediction: Prediction) -> Float:

@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from rangefinder.config import Device
 from rangefinder.coordinates import Placement
 from rangefinder.errors import CaptureError, RangefinderError
-from rangefinder.inference.interface import REPORTED_LEVEL, Outputs
+from rangefinder.inference.interface import Outputs
 from rangefinder.inference.predictor import Predictor
 from rangefinder.inference.session import Point, Session
 from rangefinder.models.model_files import TrainedModel, load_model
+from rangefinder.models.prediction import REPORTED_LEVEL
 from rangefinder.serving.received import measure_received
 
-REQUESTED = Outputs(accuracy=False)
 OUTPUTS = ("distance_m", "near_m", "far_m")
 PLACEMENT = {"origin_x_px": 0.0, "origin_y_px": 0.0, "scale": 1.0}
+BOTH = "two_distances"  # parameter that asks for these too
 Float = NDArray[np.float32]
 
 
@@ -59,18 +60,22 @@ class ServedModel:
             inputs: `[N, 3, H, W]` linear light, 0..1; or a table with a row for each photo, of
                 `photo` (its file in base64) and, if wanted, `name` (its ending marks TIFF and
                 camera raw) and `at` (points [x, y] [px] to read out).
-            params: Where the images sit on the sensor: `origin_x_px`, `origin_y_px`, `scale`.
+            params: Where the images sit on the sensor: `origin_x_px`, `origin_y_px`, `scale`; and
+                whether arrays get `two_distances`.
 
         Returns:
             Of arrays, maps `[N, H, W]`: distance [m], and the near and far end [m] of the central
-            80 % interval. Of photos, for each what `rangefinder measure --json` prints.
+            80 % interval; if asked for, `two_distance_m`, `two_share`, `two_near_m` and `two_far_m`
+            `[N, H, W, 2]`, see `TwoDistances`. Of photos, for each what `rangefinder measure
+            --json` prints.
 
         Raises:
             MlflowException: If a photo is refused, as `rangefinder measure` would.
         """
         place = PLACEMENT | dict(params or {})
+        both = bool(place.pop(BOTH, False))
         if isinstance(inputs, np.ndarray):
-            return self._maps(inputs, place)
+            return self._maps(inputs, place, Outputs(accuracy=False, two_distances=both))
         try:
             return [self._read(row, place) for row in inputs.to_dict("records")]
         except RangefinderError as exc:
@@ -78,14 +83,21 @@ class ServedModel:
 
             raise MlflowException.invalid_parameter_value(str(exc)) from exc
 
-    def _maps(self, images: Float, place: Mapping[str, float]) -> dict[str, Float]:
+    def _maps(
+        self, images: Float, place: Mapping[str, float], outputs: Outputs
+    ) -> dict[str, Float]:
         placement = Placement((place["origin_x_px"], place["origin_y_px"]), place["scale"])
         maps = []
         for image in np.asarray(images, dtype=np.float32):
-            prediction = self._predict(torch.from_numpy(image.copy()), placement, REQUESTED)
-            maps.append(np.stack([prediction.distance_m, *prediction.interval_m[REPORTED_LEVEL]]))
-        stacked = np.stack(maps, axis=1).astype(np.float32)
-        return dict(zip(OUTPUTS, stacked, strict=True))
+            found = self._predict(torch.from_numpy(image.copy()), placement, outputs)
+            one = (found.distance_m, *found.interval_m[REPORTED_LEVEL])
+            named = dict(zip(OUTPUTS, one, strict=True))
+            if found.two_distances is not None:
+                named |= {
+                    f"two_{name}": values for name, values in vars(found.two_distances).items()
+                }
+            maps.append(named)
+        return {name: np.stack([each[name] for each in maps]) for name in maps[0]}
 
     def _read(self, row: Mapping[Any, Any], place: Mapping[str, float]) -> dict[str, Any]:
         origin_px, scale = None, None  # the whole photo, which has to have the camera's size

@@ -21,7 +21,7 @@ from rangefinder.config.project import STUDENT_NAME, Project
 from rangefinder.errors import ConfigError, ModelError
 from rangefinder.models.consent import UntrustedCodeError, trust
 from rangefinder.models.model_files import CARD, TrainedModel, load_model
-from rangefinder.serving.pyfunc import OUTPUTS, PLACEMENT, ServedModel
+from rangefinder.serving.pyfunc import BOTH, OUTPUTS, PLACEMENT, ServedModel
 from rangefinder.tracking import descriptions
 from rangefinder.tracking.mlflow_run import Dataset, MlflowRun, now_ms
 from rangefinder.tracking.store import Store, is_missing, reading
@@ -243,7 +243,12 @@ def signature() -> ModelSignature:
     number = np.dtype(np.float32)
     return ModelSignature(
         outputs=Schema([TensorSpec(number, (-1, -1, -1), name) for name in OUTPUTS]),
-        params=ParamSchema([ParamSpec(key, "double", value) for key, value in PLACEMENT.items()]),
+        params=ParamSchema(
+            [
+                *(ParamSpec(key, "double", value) for key, value in PLACEMENT.items()),
+                ParamSpec(BOTH, "boolean", False),
+            ]
+        ),
     )
 
 

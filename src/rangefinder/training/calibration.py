@@ -16,7 +16,7 @@ from rangefinder.captures.manifest import CaptureSet
 from rangefinder.captures.photo_statistics import photo_statistics
 from rangefinder.config import Interval
 from rangefinder.models.blocks import fused
-from rangefinder.models.calibration import Calibration
+from rangefinder.models.calibration import Calibration, fitted_central
 from rangefinder.models.model_files import TrainedModel
 from rangefinder.photo_domain import DEGREES, UNCOVERED_LEVEL, Effect, PhotoDomain, Storage
 from rangefinder.training.frames import Batch, quarter
@@ -129,7 +129,7 @@ class _Observed:
         return Effect(
             error_ratio=float((truth_dpt / distribution.estimate_dpt(probs) - 1).abs().mean()),
             coverage=float(((low <= truth_dpt) & (truth_dpt <= high)).float().mean()),
-            central=Calibration.fit(distribution, probs, truth_dpt).central,
+            central=fitted_central(distribution, probs, truth_dpt),
             degree=degree if quality is None else degree | {"quality": quality},
         )
 
