@@ -206,6 +206,21 @@ def test_rgbd_rows_are_rendered_through_the_bank(tmp_path):
     assert torch.equal(capture.image, again.image)
 
 
+@pytest.mark.parametrize(("split", "copies"), [("train", 3), ("test", 0)])
+def test_training_frames_are_rendered_again_at_other_distances(tmp_path, split, copies):
+    save_photo(tmp_path / "a.png", size=(60, 90))
+    save_distances(tmp_path / "m.png", 3.0, (60, 90))
+    row = f"a.png,rgbd,m.png,room,{split}"
+    table = read_table(table_of(tmp_path, "image,role,distance_map,scene,split", row))
+    simulate = partial(simulate_rgbd, gaussian_bank(), PARAMS)
+    (plain,) = Importer(CAMERA, PARAMS, simulate).captures([table])
+    first, *others = Importer(CAMERA, params_of(remapped_frames=3), simulate).captures([table])
+    assert torch.equal(first.image, plain.image)
+    assert len(others) == copies
+    assert len({float(one.distance_map.median()) for one in [first, *others]}) == 1 + copies
+    assert {(one.scene, one.split) for one in [first, *others]} == {("room", split)}
+
+
 def test_untold_bits_are_doubted_once_and_set_for_photos_of_the_camera_only(tmp_path, caplog):
     pixels = RNG.integers(0, 4096, (48, 64), dtype=np.uint16)
     Image.fromarray(pixels).save(tmp_path / "a.png")

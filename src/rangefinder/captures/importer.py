@@ -21,6 +21,7 @@ from rangefinder.captures.exif import lens_difference, turned_by_a_quarter
 from rangefinder.captures.manifest import Capture, Role
 from rangefinder.captures.map_checks import doubts
 from rangefinder.captures.map_formats import read_mask
+from rangefinder.captures.remapping import remapped
 from rangefinder.captures.sample_bits import SampleBits
 from rangefinder.captures.splits import SPLITS, Split, assign_splits, hashed_order
 from rangefinder.captures.tables import Problem, Row, Table, inside, read_table, refuse
@@ -108,7 +109,8 @@ class Importer:
         rows = [(table, row) for table, row in rows if plan.splits[row.scene] in wanted]
         for table, row in tqdm(rows, desc="importing captures", unit="capture", disable=None):
             try:
-                yield _assigned(self._load(table, row), plan)
+                for capture in self._load(table, row, plan):
+                    yield _assigned(capture, plan)
             except CaptureError as error:
                 self.problems.append(Problem.of(table.path.name, row.number, row.image, error))
         if self.bits.doubt:
@@ -137,11 +139,16 @@ class Importer:
         simulated = " and ".join(encoding.formats)
         return f"photos are stored as {example}, simulated ones as {simulated}"
 
-    def _load(self, table: Table, row: Row) -> Capture:
-        """The capture of a row, assigned to training; one of role rgbd is rendered."""
+    def _load(self, table: Table, row: Row, plan: SplitPlan) -> Iterator[Capture]:
+        """The capture of a row, assigned to training; one of role rgbd is rendered.
+
+        Frames of the training split are rendered `captures.remapped_frames` more times, with other
+        distances each time.
+        """
         capture, _ = self.read(table, row)
         if row.role != "rgbd":
-            return capture
+            yield capture
+            return
         if self.simulate is None:
             raise CaptureError(
                 f"{row.image} is to be simulated, and nothing is known of the lens",
@@ -149,9 +156,15 @@ class Importer:
                 todo="Set camera.lens.kind: thin, or bring only photos of this camera.",
             )
         name = hashlib.sha256(row.image.encode()).digest()
-        generator = np.random.default_rng([self.params.seed, int.from_bytes(name[:8])])
-        simulated = self.simulate(capture.image, cast("Tensor", capture.distance_map), generator)
-        return replace(simulated, scene=row.scene)
+        key, distance_m = int.from_bytes(name[:8]), cast("Tensor", capture.distance_map)
+        generator = np.random.default_rng([self.params.seed, key])
+        yield replace(self.simulate(capture.image, distance_m, generator), scene=row.scene)
+        working_m = self.params.range.working_m
+        more = self.params.captures.remapped_frames if plan.splits[row.scene] == "train" else 0
+        for number in range(more):
+            generator = np.random.default_rng([self.params.seed, key, number])
+            moved_m = remapped(distance_m, self.camera, working_m, generator)
+            yield replace(self.simulate(capture.image, moved_m, generator), scene=row.scene)
 
     def read(self, table: Table, row: Row) -> tuple[Capture, Decoded]:
         """Read the files of one row; the capture, assigned to training, and its image file.

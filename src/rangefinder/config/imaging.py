@@ -36,6 +36,7 @@ def _unquoted(value: object) -> object:
 
 Split = Literal["train", "validation", "test"]
 DistancePrior = Literal["inverse", "log"]  # distances are uniform in it
+Scenes = Literal["shapes", "rooms", "both"]  # what simulated scenes show
 Wavelength = Annotated[float, Field(ge=0.35, le=1.1)]
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Coefficient = Annotated[float, Field(ge=-1e4, le=1e4)]
@@ -267,12 +268,14 @@ class CaptureParams(Strict):
     validation: int = Field(40, ge=0, le=100_000)
     test: int = Field(40, ge=0, le=100_000)
     import_splits: tuple[Split, ...] = Field(("train", "validation", "test"), max_length=3)
+    scenes: Scenes = "shapes"
     distance_prior: DistancePrior = "inverse"
     objects: Counts = (4, 10)
     slanted_share: float = Field(0.4, ge=0, le=1)
     weak_texture_share: float = Field(0.25, ge=0, le=1)
     photograph_share: float = Field(0.4, ge=0, le=1)
     texture_window_px: Odd = Field(15, ge=1, le=255)
+    remapped_frames: int = Field(0, ge=0, le=1000)
     real_scenes: tuple[Literal["motorcycle"], ...] = Field(("motorcycle",), max_length=1)
     workers: int = Field(2, ge=1, le=256)
 

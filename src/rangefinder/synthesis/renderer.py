@@ -21,11 +21,13 @@ from rangefinder.captures.manifest import Capture, Role
 from rangefinder.captures.splits import Split
 from rangefinder.common.compute import one_thread, ordered_map, worker_pool
 from rangefinder.config import EncodingParams, Parameters
+from rangefinder.config.imaging import Scenes
 from rangefinder.optics.psf_bank import PsfBank
 from rangefinder.optics.rendering import Layer, refocused, render, render_rgbd
 from rangefinder.optics.sensor import drawn_development, focus_shift_dpt, photograph, sensor_light
 from rangefinder.photo_domain import Storage
 from rangefinder.synthesis.rgbd import motorcycle
+from rangefinder.synthesis.rooms import compose_room
 from rangefinder.synthesis.scenes import (
     CHART_PIECES,
     Composition,
@@ -59,6 +61,7 @@ class CaptureSpec:
     scene: str
     key: tuple[int, int]
     distance_m: float | None = None
+    is_room: bool = False
 
 
 def capture_specs(params: Parameters) -> list[CaptureSpec]:
@@ -72,11 +75,16 @@ def capture_specs(params: Parameters) -> list[CaptureSpec]:
         ("labelled", "test", counts.test),
     )
     for group, (role, split, count) in enumerate(scenes, start=2):
-        specs += [
-            CaptureSpec(role, split, f"{role}-{split}-{i:05d}", (group, i)) for i in range(count)
-        ]
+        specs += [_scene_spec(role, split, (group, i), counts.scenes) for i in range(count)]
     real = enumerate(counts.real_scenes)
     return specs + [CaptureSpec("labelled", "test", scene, (9, i)) for i, scene in real]
+
+
+def _scene_spec(role: Role, split: Split, key: tuple[int, int], scenes: Scenes) -> CaptureSpec:
+    """A simulated scene; of both kinds, every other one is a room."""
+    is_room = scenes == "rooms" or (scenes == "both" and key[1] % 2 == 1)
+    name = f"{role}-{split}-{'room-' if is_room else ''}{key[1]:05d}"
+    return CaptureSpec(role, split, name, key, is_room=is_room)
 
 
 def _chart_specs(split: Split, count: int, params: Parameters, group: int) -> list[CaptureSpec]:
@@ -114,7 +122,7 @@ class Renderer:
     def __init__(self, params: Parameters, bank: PsfBank, textures: TextureBank) -> None:
         self._params = params
         self._bank = bank
-        camera = params.camera
+        self._camera = camera = Camera.from_params(params.camera)
         self._frame = Frame(camera.height_px, camera.width_px, bank.radius_px)
         by_split: dict[Split, list[tuple[str, Tensor]]] = {}
         for spec, texture in textures:
@@ -129,6 +137,8 @@ class Renderer:
         if spec.distance_m is not None:
             return compose_chart(self._frame, sampler, spec.distance_m, generator)
         working_m, params = self._params.range.working_m, self._params.captures
+        if spec.is_room:
+            return compose_room(self._frame, sampler, self._camera, working_m, params, generator)
         return compose_scene(self._frame, sampler, working_m, params, generator)
 
     def render(self, spec: CaptureSpec) -> RenderedCapture:

@@ -77,7 +77,7 @@ def compose_chart(
     rgb, sources = _mosaic(frame, sampler, pieces, generator)
     everywhere_m = torch.full((frame.height_px, frame.width_px), distance_m)
     layers = (Layer(rgb, None, distance_m),)
-    return Composition(layers, frame.crop(rgb), everywhere_m, _unique(sources))
+    return Composition(layers, frame.crop(rgb), everywhere_m, unique(sources))
 
 
 def compose_scene(
@@ -105,11 +105,11 @@ def compose_scene(
         shape, inverse = placed
         texture = sampler.sample(*shape.size, generator)
         sources.append(texture.source)
-        layers.append(_layer(frame, shape, texture.rgb, inverse))
-        _blend(sharp, shape, texture.rgb)
+        layers.append(layer_of(frame, shape, texture.rgb, inverse))
+        blend(sharp, shape, texture.rgb)
         seen = below[shape.window]
         seen.copy_(torch.where(shape.alpha >= 0.5, inverse, seen))
-    return Composition(tuple(layers), frame.crop(sharp), 1 / frame.crop(below), _unique(sources))
+    return Composition(tuple(layers), frame.crop(sharp), 1 / frame.crop(below), unique(sources))
 
 
 def inverse_distance_dpt(range_dpt: Interval, share: Share, prior: DistancePrior) -> Share:
@@ -122,11 +122,12 @@ def inverse_distance_dpt(range_dpt: Interval, share: Share, prior: DistancePrior
     return low + (high - low) * share if prior == "inverse" else low * (high / low) ** share
 
 
-def _unique(sources: Sequence[str]) -> tuple[str, ...]:
+def unique(sources: Sequence[str]) -> tuple[str, ...]:
+    """Sources without repeats, in order."""
     return tuple(sorted(set(sources)))
 
 
-def _blend(below: Tensor, shape: Shape, rgb: Tensor) -> None:
+def blend(below: Tensor, shape: Shape, rgb: Tensor) -> None:
     """Composite a surface over a padded frame, in place."""
     window = below[:, *shape.window]
     window.add_((rgb - window) * shape.alpha)
@@ -139,16 +140,17 @@ def _mosaic(
     first = sampler.sample(*frame.padded_size, generator)
     rgb, sources = first.rgb, [first.source]
     for _ in range(pieces):
-        radius = _log_uniform(CHART_RADIUS, generator) * frame.height_px
+        radius = log_uniform(CHART_RADIUS, generator) * frame.height_px
         shape = random_shape(*frame.padded_size, radius, generator)
         if shape is not None:
             texture = sampler.sample(*shape.size, generator)
-            _blend(rgb, shape, texture.rgb)
+            blend(rgb, shape, texture.rgb)
             sources.append(texture.source)
     return rgb, sources
 
 
-def _log_uniform(bounds: Interval, generator: np.random.Generator) -> float:
+def log_uniform(bounds: Interval, generator: np.random.Generator) -> float:
+    """A number that is as likely in every octave between two bounds."""
     return math.exp(generator.uniform(math.log(bounds[0]), math.log(bounds[1])))
 
 
@@ -221,7 +223,7 @@ def _place(
     last: tuple[Shape, Tensor] | None = None
     gap_dpt = min(MIN_GAP_DPT, MIN_GAP_SHARE * (range_dpt[1] - range_dpt[0]))
     for _ in range(TRIES):
-        radius = _log_uniform(OBJECT_RADIUS, generator) * frame.height_px
+        radius = log_uniform(OBJECT_RADIUS, generator) * frame.height_px
         shape = random_shape(*frame.padded_size, radius, generator)
         if shape is None:
             continue
@@ -253,7 +255,7 @@ def _plane(
     return middle_dpt + swing * across / across.abs().max().clamp(min=1e-3)
 
 
-def _layer(frame: Frame, shape: Shape, rgb: Tensor, inverse_dpt: Tensor) -> Layer:
+def layer_of(frame: Frame, shape: Shape, rgb: Tensor, inverse_dpt: Tensor) -> Layer:
     """A layer on the whole padded frame, empty outside the shape's box."""
     whole = torch.zeros(3, *frame.padded_size)
     whole[:, *shape.window] = rgb
