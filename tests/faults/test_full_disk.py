@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -13,18 +14,19 @@ pytestmark = pytest.mark.faults
 
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of what a run writes, that the disk has room for
 IN_NAMESPACE = ("unshare", "--map-root-user", "--mount", "sh", "-euc")
-# Run a command in a copy of a project on a disk of its own, first with little room, then with
-# enough; the project is copied back.
+# Run a command in a project on a disk of its own, first with little room, then with enough; what
+# is there in the end is copied out of the namespace, where nobody else sees that disk.
 SCRIPT = """
-project=$1 disk=$2 room=$3; shift 3
-mount -t tmpfs -o size=1g tmpfs "$disk"
-cp -a "$project/." "$disk"; cd "$disk"
+project=$1 room=$2; shift 2
+cp -a "$project" "$project.kept"
+mount -t tmpfs -o size=1g tmpfs "$project"
+cp -a "$project.kept/." "$project"; cd "$project"
 free=$(df --block-size=1 --output=avail . | tail -n 1)
 head -c $((free - room)) /dev/zero >ballast
 "$@" >"$project.first" 2>&1 && exit 3
 rm ballast
 "$@" >"$project.second" 2>&1
-rm -r "$project"; mkdir "$project"; cp -a . "$project"
+rm -r "$project.kept"; cp -a . "$project.kept"
 """
 
 
@@ -48,9 +50,8 @@ def test_a_run_on_a_full_disk_ends_with_one_message_and_goes_on_with_room(
 ):
     project = copy_of(original.clean, tmp_path / "project")
     size = written_bytes(original.ended) - written_bytes(project)
-    (tmp_path / "disk").mkdir()
-    folders = str(project.folder), str(tmp_path / "disk")
-    command = [*IN_NAMESPACE, SCRIPT, "sh", *folders, str(int(share * size)), *RUN]
+    place = str(project.folder)
+    command = [*IN_NAMESPACE, SCRIPT, "sh", place, str(int(share * size)), *RUN]
     done = subprocess.run(
         command, env=clean_environment(), capture_output=True, text=True, check=False
     )
@@ -58,5 +59,7 @@ def test_a_run_on_a_full_disk_ends_with_one_message_and_goes_on_with_room(
     assert done.returncode == 0, first + done.stderr
     assert "Traceback" not in first
     assert first.count("No space left on device") == 1
+    shutil.rmtree(project.folder)
+    (tmp_path / "project.kept").rename(project.folder)
     require_nothing_lost(project, original.ended, "distill")
     survived("disk full in a run", 1)

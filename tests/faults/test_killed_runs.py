@@ -50,7 +50,7 @@ def contents(project: Project) -> dict[str, bytes]:
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".git")
+        if path.is_file() and not path.name.startswith((".git", ".lock"))
     }
     for name in found:
         if name.endswith(REPORT):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from io import BytesIO
@@ -278,7 +279,8 @@ def write_captures(
     Args:
         folder: Of the set. Its content stays untouched until everything is written.
         camera: The camera of all captures.
-        captures: Evaluated lazily: one at a time is held in memory.
+        captures: Evaluated lazily: one at a time is held in memory. A generator is closed, also
+            if writing fails, so that processes that work for it end.
         blur: Blur diameter of its lens; None: that of a thin one.
 
     Raises:
@@ -286,7 +288,8 @@ def write_captures(
     """
     import pandas as pd
 
-    with new_folder(folder) as partial:
+    ending = closing(captures) if isinstance(captures, Generator) else nullcontext()
+    with ending, new_folder(folder) as partial:
         for name in ("images", "distance", "texture"):
             (partial / name).mkdir()
         rows = [_write_capture(partial, camera, capture) for capture in captures]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,17 @@ def gather(
         simulate = partial(simulate_rgbd, lens.bank, params) if lens.bank else None
         parts.append(import_captures(params, lens.camera, simulate, tables))
     blur = None if lens.bank is None else lens.bank.blur()
-    return lens.camera, itertools.chain(*parts), blur
+    return lens.camera, _one_after_the_other(parts), blur
+
+
+def _one_after_the_other(parts: list[Iterator[Capture]]) -> Generator[Capture]:
+    """The captures of all parts; closed with it, each ends what works for it."""
+    with ExitStack() as stack:
+        for part in parts:
+            if isinstance(part, Generator):
+                stack.enter_context(closing(part))
+        for part in parts:
+            yield from part
 
 
 def create_pipeline() -> Pipeline:

@@ -9,7 +9,7 @@ import atexit
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -223,7 +223,8 @@ class TrackedRun:
     def abandon(self) -> None:
         """Mark the run as killed; called when its process exits before the run has ended."""
         if self.begun.process == process_name(psutil.Process()):
-            self.end("KILLED")
+            with suppress(OSError):  # a full disk: the next run marks it
+                self.end("KILLED")
 
 
 def current_run() -> TrackedRun | None:
