@@ -102,7 +102,9 @@ def _teacher(client: MlflowClient, fingerprint: str) -> Link:
     found = versions(client, TEACHER_NAME, fingerprint)
     if not found:
         return Link("teacher", fingerprint, {"registered as": "nothing in this registry"})
-    return _model("teacher", found[-1], client.get_run(found[-1].run_id))
+    scored = [version for version in found if "abs_rel" in version.tags]
+    first = (scored or found)[-1]  # a run that was killed may have registered it, too
+    return _model("teacher", first, client.get_run(first.run_id))
 
 
 def _made(client: MlflowClient, what: str, fingerprint: str) -> Link:
