@@ -68,6 +68,10 @@ def test_errors_of_users_and_disks_become_messages_and_bugs_stay(tmp_path):
     expected = CliRunner().invoke(wrapped, ["expected"])
     assert (expected.exit_code, expected.output) == (1, "Error: bad photo.\n")
     full = CliRunner().invoke(wrapped, ["full"])
-    assert (full.exit_code, full.output) == (1, "Error: [Errno 27] File too large\n")
+    assert (full.exit_code, full.output) == (
+        1,
+        "Error: [Errno 27] File too large\n"
+        "Make room, then run the same command again: it goes on.\n",
+    )
     for bug in (ZeroDivisionError("bug"), FileNotFoundError(errno.ENOENT, "bug")):
         assert CliRunner().invoke(wrapped, ["bug"], obj=bug).exception is bug

@@ -6,7 +6,7 @@
     result = session.measure("photo.tif")
     print(result.at(240, 180), result.distance_m.shape)
     near_m, far_m = result.interval_m(0.8)
-    both = result.two_distances  # where two are possible: distance_m, share, near_m, far_m
+    both = result.two_distances
     result.save("measured")
 
 Neither Kedro nor Lightning is imported, MLflow only for models of the registry, and torch not for

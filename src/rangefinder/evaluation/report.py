@@ -226,7 +226,7 @@ def two_distances_table(models: Mapping[str, Any], unit: LengthUnit) -> Table:
         unit: Of the widths.
     """
     kinds = {"two": "given", "one": "one_interval"}
-    head = ["model", "pixels", *(f"in {kind}" for kind in kinds)]
+    head = ["two possible", "pixels", *(f"in {kind}" for kind in kinds)]
     head += [f"{kind}: width [{name}]" for name in (unit.name, "dpt") for kind in kinds]
     rows = []
     for name, model in models.items():
