@@ -16,6 +16,7 @@ from rangefinder.cache.store import read_cache
 from rangefinder.captures.manifest import read_captures, write_captures
 from rangefinder.commands import BAD_INPUT, main
 from rangefinder.commands.fsck import examine
+from rangefinder.common.onnx_checksum import require_whole, with_checksum
 from rangefinder.config.project import Project
 from rangefinder.errors import RangefinderError
 from rangefinder.models.model_files import load_model, save_model
@@ -32,6 +33,7 @@ SET, MODELS = "data/02_intermediate/captures", "data/06_models"
 BANK = f"data/02_intermediate/psf_banks/{'b' * 16}.safetensors"
 CACHE = "data/07_model_output/teacher_cache"
 CHECKPOINT = f"{MODELS}/checkpoints/teacher/{LAST}"
+EXPORTED = f"{MODELS}/student.onnx"
 LENS = "lens.safetensors"  # a user's, found where it is read
 FLIPS, MANY_FLIPS = 3, 100
 CUTS = 20
@@ -69,6 +71,7 @@ KINDS: dict[str, tuple[str, Read, str]] = {  # kind -> pattern, reader, what mak
         lambda at: load_model(at / MODELS / "student"),
         "student_distillation",
     ),
+    "exported file": (EXPORTED, lambda at: require_whole(at / EXPORTED), "export"),
     "checkpoint": (CHECKPOINT, lambda at: read_checkpoint(at / CHECKPOINT), "its training"),
     "key": (f"{CACHE}/key.json", read_whole_cache, "patch_caching"),
     "index": (f"{CACHE}/index-*.parquet", read_whole_cache, "patch_caching"),
@@ -109,6 +112,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     CalibratedLens(LensModel(CAMERA, LensShape.of(CAMERA))).save(root / LENS)
     for kind in ("teacher", "student"):
         save_model(root / MODELS / kind, make_model(kind))
+    (root / EXPORTED).write_bytes(with_checksum(bytes(range(256))))
     (root / CHECKPOINT).parent.mkdir(parents=True)
     write_checkpoint(root / CHECKPOINT, {"state_dict": {"a": torch.rand(40)}})
     fill_cache(make_model("teacher"), stored, PARAMS, root / CACHE)
@@ -185,6 +189,7 @@ def test_fsck_finds_a_project_whole(project, monkeypatch):
         BANK,
         f"{MODELS}/teacher",
         f"{MODELS}/student",
+        EXPORTED,
         CHECKPOINT,
         CACHE,
     }

@@ -41,10 +41,10 @@ class Stored:
 def fsck(env: str) -> None:
     """Verify everything that is stored in the project, and name what is damaged.
 
-    Captures, point spread functions, models, checkpoints and the teacher's predictions are compared
-    with the checksums that were written with them; reports and exported files have none. Nothing is
-    changed. The exit code is 2 if
-    something is damaged; the last column is what makes it anew.
+    Captures, point spread functions, models, exported ones, checkpoints and the teacher's
+    predictions are compared with the checksums that were written with them; reports have none.
+    Nothing is changed. The exit code is 2 if something is damaged; the last column is what makes it
+    anew.
     """
     from rangefinder.config.project import Project
     from rangefinder.evaluation.report import print_parts, text_table
@@ -104,6 +104,8 @@ def _models(project: Project) -> Iterator[Thing]:
         yield path, _model, _command(project, pipeline)
     for path in sorted(project.models.rglob("*.ckpt")):
         yield path, _checkpoint, "its training, from an earlier one"
+    for path in sorted(project.models.glob("*.onnx")):
+        yield path, _exported, _command(project, "export")
     if (kept := project.artifacts) is not None:
         for path in _model_folders(kept):
             yield path, _model, "training: it registers a new version"
@@ -174,6 +176,12 @@ def _bank(path: Path) -> tuple[str, ...]:
     from rangefinder.optics.psf_bank import PsfBank
 
     return _finding(PsfBank.load, path, path.stem)
+
+
+def _exported(path: Path) -> tuple[str, ...]:
+    from rangefinder.common.onnx_checksum import require_whole
+
+    return _finding(require_whole, path)
 
 
 def _model(folder: Path) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ protocol buffers may be concatenated, so other programs read the file as it is.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
+
+from rangefinder.errors import ModelError
 
 _DIGITS = 64  # of a SHA-256
 _ENTRY = b"\x0a\x06sha256\x12" + bytes([_DIGITS])  # this key, a value of so many bytes
@@ -19,11 +22,16 @@ def with_checksum(content: bytes) -> bytes:
     return content + _BEGIN + hashlib.sha256(content).hexdigest().encode()
 
 
-def require_whole(content: bytes) -> None:
+def require_whole(path: Path) -> None:
     """Compare the content of a file with its checksum.
 
     Raises:
-        ValueError: If it is damaged, was changed by another program, or has no checksum.
+        ModelError: If it is damaged, was changed by another program, or has no checksum.
+        OSError: If it cannot be read.
     """
+    content = path.read_bytes()
     if with_checksum(content[: -len(_BEGIN) - _DIGITS]) != content:
-        raise ValueError("damaged or changed: its checksum is another")
+        raise ModelError(
+            f"{path} cannot be read as a model: damaged, or changed since it was exported",
+            todo="Export it again with 'rangefinder export'.",
+        )

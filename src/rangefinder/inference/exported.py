@@ -69,7 +69,7 @@ class FilePredictor:
         open_file = {"onnx": _open_onnx, "openvino": _open_openvino}[runtime]
         again = "Export it again with 'rangefinder export'."
         with guarded(ModelError, f"{path} cannot be read as a model", todo=again):
-            require_whole(path.read_bytes())
+            require_whole(path)
             metadata, self.run = open_file(path, threads)
         self.runtime = runtime
         with guarded(
