@@ -249,4 +249,4 @@ def test_a_step_that_does_not_fit_is_refused_with_both_sizes(params, photos):
     }
     large["location"] = large["image"][:, :2]
     with pytest.raises(ConfigError, match=r"GB of activations; expected at most the .* GB"):
-        RequireMemory().on_train_batch_start(None, module, {"photos": large}, 0)
+        RequireMemory(torch.bfloat16).on_train_batch_start(None, module, {"photos": large}, 0)

@@ -131,10 +131,14 @@ class NewEpoch(Callback):
 
 
 class RequireMemory(Callback):
-    """Refuses a training whose steps would not fit into memory, before the first one."""
+    """Refuses a training whose steps would not fit into memory, before the first one.
 
-    def __init__(self) -> None:
-        self.estimated = False
+    Args:
+        dtype: Of activations; those that stay in float32 are not counted as larger.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype, self.estimated = dtype, False
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -146,13 +150,14 @@ class RequireMemory(Callback):
         """
         if self.estimated:
             return
-        self.estimated, needed = True, cast("DistanceModule", pl_module).activation_bytes(batch)
-        free = free_bytes(pl_module.device)
+        self.estimated, module = True, cast("DistanceModule", pl_module)
+        needed = module.activation_bytes(batch) * self.dtype.itemsize // torch.float32.itemsize
+        free = free_bytes(module.device)
         if needed > free:
             raise ConfigError(
                 "a step of this training does not fit into memory",
                 got=f"{needed / 2**30:.1f} GB of activations",
-                expected=f"at most the {free / 2**30:.1f} GB that are free on {pl_module.device}",
+                expected=f"at most the {free / 2**30:.1f} GB that are free on {module.device}",
                 todo="Take a smaller batch_size or crop_px, or fewer channels.",
             )
 
@@ -202,7 +207,9 @@ class TrainingRun:
         monitor, kept = (MONITOR, BEST_KEPT) if self.patience else (None, 1)
         keep = ModelCheckpoint(self.folder, monitor=monitor, save_top_k=kept, save_last=True)
         stop = [EarlyStopping(MONITOR, patience=self.patience)] if self.patience else []
-        trainer = self._trainer([RequireMemory(), keep, *stop, *callbacks])
+        trainer = self._trainer(
+            [RequireMemory(training_dtype(self.compute)), keep, *stop, *callbacks]
+        )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             trainer.fit(module, train, validation, ckpt_path=start, weights_only=True)
