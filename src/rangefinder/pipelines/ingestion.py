@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,13 +90,9 @@ def gather(
 
 
 def _one_after_the_other(parts: list[Iterator[Capture]]) -> Generator[Capture]:
-    """The captures of all parts; closed with it, each ends what works for it."""
-    with ExitStack() as stack:
-        for part in parts:
-            if isinstance(part, Generator):
-                stack.enter_context(closing(part))
-        for part in parts:
-            yield from part
+    """The captures of all parts; the one under way is closed with this (`chain` would not)."""
+    for part in parts:
+        yield from part
 
 
 def create_pipeline() -> Pipeline:
