@@ -14,7 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rangefinder.commands import BAD_INPUT, main
 
 NOT_INSTALLED = importlib.util.find_spec("model_signing") is None
-needs_package = pytest.mark.skipif(NOT_INSTALLED, reason="rangefinder[sign] is needed")
+
+
+def needs_package(test):
+    """Run by `make test-slow`, which installs the package."""
+    return pytest.mark.slow(
+        pytest.mark.skipif(NOT_INSTALLED, reason="rangefinder[sign] is needed")(test)
+    )
 
 
 @pytest.fixture
@@ -52,7 +58,13 @@ def test_a_signed_model_is_verified_wherever_it_went(student, keys, tmp_path):
         shutil.move(tmp_path / name, tmp_path / "there" / name)
     done = run("verify-signature", tmp_path / "there/student", "--key", public)
     assert done.exit_code == 0, done.output
-    assert run("measure", "--help").exit_code == 0
+
+
+@needs_package
+def test_a_signature_is_no_part_of_what_it_signs(student, keys):
+    done = run("sign", student, "--key", keys[0], "--signature", student / "x.sig")
+    assert done.exit_code == BAD_INPUT
+    assert "part of what is signed" in done.output
 
 
 @needs_package

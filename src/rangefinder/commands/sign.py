@@ -41,6 +41,8 @@ def sign(model: Path, key: Path, signature: Path | None) -> None:
     from rangefinder.errors import ConfigError
 
     out = signature or _beside(model)
+    if out.resolve().is_relative_to(model.resolve()):
+        raise click.BadParameter(f"{out} is part of what is signed", param_hint="--signature")
     with guarded(ConfigError, f"{key} is no private key that signs"):
         signer = Config().use_elliptic_key_signer(private_key=key)
     with guarded(ConfigError, f"{model} cannot be signed"):
