@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rangefinder.common.page import page
@@ -72,3 +74,19 @@ def test_text_and_page_show_every_link_and_the_page_needs_no_network():
     assert "made again by dvc repro" in read.text
     assert read.text.count("made from") == 1
     assert read.addresses == ["data:,"]
+
+
+def test_a_teacher_that_was_registered_twice_is_the_version_with_scores(client):
+    database = Path(client.tracking_uri.removeprefix("sqlite:///"))
+    store = Store.of(database.parent, TrackingParams())
+    run = TrackedRun.start(store, "rangefinder", "again", {"nodes": "train_teacher"})
+    register_model(run, make_model("teacher"), TEACHER_NAME, {"captures": "c" * 16})
+    run.end("FINISHED")
+
+    def registered() -> str:
+        links = {link.what: link for link in lineage(client, f"models:/{STUDENT_NAME}/1")}
+        return links["teacher"].facts["registered as"]
+
+    assert registered() == f"models:/{TEACHER_NAME}/1"
+    client.set_model_version_tag(TEACHER_NAME, "2", "abs_rel", "0.2")
+    assert registered() == f"models:/{TEACHER_NAME}/2"
