@@ -1,4 +1,4 @@
-"""Distances of rgbd frames, moved at random: then blur tells distance, and content does not."""
+"""Distances of rgbd frames, remapped at random: distance follows from blur, not from content."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def defocused(distance_m: Tensor, camera: Camera, factor: float, shift_dpt: floa
     """Distances whose defocus is `factor` times as large, plus a shift [1/m]; 0 unknown.
 
     Blur of a thin lens is proportional to it: with -1 and no shift the blur circles stay, and the
-    side of the focus changes. What would be at infinity or behind the camera is as far as can be.
+    sign of defocus changes. What would be at infinity or behind the camera is as far as can be.
     """
     before_m = reference_m(camera)
     known = distance_m > before_m

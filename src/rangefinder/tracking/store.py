@@ -192,7 +192,7 @@ def _replace_start(
 
 
 def is_missing(error: MlflowException) -> bool:
-    """Whether a store says that there is no such thing; not, that it does not respond."""
+    """Whether an error means that there is no such thing; not, that the store does not respond."""
     return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
