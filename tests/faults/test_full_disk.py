@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from ..conftest import Project, clean_environment
-from .test_killed_runs import RUN, Original, copy_of, require_nothing_lost
+from .disturbed import RUN, Original, copy_of, require_nothing_lost
 
 pytestmark = pytest.mark.faults
 

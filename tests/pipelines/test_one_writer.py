@@ -17,7 +17,8 @@ from rangefinder.captures.manifest import read_captures
 from rangefinder.models.model_files import load_model
 
 from ..conftest import Project, SmokeRun, clean_environment
-from ..faults.test_killed_runs import different
+from ..faults.disturbed import RUN as WHOLE
+from ..faults.disturbed import different
 
 HOLD = """
 import sys
@@ -28,7 +29,6 @@ with Project(Path(sys.argv[1])).writing():
     sys.stdin.readline()
 """
 RUN = ("kedro", "run", "--env", "smoke", "--pipeline", "report")
-WHOLE = ("kedro", "run", "--env", "smoke", "--pipeline", "distill")
 RANGEFINDER = "from rangefinder.commands import main; main(prog_name='rangefinder')"
 REPORT = "data/08_reporting/report.html"
 TEACHER = "data/06_models/teacher"
