@@ -14,14 +14,8 @@ from rangefinder.config import Parameters
 from rangefinder.optics.blur import image_distance_m, reference_m
 from rangefinder.synthesis.mapping import area_means, soft_maximum
 from rangefinder.synthesis.renderer import capture_specs, render_captures
-from rangefinder.synthesis.rooms import (
-    Piece,
-    Room,
-    back_to_front,
-    compose_room,
-    random_room,
-    random_view,
-)
+from rangefinder.synthesis.room_layout import Room, random_room, random_view
+from rangefinder.synthesis.rooms import Piece, back_to_front, compose_room
 from rangefinder.synthesis.scenes import Composition, Frame
 from rangefinder.synthesis.solids import Box, Cylinder, Sphere, View
 from rangefinder.synthesis.textures import DARKEST, TextureSampler

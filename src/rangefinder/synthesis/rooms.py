@@ -8,8 +8,6 @@ placed; what would be farther is cut off by a wall that faces the camera.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,88 +15,28 @@ import torch
 
 from rangefinder.camera import Camera
 from rangefinder.config import CaptureParams, Interval
-from rangefinder.optics.blur import image_distance_m, reference_m
+from rangefinder.optics.blur import reference_m
 from rangefinder.optics.rendering import Layer
+from rangefinder.synthesis.furniture import Place, random_thing
 from rangefinder.synthesis.mapping import as_picture, largest, soft_maximum, textured
+from rangefinder.synthesis.room_layout import Room, random_room, random_view
 from rangefinder.synthesis.scenes import (
-    OBJECT_RADIUS,
     Composition,
     Frame,
     blend,
     inverse_distance_dpt,
     layer_of,
-    log_uniform,
     unique,
 )
 from rangefinder.synthesis.shapes import Shape
-from rangefinder.synthesis.solids import (
-    Array,
-    Box,
-    Cylinder,
-    Solid,
-    Sphere,
-    Vector,
-    View,
-    drawn,
-    entry_m,
-    facing,
-)
+from rangefinder.synthesis.solids import Array, Solid, View, drawn, entry_m, facing
 from rangefinder.synthesis.textures import DARKEST, TextureSampler
 
-PITCH = (-0.15, 0.9)  # of the camera, downwards [rad]
-ROLL_SD = 0.04  # [rad]
-CAMERA_HEIGHT_M = (0.8, 1.8)  # above the floor, before scaling
-HEADROOM_M = (0.3, 2.0)  # from the camera to the ceiling
-CORNER = ((-0.5, 1.5), (-0.4, 0.8))  # where a corner meets the floor / width and height
-CORNER_M = (1.5, 6.0)  # nearest and farthest corner
-WALL_ANGLE = (0.2, 1.35)  # between the corner and the way to one of its walls [rad]
 BACKGROUND_SHARE = 0.4  # of the logarithm of the range that a room without things may span
 THINGS_SHARE = (0.0, 1.0)  # of that logarithm, to the nearest place for things
 SLACK = 0.97  # of the range, so that rounding does not leave it
-THIN_PX = (0.8, 4.0)  # radius of poles, legs and cables
 TRIES = 6  # places for a thing
-AMBIENT = (0.25, 0.6)  # share of light from everywhere
-LAMP_M = (1.5, 5.0)  # distance over which a lamp's light falls to half
 EPSILON = 1e-3  # relative difference of distances that is more than contact
-
-
-@dataclass(frozen=True)
-class Room:
-    """Planes around the camera, and a lamp.
-
-    Attributes:
-        normals: `[n, 3]` outwards, and `distances_m` `[n]` from the camera: floor, ceiling, walls.
-    """
-
-    normals: Array
-    distances_m: Array
-    height_m: float  # of the camera above the floor
-    lamp: Vector
-    ambient: float  # share of light that is not the lamp's
-    reach_m: float  # where the lamp's light is halved
-
-    @property
-    def ceiling_m(self) -> float:
-        """From the camera up to the ceiling [m]."""
-        return float(self.distances_m[1])
-
-    def inverse_m(self, rays: Array) -> list[Array]:
-        """Inverse distance along the optical axis `[...]` [1/m] of each plane."""
-        return [rays @ normal for normal in self.normals / self.distances_m[:, None]]
-
-    def light(self, points: Array, normals: Array) -> Array:
-        """Lambert shading of surfaces under the lamp, `[...]`, about 1.
-
-        Args:
-            points: `[..., 3]` [m].
-            normals: `[..., 3]` towards the camera's side.
-        """
-        way = np.array(self.lamp) - points
-        square = np.einsum("...i,...i->...", way, way)
-        across = np.einsum("...i,...i->...", way, np.broadcast_to(normals, way.shape))
-        cosine = np.maximum(across, 0.0) / np.sqrt(np.maximum(square, 1e-12))
-        direct = 2.0 * cosine / (1.0 + square / self.reach_m**2)
-        return np.asarray(self.ambient + (1 - self.ambient) * direct)
 
 
 @dataclass(frozen=True)
@@ -194,43 +132,6 @@ def compose_room(
     )
 
 
-def random_view(frame: Frame, camera: Camera, generator: np.random.Generator) -> View:
-    """The camera's field of view on a padded frame, tilted at random."""
-    focal_px = image_distance_m(camera) / (camera.pixel_pitch_um * 1e-6)
-    x, y = camera.centre_px
-    centre_px = x + frame.margin_px, y + frame.margin_px
-    pitch, roll = generator.uniform(*PITCH), generator.normal(0, ROLL_SD)
-    return View.tilted(focal_px, centre_px, frame.padded_size, pitch, roll)
-
-
-def random_room(view: View, frame: Frame, generator: np.random.Generator) -> Room:
-    """A floor, a ceiling, and two walls that meet in a corner, often in view."""
-    height_m, headroom_m = generator.uniform(*CAMERA_HEIGHT_M), generator.uniform(*HEADROOM_M)
-    x, y = (
-        frame.margin_px + generator.uniform(*bounds) * side
-        for bounds, side in zip(CORNER, (frame.width_px, frame.height_px), strict=True)
-    )
-    ray = view.rays(np.array(x), np.array(y))
-    level = math.hypot(ray[0], ray[2])
-    falls = ray[1] * CORNER_M[1] > height_m * level  # it meets the floor soon enough
-    corner_m = height_m / ray[1] * level if falls else log_uniform(CORNER_M, generator)
-    corner_m = max(corner_m, CORNER_M[0] / 2)
-    azimuth, turn = math.atan2(ray[0], ray[2]), generator.uniform(*WALL_ANGLE)
-    side = int(generator.choice([-1, 1]))
-    walls = [(turn, corner_m * math.cos(turn)), (turn - math.pi / 2, corner_m * math.sin(turn))]
-    normals = [[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]
-    normals += [
-        [math.sin(azimuth + side * angle), 0.0, math.cos(azimuth + side * angle)]
-        for angle, _ in walls
-    ]
-    distances = [height_m, headroom_m, *(distance for _, distance in walls)]
-    lamp = generator.uniform((-2.0, -0.9 * headroom_m, -1.0), (2.0, 0.2 * height_m, 0.8 * corner_m))
-    ambient, reach_m = generator.uniform(*AMBIENT), generator.uniform(*LAMP_M)
-    return Room(
-        np.array(normals), np.array(distances), height_m, tuple(lamp.tolist()), ambient, reach_m
-    )
-
-
 def _things(
     view: View,
     room: Room,
@@ -285,171 +186,6 @@ def back_to_front(pieces: list[Piece]) -> list[Piece]:
         order.append(left[first])
         waiting.remove(first)
     return order
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a thing is to be seen."""
-
-    view: View
-    room: Room
-    point: Array  # `[3]` [m]
-    depth_m: float  # along the optical axis
-
-    @property
-    def pixel_m(self) -> float:
-        """What a pixel covers there [m]."""
-        return self.depth_m / self.view.focal_length_px
-
-    @property
-    def floor_y_m(self) -> float:
-        """Of the floor."""
-        return self.room.height_m
-
-    def thin_m(self, generator: np.random.Generator) -> float:
-        """Radius of a thin thing [m]."""
-        return log_uniform(THIN_PX, generator) * self.pixel_m
-
-
-Maker = Callable[[Place, float, np.random.Generator], list[Solid]]
-
-
-def random_thing(place: Place, frame: Frame, generator: np.random.Generator) -> list[Solid]:
-    """Solids of a random thing of about the size of the objects of other scenes."""
-    radius_m = log_uniform(OBJECT_RADIUS, generator) * frame.height_px * place.pixel_m
-    make = THINGS[generator.integers(len(THINGS))]
-    return make(place, radius_m, generator)
-
-
-def _above(place: Place, y: float) -> float:
-    """A height `y`, but not below the floor."""
-    return min(y, place.floor_y_m - 2 * place.pixel_m)
-
-
-def _cabinet(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A box on the floor."""
-    x, y, z = place.point.tolist()
-    top = _above(place, y - radius_m * generator.uniform(0, 1))
-    half = (place.floor_y_m - top) / 2
-    wide, deep = radius_m * generator.uniform(0.4, 1.4, 2)
-    return [Box((x, top + half, z), (wide, half, deep), generator.uniform(0, math.pi))]
-
-
-def _column(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A round thing on the floor."""
-    x, y, z = place.point.tolist()
-    top = _above(place, y - radius_m * generator.uniform(0, 1))
-    return [Cylinder((x, place.floor_y_m, z), (x, top, z), radius_m * generator.uniform(0.3, 0.9))]
-
-
-def _pole(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A thin pole from the floor to the ceiling, or to a ball on it."""
-    x, y, z = place.point.tolist()
-    thin_m = place.thin_m(generator)
-    if generator.random() < 0.5:
-        return [Cylinder((x, place.floor_y_m, z), (x, -place.room.ceiling_m, z), thin_m)]
-    ball = radius_m * generator.uniform(0.4, 0.8)
-    y = _above(place, y)
-    pole = Cylinder((x, place.floor_y_m, z), (x, y, z), min(thin_m, ball / 2))
-    return [pole, Sphere((x, y, z), ball)]
-
-
-def _pendant(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A ball or a can on a cable from the ceiling."""
-    x, y, z = place.point.tolist()
-    size = radius_m * generator.uniform(0.4, 0.8)
-    cable = Cylinder((x, -place.room.ceiling_m, z), (x, y, z), place.thin_m(generator) / 2)
-    if generator.random() < 0.5:
-        return [cable, Sphere((x, y, z), size)]
-    return [cable, Cylinder((x, y, z), (x, y + 2 * size, z), size)]
-
-
-def _ball(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A ball on the floor, below the place."""
-    radius_m *= generator.uniform(0.5, 1.0)
-    x, y, z = place.point.tolist()
-    drop = (place.floor_y_m - radius_m) / y if y > place.pixel_m else 1.0
-    if not 1.0 <= drop < 1.5:  # along the ray: else it would be somewhere else
-        return [Sphere((x, y, z), radius_m), *_pole_below(place, y, generator)]
-    return [Sphere((x * drop, y * drop, z * drop), radius_m * drop)]
-
-
-def _pole_below(place: Place, y: float, generator: np.random.Generator) -> list[Solid]:
-    x, z = float(place.point[0]), float(place.point[2])
-    return [Cylinder((x, place.floor_y_m, z), (x, _above(place, y), z), place.thin_m(generator))]
-
-
-def _wire(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A slanted rod or cable."""
-    way = generator.normal(0, 1, 3) * radius_m * (3, 2, 1)
-    ends = [tuple((place.point + side * way).tolist()) for side in (-1, 1)]
-    return [Cylinder(ends[0], ends[1], place.thin_m(generator) / 2)]
-
-
-def _table(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A top on four legs, with things on it."""
-    x, y, z = place.point.tolist()
-    y = _above(place, y)
-    yaw = generator.uniform(0, math.pi)
-    wide, deep = radius_m * generator.uniform(0.7, 2.0, 2)
-    thick = radius_m * generator.uniform(0.03, 0.15)
-    leg_m = min(place.thin_m(generator), wide / 4, deep / 4)
-    along, across = _turned(yaw, wide - leg_m, 0.0), _turned(yaw, 0.0, deep - leg_m)
-    legs: list[Solid] = []
-    for i, j in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-        foot_x, foot_z = x + i * along[0] + j * across[0], z + i * along[1] + j * across[1]
-        start, end = (foot_x, place.floor_y_m, foot_z), (foot_x, y + 2 * thick, foot_z)
-        legs.append(Cylinder(start, end, leg_m))
-    things: list[Solid] = []
-    for slot in generator.permutation([-0.65, 0.0, 0.65])[: generator.integers(0, 4)]:
-        size = min(wide, deep) * generator.uniform(0.12, 0.32)
-        move = _turned(yaw, slot * wide, deep * generator.uniform(-0.5, 0.5))
-        things.append(_on_top(x + move[0], y, z + move[1], size, generator))
-    return [*legs, Box((x, y + thick, z), (wide, thick, deep), yaw), *things]
-
-
-def _turned(yaw: float, x: float, z: float) -> tuple[float, float]:
-    return x * math.cos(yaw) - z * math.sin(yaw), x * math.sin(yaw) + z * math.cos(yaw)
-
-
-def _on_top(x: float, y: float, z: float, size: float, generator: np.random.Generator) -> Solid:
-    """A thing of about `size` [m] that stands at (x, y, z)."""
-    kind, tall = generator.integers(3), size * generator.uniform(0.5, 2.0)
-    if kind == 0:
-        half = (size, tall, size * generator.uniform(0.3, 1.0))
-        return Box((x, y - tall, z), half, generator.uniform(0, math.pi))
-    if kind == 1:
-        return Cylinder((x, y, z), (x, y - 2 * tall, z), size)
-    return Sphere((x, y - size, z), size)
-
-
-def _picture(place: Place, radius_m: float, generator: np.random.Generator) -> list[Solid]:
-    """A flat box on the wall behind the place, or a cabinet where there is no wall."""
-    ray = place.point / place.depth_m
-    inverse = place.room.inverse_m(ray)
-    wall = int(np.argmax(inverse))
-    if wall < 2:
-        return _cabinet(place, radius_m, generator)
-    normal, depth_m = place.room.normals[wall], 1 / float(inverse[wall])
-    radius_m *= depth_m / place.depth_m
-    wide, tall = radius_m * generator.uniform(0.5, 1.5, 2)
-    deep = radius_m * generator.uniform(0.02, 0.5)
-    centre = ray * depth_m - normal * deep
-    yaw = math.atan2(-normal[0], normal[2])  # its z axis is the normal
-    return [Box((centre[0], centre[1], centre[2]), (wide, tall, deep), yaw)]
-
-
-THINGS: tuple[Maker, ...] = (
-    _cabinet,
-    _column,
-    _pole,
-    _pendant,
-    _ball,
-    _wire,
-    _table,
-    _table,
-    _picture,
-)
 
 
 def _inverse_m(view: View, solid: Solid, shape: Shape) -> Array:
