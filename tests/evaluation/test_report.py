@@ -60,7 +60,7 @@ def test_the_table_tells_what_the_side_is_worth(summary):
     summary["models"]["student"]["defocus_sign"] = {"auc": 0.9251, "abs_rel_if_known": known}
     text = summary_table(summary)
     assert re.search(r"^if the side were known +- +0\.031$", text, re.M)
-    assert "AUC of the predicted side of the focus: student 0.925" in text
+    assert "AUC of the predicted defocus sign: student 0.925" in text
 
 
 def test_close_ranges_are_in_centimetres(summary):

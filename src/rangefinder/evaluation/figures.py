@@ -305,7 +305,7 @@ def _error_by_field_position(evaluation: Evaluation, camera: Camera) -> Figure:
 
 
 def _defocus_sign(evaluation: Evaluation) -> Figure:
-    """ROC curve of the predicted side of the focus; errors on both sides, and with it known."""
+    """ROC curve of the predicted defocus sign; errors on both sides, and with it known."""
     models = evaluation.summary["models"]
     signs = {name: model["defocus_sign"] for name, model in models.items()}
     colours = model_colours(list(models))
@@ -327,7 +327,7 @@ def _defocus_sign(evaluation: Evaluation) -> Figure:
     curve.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
     percent_axis(curve, "x", "pixels behind the focus taken for before")
     percent_axis(curve, "y", "pixels before the focus found")
-    curve.set_title("Predicted side of the focus")
+    curve.set_title("Predicted defocus sign")
     curve.legend(loc="lower right")
     errors.set_xticks(range(len(SIDES)), [f"{side} the focus" for side in SIDES])
     percent_axis(errors, "y", "mean relative error")

@@ -91,7 +91,7 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     regions = region_table(models, protocol["pixels"], unit)
     parts: list[RenderableType] = [head, overall_table(models, unit), "AbsRel by region", regions]
     if aucs := defocus_aucs(models):
-        parts.append(f"AUC of the predicted side of the focus: {aucs}")
+        parts.append(f"AUC of the predicted defocus sign: {aucs}")
     if two_possible(models):
         parts += ["Where two distances are possible", two_distances_table(models, unit)]
     if ratios := _ratios(summary["comparisons"]):
@@ -204,7 +204,7 @@ def region_table(models: dict[str, Any], pixels: dict[str, Any], unit: LengthUni
 
 
 def defocus_aucs(models: Mapping[str, Any]) -> str:
-    """AUC of the predicted side of the focus, of each model that has one."""
+    """AUC of the predicted defocus sign, of each model that has one."""
     signs = {name: model["defocus_sign"] for name, model in models.items()}
     return ", ".join(
         f"{name} {sign['auc']:.3f}"

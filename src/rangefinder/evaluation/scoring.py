@@ -77,7 +77,7 @@ class Evaluation:
     Attributes:
         per_image: One row per capture and model: capture_id, scene, source, model, pixels, scores.
         sums: Per model `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
-        sides: Per model, by the side of the focus.
+        sides: Per model, by the defocus sign.
         source_curves: Per source and model; empty where all captures are of one source.
         sensor: Per model, errors by field position.
     """

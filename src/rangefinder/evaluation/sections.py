@@ -216,9 +216,9 @@ def focus_section(scored: Scored) -> Section:
         f"equally blurred. AbsRel on either side: {sides}.",
         *scored.picture(
             "defocus_sign",
-            f"ROC curve of the predicted side of the focus (AUC: {aucs or 'unknown'}), and bars "
+            f"ROC curve of the predicted defocus sign (AUC: {aucs or 'unknown'}), and bars "
             f"of the mean relative error on either side: {sides}.",
-            "Left: how well the side of the focus is predicted; chance is the dashed line. Right: "
+            "Left: how well the defocus sign is predicted; chance is the dashed line. Right: "
             "the error on either side, and the black line what it would be if the side were known.",
         ),
     ]

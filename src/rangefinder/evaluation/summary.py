@@ -48,7 +48,7 @@ class ModelSums:
 
     Attributes:
         table: `[captures, texture, position, edge, distance, frame, len(SUMS)]`.
-        sides: By the side of the focus.
+        sides: By the defocus sign.
         two_distances: Of the intervals given, and of the one.
         curve: Sparsification.
         source_curves: Sparsification of each source, where there is more than one.
