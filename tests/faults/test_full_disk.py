@@ -61,5 +61,5 @@ def test_a_run_on_a_full_disk_ends_with_one_message_and_goes_on_with_room(
     assert first.count("No space left on device") == 1
     shutil.rmtree(project.folder)
     (tmp_path / "project.kept").rename(project.folder)
-    require_nothing_lost(project, original.ended, "distill")
+    require_nothing_lost(project, original.ended, "distill", {"FAILED"})
     survived("disk full in a run", 1)
