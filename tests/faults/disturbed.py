@@ -51,7 +51,9 @@ def contents(project: Project) -> dict[str, bytes]:
         if name.endswith(REPORT):
             text = found[name].decode().replace(str(project.folder), "")
             text = re.sub(r">[^<>]{0,200}\(run [0-9a-f]{8}, \d{4}-\d\d-\d\d\)", ">", text)
-            text = re.sub(r"\b[0-9a-f]{32}\b|(?<=models:/rangefinder-student/)\d+", "", text)
+            text = re.sub(
+                r"\b[0-9a-f]{32}\b|(?<=models:/rangefinder-(?:student|teacher)/)\d+", "", text
+            )
             found[name] = text.encode()
     return found
 
